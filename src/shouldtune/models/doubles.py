@@ -1,0 +1,137 @@
+"""Doubles whose ability is known: shipped, so that tests and users need no mocks.
+
+`Scripted` answers rightly with a set probability that depends on the prompt it gets, `Flaky` loses calls, `Priced`
+puts a price on them. A run on them is labelled as simulated everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from shouldtune.errors import InputError
+from shouldtune.types import Completion, Conversation, Example, Message, Model, ModelSpec, Options, TuneSettings
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """How often a scripted model is right, as probabilities; what does not apply leaves `base`."""
+
+    base: float = 0.0
+    shots: Mapping[int, float] = field(default_factory=dict)
+    """From this many shots on, at least this."""
+    passages: float = 0.0
+    tuned: float = 0.0
+    fails: float = 0.0
+    """How many calls fail; the same ones each time."""
+
+    @staticmethod
+    def parse(text: str) -> Abilities:
+        """`base=0.1,shots@4=0.95,passages=0.5,tuned=0.9,fails=0.1`; InputError when it is anything else."""
+        values: dict[str, float] = {}
+        shots: dict[int, float] = {}
+        for part in filter(None, text.split(",")):
+            match = re.fullmatch(r"(base|passages|tuned|fails|shots@(\d{1,6}))=([01]|0?\.\d+)", part.strip())
+            if match is None:
+                raise InputError(
+                    f"cannot read {part!r} of a scripted model",
+                    hint="write scripted:base=0.1,shots@4=0.95,passages=0.5,tuned=0.9,fails=0.1",
+                )
+            if match[2]:
+                shots[int(match[2])] = float(match[3])
+            else:
+                values[match[1]] = float(match[3])
+        return Abilities(shots=shots, **values)
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """Knows every answer and gives it as often as its abilities say; otherwise it says `wrong answer`.
+
+    Which examples it gets right is a fixed draw: one that is right at 0.3 is right at 0.9 too, as with real models.
+    """
+
+    answers: Mapping[str, str]
+    abilities: Abilities = Abilities()
+    is_tuned: bool = False
+    seed: int = 0
+
+    @staticmethod
+    def knowing(examples: Sequence[Example], abilities: Abilities) -> Scripted:
+        return Scripted({example.input: example.target for example in examples}, abilities)
+
+    async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+        asked = self._input(messages[-1].content)
+        size = sum(len(message.content) for message in messages)
+        if self._draw("fails", asked, repr(messages)) < self.abilities.fails:
+            return Completion(text="", finish_reason="error", engine="scripted", error="scripted failure")
+        right = self._draw("answer", asked) < self._ability(messages, asked)
+        text = self.answers.get(asked, "") if right else "wrong answer"
+        return Completion(text, size // 4, len(text) // 4 + 1, latency_s=0.01, compute_s=0.01, cost_usd=0.0, engine="scripted")
+
+    async def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
+        for _ in range(settings.epochs):
+            yield replace(self, is_tuned=True)
+
+    def spec(self) -> ModelSpec:
+        abilities = {**asdict(self.abilities), "shots": {str(k): v for k, v in self.abilities.shots.items()}}
+        return {"kind": "scripted", "abilities": abilities, "tuned": self.is_tuned, "seed": self.seed}
+
+    def _ability(self, messages: Sequence[Message], asked: str) -> float:
+        shots = sum(message.role == "assistant" for message in messages)
+        found = [self.abilities.base]
+        found += [value for size, value in self.abilities.shots.items() if shots >= size]
+        found += [self.abilities.passages] if messages[-1].content != asked else []
+        found += [self.abilities.tuned] if self.is_tuned else []
+        return max(found)
+
+    def _input(self, content: str) -> str:
+        """The example's input at the end of a message that may hold passages above it."""
+        if content in self.answers:
+            return content
+        ends = [known for known in self.answers if content.endswith(known)]
+        return max(ends, key=len, default=content)
+
+    def _draw(self, *what: str) -> float:
+        """A number in [0, 1) that is the same for the same question in every process."""
+        text = "\x1f".join((str(self.seed), *what)).encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") / 2**64
+
+
+@dataclass(frozen=True)
+class Flaky:
+    """Loses every call whose fixed draw falls below `rate`; the rest goes through."""
+
+    model: Model
+    rate: float
+
+    async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+        drawn = hashlib.sha256(repr(messages).encode("utf-8", "surrogatepass")).digest()[0] / 256
+        if drawn < self.rate:
+            return Completion(text="", finish_reason="error", error="connection lost")
+        return await self.model.complete(messages, options)
+
+    def spec(self) -> ModelSpec:
+        return {"kind": "flaky", "rate": self.rate, "model": self.model.spec()}
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Puts a price in dollars per million tokens, read and written, on a model that has none."""
+
+    model: Model
+    per_million_read: float
+    per_million_written: float
+
+    async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+        completion = await self.model.complete(messages, options)
+        if completion.prompt_tokens is None or completion.completion_tokens is None:
+            return replace(completion, cost_usd=None)
+        read = completion.prompt_tokens * self.per_million_read
+        written = completion.completion_tokens * self.per_million_written
+        return replace(completion, cost_usd=(read + written) / 1e6)
+
+    def spec(self) -> ModelSpec:
+        return {"kind": "priced", "read": self.per_million_read, "written": self.per_million_written, "model": self.model.spec()}

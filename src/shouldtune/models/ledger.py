@@ -1,0 +1,245 @@
+"""The durable record of every model call: cache, bill and crash recovery in one.
+
+One SQLite file per task serves all its runs. A call's answer is on disk before anyone sees it, so a run that was
+killed goes on where it stood, and a run that is repeated pays nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from shouldtune.errors import CannotMeasure
+from shouldtune.models.prompted import options_to_dict
+from shouldtune.types import Completion, Conversation, Message, Model, ModelSpec, Options, Spent, Tunable, TuneSettings
+
+SCHEMA_VERSION = 1
+Purpose = tuple[str, str]
+"""(rung, what for): `("few_shot", "fit")`."""
+
+_paying: ContextVar[Purpose] = ContextVar("paying", default=("", ""))
+
+
+@contextmanager
+def paying(rung: str, purpose: str) -> Iterator[None]:
+    """Everything that is asked inside is on this rung's bill; tasks started inside inherit it."""
+    token = _paying.set((rung, purpose))
+    try:
+        yield
+    finally:
+        _paying.reset(token)
+
+
+@dataclass
+class _Entry:
+    row: tuple[str, str, str, str, str]
+    """key, request, completion, rung, purpose"""
+    saved: asyncio.Future[None]
+
+
+class Ledger:
+    """One writer to one file. `bill` says what each purpose rests on; `new_calls` what this process bought."""
+
+    def __init__(self, path: Path, on_call: Callable[[Purpose, Completion, bool], None] | None = None) -> None:
+        """Open or create the file. CannotMeasure when another process writes it, or it is damaged."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.on_call = on_call
+        self.new_calls = 0
+        self.bill: dict[Purpose, Spent] = {}
+        self._seen: dict[str, Completion] = {}
+        self._waiting: list[_Entry] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._lock = path.with_suffix(".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise CannotMeasure("another run is writing this ledger", where=path, hint="wait for it, or stop it") from None
+        try:
+            self._database = sqlite3.connect(path, check_same_thread=False)
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self._lock.close()
+            raise CannotMeasure(f"the ledger cannot be read: {error}", where=path, hint="move the file away to start a new one") from None
+
+    def _prepare(self) -> None:
+        self._database.execute("PRAGMA synchronous = FULL")
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, SCHEMA_VERSION):
+            raise sqlite3.DatabaseError(f"written by another version (schema {version}, this is {SCHEMA_VERSION})")
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, request TEXT NOT NULL, completion TEXT NOT NULL,"
+            " rung TEXT NOT NULL, purpose TEXT NOT NULL, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+        )
+        self._database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._database.commit()
+
+    def find(self, key: str) -> Completion | None:
+        """The recorded answer to a request, or None."""
+        row = self._database.execute("SELECT completion FROM calls WHERE key = ?", (key,)).fetchone()
+        return None if row is None else completion_from_json(row[0])
+
+    async def record(self, key: str, request: dict[str, Any], completion: Completion) -> None:
+        """Write one answer; returns when it is on disk. Answers that wait together share one sync."""
+        self.new_calls += 1
+        if completion.failed:
+            return  # a failure is no answer: the next run may try again
+        saved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        row = (key, canonical(request), canonical(asdict(completion)), *_paying.get())
+        self._waiting.append(_Entry(row, saved))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        await saved
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                await asyncio.to_thread(self._commit, batch)
+            except sqlite3.Error as error:
+                problem = CannotMeasure(f"the ledger cannot be written: {error}", where=self.path, hint="is the disk full?")
+                for entry in batch:
+                    entry.saved.set_exception(problem)
+                continue
+            for entry in batch:
+                if not entry.saved.done():
+                    entry.saved.set_result(None)
+
+    def _commit(self, batch: Sequence[_Entry]) -> None:
+        with self._database:
+            self._database.executemany(
+                "INSERT OR REPLACE INTO calls (key, request, completion, rung, purpose) VALUES (?, ?, ?, ?, ?)",
+                [entry.row for entry in batch],
+            )
+
+    def charge(self, key: str, completion: Completion, *, new: bool) -> None:
+        """Put one answer on the bill of whoever is paying, at list price whether it was bought now or before."""
+        purpose = _paying.get()
+        self.bill[purpose] = added(self.bill.get(purpose, Spent()), completion)
+        self._seen[key] = completion
+        if self.on_call is not None:
+            self.on_call(purpose, completion, new)
+
+    def spent(self, rung: str | None = None, purpose: str | None = None) -> Spent:
+        """What a rung's purpose took; without a rung, what the run took: each distinct answer once."""
+        if rung is not None:
+            return self.bill.get((rung, purpose or ""), Spent())
+        total = Spent()
+        for completion in self._seen.values():
+            total = added(total, completion)
+        return total
+
+    def close(self) -> None:
+        self._database.close()
+        self._lock.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def added(spent: Spent, completion: Completion) -> Spent:
+    """A bill with one more answer on it. A local answer counts its share of the engine's time, a remote one its latency."""
+    seconds = completion.compute_s if completion.compute_s is not None else completion.latency_s
+    first = spent.calls == 0
+    known = completion.cost_usd is not None and (first or spent.usd is not None)
+    return Spent(
+        calls=spent.calls + 1,
+        prompt_tokens=spent.prompt_tokens + (completion.prompt_tokens or 0),
+        completion_tokens=spent.completion_tokens + (completion.completion_tokens or 0),
+        usd=(spent.usd or 0.0) + (completion.cost_usd or 0.0) if known else None,
+        seconds=spent.seconds + (seconds or 0.0),
+    )
+
+
+@dataclass(frozen=True)
+class Ledgered:
+    """A model whose every answer is in the ledger before it is used, and found there the next time."""
+
+    model: Model
+    ledger: Ledger
+
+    async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+        request = {
+            "model": identity(self.model.spec()),
+            "messages": [[message.role, message.content] for message in messages],
+            "options": options_to_dict(options),
+        }
+        key = digest(request)
+        completion = self.ledger.find(key)
+        new = completion is None
+        if completion is None:
+            completion = await self.model.complete(messages, options)
+            await self.ledger.record(key, request, completion)
+        self.ledger.charge(key, completion, new=new)
+        return completion
+
+    def spec(self) -> ModelSpec:
+        return self.model.spec()
+
+    async def aclose(self) -> None:
+        close = getattr(self.model, "aclose", None)
+        if close is not None:
+            await close()
+
+
+@dataclass(frozen=True)
+class LedgeredTunable(Ledgered):
+    """A tunable model whose training time is on the bill too."""
+
+    model: Tunable
+
+    async def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
+        request = {
+            "tune": identity(self.model.spec()),
+            "conversations": digest([asdict(conversation) for conversation in conversations]),
+            "settings": asdict(settings),
+        }
+        loop = asyncio.get_running_loop()
+        epoch, start = 0, loop.time()
+        async for tuned in self.model.tune(conversations, settings):
+            epoch += 1
+            part = {**request, "epoch": epoch}
+            key = digest(part)
+            recorded = self.ledger.find(key)
+            completion = recorded or Completion(text=f"epoch {epoch}", compute_s=loop.time() - start, engine="training")
+            if recorded is None:
+                await self.ledger.record(key, part, completion)
+            self.ledger.charge(key, completion, new=recorded is None)
+            yield Ledgered(tuned, self.ledger)
+            start = loop.time()
+
+
+def identity(spec: ModelSpec) -> ModelSpec:
+    """A spec without where things lie: a file's hash names it, its path does not."""
+    return {
+        name: identity(value) if isinstance(value, dict) else value for name, value in spec.items() if name != "path"
+    }
+
+
+def canonical(value: Any) -> str:
+    """JSON with one form for one value."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def completion_from_json(text: str) -> Completion:
+    """The completion that `canonical(asdict(completion))` wrote."""
+    fields = json.loads(text)
+    return replace(Completion(**fields), passages=tuple(fields["passages"]))

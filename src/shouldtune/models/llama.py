@@ -1,0 +1,152 @@
+"""The forward pass of a Llama-architecture model in plain torch.
+
+Tokens are kept packed: a batch is one [tokens, width] matrix without padding, whatever its rows' lengths,
+so the linear layers, nearly all of the work, never compute a pad. Only attention sees rows.
+
+Shapes: N tokens of a batch, B rows, T columns of a key/value cache, H heads, K key/value heads, d head width.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shouldtune.errors import ModelUnavailable
+from shouldtune.models.gguf_cache import expected_shapes
+from shouldtune.models.llama_config import LlamaConfig, rope_frequencies
+
+LINEARS = ("qkv", "o", "gate_up", "down")
+"""A block's linear layers; q, k, v and gate, up are each fused into one product."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer's weights; a matrix is [outputs, inputs]."""
+
+    attention_norm: Tensor
+    qkv: Tensor
+    o: Tensor
+    mlp_norm: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+
+class Adapter(Protocol):
+    """Something that changes what the linear layers compute."""
+
+    def linear(self, x: Tensor, weight: Tensor, layer: int, name: str) -> Tensor:
+        """x [N, inputs] times the base's weight and the adapter's change of it: [N, outputs]."""
+        ...
+
+
+Rotation = tuple[Tensor, Tensor]
+"""Cosines and signed sines of N positions, each [N, 1, d]."""
+
+
+class Llama:
+    """A model's weights on one device in one type, and the steps of its forward pass."""
+
+    def __init__(self, folder: Path, *, dtype: torch.dtype, device: str = "cpu") -> None:
+        """Load the weights of a Hugging Face folder. Raises ModelUnavailable when they are missing or misshapen."""
+        self.config = config = LlamaConfig.read(folder)
+        self.dtype, self.device = dtype, torch.device(device)
+        weights = _load(folder, expected_shapes(config), dtype, device)
+        self.embedding = weights["model.embed_tokens.weight"]
+        self.norm = weights["model.norm.weight"]
+        self.head = weights.get("lm_head.weight", self.embedding)
+        self.blocks = [_block(weights, index) for index in range(config.layers)]
+        self._frequencies = torch.tensor(rope_frequencies(config), dtype=torch.float32, device=device)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """ids [N] -> [N, width]"""
+        return F.embedding(ids, self.embedding)
+
+    def rotation(self, positions: Tensor) -> Rotation:
+        """What `project` turns queries and keys by; made once for all layers. positions [N]"""
+        angles = positions[:, None, None].float() * self._frequencies
+        cosine, sine = angles.cos(), angles.sin()
+        # The sign goes with the sine, so that a rotation is two products and no negation.
+        return torch.cat([cosine, cosine], -1).to(self.dtype), torch.cat([-sine, sine], -1).to(self.dtype)
+
+    def project(self, x: Tensor, layer: int, rotation: Rotation, adapter: Adapter | None) -> tuple[Tensor, ...]:
+        """Queries [N, H, d], keys [N, K, d] and values [N, K, d] of x [N, width]."""
+        config, block = self.config, self.blocks[layer]
+        normed = F.rms_norm(x, (config.width,), block.attention_norm, config.norm_epsilon)
+        fused = self._linear(normed, layer, "qkv", adapter).view(len(x), -1, config.head_width)
+        turned = config.heads + config.kv_heads
+        rotated = _rotate(fused[:, :turned], rotation)
+        return rotated[:, : config.heads], rotated[:, config.heads :], fused[:, turned:]
+
+    def finish(self, x: Tensor, attended: Tensor, layer: int, adapter: Adapter | None) -> Tensor:
+        """The rest of the block: x [N, width] and attention's output [N, H * d] -> [N, width]."""
+        config, block = self.config, self.blocks[layer]
+        x = x + self._linear(attended, layer, "o", adapter)
+        normed = F.rms_norm(x, (config.width,), block.mlp_norm, config.norm_epsilon)
+        gate, up = self._linear(normed, layer, "gate_up", adapter).chunk(2, dim=-1)
+        return x + self._linear(F.silu(gate) * up, layer, "down", adapter)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """x [N, width] after the last block -> [N, vocabulary]"""
+        return F.linear(F.rms_norm(x, (self.config.width,), self.norm, self.config.norm_epsilon), self.head)
+
+    def _linear(self, x: Tensor, layer: int, name: str, adapter: Adapter | None) -> Tensor:
+        weight: Tensor = getattr(self.blocks[layer], name)
+        return F.linear(x, weight) if adapter is None else adapter.linear(x, weight, layer, name)
+
+
+def _rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Rotary position embedding, the two halves of a head as pairs (Hugging Face's layout)."""
+    cosine, sine = rotation
+    first, second = x.chunk(2, dim=-1)
+    return torch.addcmul(x * cosine, torch.cat([second, first], -1), sine)
+
+
+def _block(weights: dict[str, Tensor], index: int) -> Block:
+    def take(*names: str) -> Tensor:
+        parts = [weights.pop(f"model.layers.{index}.{name}.weight") for name in names]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    return Block(
+        attention_norm=take("input_layernorm"),
+        qkv=take("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        o=take("self_attn.o_proj"),
+        mlp_norm=take("post_attention_layernorm"),
+        gate_up=take("mlp.gate_proj", "mlp.up_proj"),
+        down=take("mlp.down_proj"),
+    )
+
+
+def _load(folder: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, device: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError, safe_open
+
+    weights: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():
+                    if name in shapes:
+                        weights[name] = file.get_tensor(name).to(device=device, dtype=dtype)
+        except (OSError, SafetensorError) as error:
+            raise ModelUnavailable(f"the weights cannot be read: {error}", where=path) from None
+    for name, shape in shapes.items():
+        if name not in weights or weights[name].shape != shape:
+            raise ModelUnavailable(f"the weight {name} is missing or not of shape {shape}", where=folder)
+    return weights
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The folder's safetensors, one file or the shards its index names."""
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.exists() or not index.exists():
+        return [single]
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ModelUnavailable(f"the index of the weights cannot be read: {error}", where=index) from None
+    return [folder / Path(str(name)).name for name in sorted(names)]

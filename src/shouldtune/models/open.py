@@ -1,0 +1,107 @@
+"""A model from its id, and a fitted model from its folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shouldtune.errors import InputError, ModelUnavailable
+from shouldtune.files import write_whole
+from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
+from shouldtune.models.plain import Constant, Echo, Linear, Nearest
+from shouldtune.models.prompted import Prompted
+from shouldtune.models.remote import Remote, open_remote
+from shouldtune.types import Example, Model, ModelSpec
+
+SPEC_FILE = "model.json"
+LOCAL = ("smollm2", "gguf:", "hf:")
+HINT = "smollm2, gguf:PATH, hf:FOLDER, openai:NAME or http://host:port/v1#NAME"
+
+
+def is_local(model_id: str) -> bool:
+    """Whether an id names a model that runs in this process."""
+    return model_id == LOCAL[0] or model_id.startswith(LOCAL[1:])
+
+
+def is_simulated(model_id: str | None) -> bool:
+    """Whether an id names a double."""
+    return model_id is not None and model_id.startswith("scripted:")
+
+
+def open_model(model_id: str, examples: Sequence[Example] = ()) -> Model:
+    """The model that an id names; `examples` are what a scripted one knows. InputError or ModelUnavailable."""
+    if is_simulated(model_id):
+        return Scripted.knowing(examples, Abilities.parse(model_id.removeprefix("scripted:")))
+    if model_id.startswith(("openai:", "http://", "https://")):
+        return open_remote(model_id)
+    if is_local(model_id):
+        from shouldtune.models.local import open_local
+
+        return open_local(model_id)
+    raise InputError(f"{model_id!r} names no model", hint=HINT)
+
+
+def save_fitted(model: Model, folder: Path) -> None:
+    """Write a fitted model as `model.json`, with the files that it needs (an adapter) beside it."""
+    spec: ModelSpec = _with_files(model.spec(), folder)
+    write_whole(folder / SPEC_FILE, json.dumps(spec, ensure_ascii=False, indent=1))
+
+
+def open_fitted(folder: Path) -> Model:
+    """The model that `save_fitted` wrote. Only our own classes are made, from plain data. InputError."""
+    path = folder / SPEC_FILE
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"no fitted model can be read here: {error}", where=path) from None
+    try:
+        return _from_spec(spec, folder)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"this is no saved model: {error!r}", where=path) from None
+
+
+def _with_files(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """The spec with every adapter copied into `folder` and named relative to it."""
+    changed = {name: _with_files(value, folder) if isinstance(value, dict) else value for name, value in spec.items()}
+    if "sha256" in spec and "path" in spec:
+        target = folder / "adapter"
+        shutil.copytree(spec["path"], target, dirs_exist_ok=True)
+        changed["path"] = "adapter"
+    return changed
+
+
+def _from_spec(spec: ModelSpec, folder: Path) -> Model:
+    kind = spec["kind"]
+    if kind == "prompted":
+        return Prompted.from_spec(spec, _from_spec(spec["model"], folder))
+    if kind == "remote":
+        return Remote(spec["name"], spec["base_url"], spec["key_variable"])
+    if kind == "local":
+        from shouldtune.models.local import open_local
+
+        adapter: dict[str, Any] | None = spec.get("adapter")
+        if adapter is None:
+            return open_local(spec["model"])
+        place = (folder / adapter["path"]).resolve()
+        if not place.is_relative_to(folder.resolve()):
+            raise InputError("the adapter lies outside the model's folder", where=folder / SPEC_FILE)
+        return open_local(spec["model"]).with_adapter(place, expected_sha256=adapter["sha256"])
+    plain: dict[str, Any] = {
+        "constant": lambda: Constant(spec["text"]),
+        "echo": Echo,
+        "nearest": lambda: Nearest(_pairs(spec["shots"])),
+        "linear": lambda: Linear(_pairs(spec["shots"]), spec["strength"]),
+        "flaky": lambda: Flaky(_from_spec(spec["model"], folder), spec["rate"]),
+        "priced": lambda: Priced(_from_spec(spec["model"], folder), spec["read"], spec["written"]),
+    }
+    if kind not in plain:
+        raise ModelUnavailable(f"a model of kind {kind!r} cannot be opened again", where=folder / SPEC_FILE)
+    made: Model = plain[kind]()
+    return made
+
+
+def _pairs(rows: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((asked, answer) for asked, answer in rows)

@@ -1,0 +1,94 @@
+"""Models without an LLM: a constant, an echo, the nearest training example's answer, a linear classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+from typing import Any
+
+from shouldtune.models.prompted import Shot
+from shouldtune.retrieval.bm25 import Bm25
+from shouldtune.types import Completion, Message, ModelSpec, Options
+
+
+def _answer(text: str) -> Completion:
+    return Completion(text=text, prompt_tokens=0, completion_tokens=0, latency_s=0.0, compute_s=0.0, cost_usd=0.0, engine="none")
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same answer whatever is asked."""
+
+    text: str
+
+    async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+        return _answer(self.text)
+
+    def spec(self) -> ModelSpec:
+        return {"kind": "constant", "text": self.text}
+
+
+@dataclass(frozen=True)
+class Echo:
+    """The input itself."""
+
+    async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+        return _answer(messages[-1].content)
+
+    def spec(self) -> ModelSpec:
+        return {"kind": "echo"}
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The target of the training example whose input is nearest by BM25, copied."""
+
+    shots: tuple[Shot, ...]
+
+    @cached_property
+    def _index(self) -> Bm25:
+        return Bm25([text for text, _ in self.shots])
+
+    async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+        return _answer(self.shots[self._index.search(messages[-1].content, 1)[0]][1])
+
+    def spec(self) -> ModelSpec:
+        return {"kind": "nearest", "shots": [list(shot) for shot in self.shots]}
+
+
+@dataclass(frozen=True)
+class Linear:
+    """TF-IDF of words and of character n-grams into logistic regression; fitted again from its examples when opened.
+
+    So there is nothing to pickle, and the saved form is the training data itself.
+    """
+
+    shots: tuple[Shot, ...]
+    strength: float = 10.0
+    """Inverse of the regularisation (scikit-learn's C)."""
+
+    @cached_property
+    def _pipeline(self) -> Any:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline, make_union
+
+        features = make_union(
+            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
+            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
+        )
+        pipeline = make_pipeline(features, LogisticRegression(C=self.strength, max_iter=1000))
+        pipeline.fit([text for text, _ in self.shots], [target for _, target in self.shots])
+        return pipeline
+
+    async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+        pipeline = self._pipeline
+        start = perf_counter()
+        text = str(pipeline.predict([messages[-1].content])[0])
+        seconds = perf_counter() - start
+        return Completion(text=text, prompt_tokens=0, completion_tokens=0, latency_s=seconds, compute_s=seconds, cost_usd=0.0, engine="scikit-learn")
+
+    def spec(self) -> ModelSpec:
+        return {"kind": "linear", "shots": [list(shot) for shot in self.shots], "strength": self.strength}

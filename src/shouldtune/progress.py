@@ -1,0 +1,33 @@
+"""What a climb tells while it runs. This one is silent; a terminal shows more."""
+
+from __future__ import annotations
+
+from shouldtune.types import Completion, Measurement, Prediction, Trial
+
+
+class Progress:
+    """Override what you want to hear."""
+
+    def rung_started(self, name: str, position: int, total: int) -> None:
+        """A rung begins to fit."""
+
+    def rung_skipped(self, name: str, because: str) -> None:
+        """A rung cannot apply."""
+
+    def measuring(self, name: str, total: int) -> None:
+        """A rung is fitted; its `total` holdout examples are asked now."""
+
+    def predicted(self, name: str, prediction: Prediction) -> None:
+        """One holdout example has its answer."""
+
+    def rung_finished(self, name: str, measurement: Measurement) -> None:
+        """A rung has been measured."""
+
+    def called(self, rung: str, purpose: str, completion: Completion, new: bool) -> None:
+        """A model answered, now (`new`) or from the ledger."""
+
+    def trained(self, done: int, total: int, loss: float) -> None:
+        """A training step was done."""
+
+    def tried(self, name: str, trial: Trial) -> None:
+        """A setting was tried on the training half."""

@@ -1,0 +1,232 @@
+"""The two charts of the page, drawn when the report is written, so that no script is needed to see them.
+
+What a colour says, a shape or a word says too: diamonds are tuned weights, squares need no language model, a filled
+mark is the one to ship. Each chart comes with the same facts in words.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shouldtune.report import words
+from shouldtune.report.layout import axis, label_places
+from shouldtune.report.markup import Html, together
+from shouldtune.report.svg import ACCENT, INK, LINE, MUTED, NARROW, PAPER, WIDE, Shape, draw
+from shouldtune.report.words import one_line
+from shouldtune.types import RungResult
+
+if TYPE_CHECKING:
+    from altair import Chart, LayerChart
+
+    from shouldtune.run import RunRecord
+
+SHAPES = {"no language model": "square", "prompting": "circle", "weights tuned": "diamond"}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One chart, at every width, and the same in words."""
+
+    svg: Html
+    description: str
+    kinds: tuple[str, ...]
+    """Which kinds of rung are in it, for the key."""
+
+
+def can_draw() -> bool:
+    """Whether the drawing packages (the `report` extra) are installed."""
+    try:
+        import altair
+        import vl_convert
+    except ImportError:
+        return False
+    return bool(altair and vl_convert)
+
+
+def ladder_chart(record: RunRecord) -> Drawing | None:
+    """Each rung's quality with its interval, in ladder order, against the goal. None when nothing was measured."""
+    shown = [rung for rung in record.verdict.rungs if rung.quality is not None]
+    if not shown:
+        return None
+    goal, shipped = words.goal_quality(record), record.verdict.rung
+    aim = "no goal was set" if goal is None else f"the goal is {words.score(goal)}"
+    lines = [f"{one_line(r.name)} ({words.kind(r)}): {words.interval(r.quality, r.low, r.high)}" for r in shown]
+    ships = f" The one to ship is {one_line(shipped)}." if shipped else ""
+    svg = together(*(draw(_ladder(shown, goal, shipped, shape), shape) for shape in (WIDE, NARROW)))
+    return Drawing(svg, f"Quality of each rung; {aim}. {'; '.join(lines)}.{ships}", _kinds(shown))
+
+
+def effort_chart(record: RunRecord) -> Drawing | None:
+    """Quality against dollars for 1,000 answers where every price is known, else seconds. None for less than two."""
+    measured = [rung for rung in record.verdict.rungs if rung.quality is not None]
+    priced = all(rung.cost_per_1k is not None for rung in measured) and any(rung.cost_per_1k for rung in measured)
+    taken = [(rung, rung.cost_per_1k if priced else rung.seconds_per_1k) for rung in measured]
+    shown = [(rung, value) for rung, value in taken if value is not None]
+    if len(shown) < 2:
+        return None
+    title = f"{'dollars' if priced else 'seconds'} for 1,000 answers"
+    lines = [
+        f"{one_line(r.name)}: {words.score(r.quality)} at {words.money(x) if priced else words.amount(x) + ' s'}"
+        for r, x in shown
+    ]
+    svg = together(*(draw(_effort(record, shown, title, shape), shape) for shape in (WIDE, NARROW)))
+    return Drawing(svg, f"Quality against {title}. {'; '.join(lines)}.", _kinds([rung for rung, _ in shown]))
+
+
+def _kinds(rungs: Sequence[RungResult]) -> tuple[str, ...]:
+    return tuple(kind for kind in SHAPES if any(words.kind(rung) == kind for rung in rungs))
+
+
+# ---------------------------------------------------------------- quality of each rung
+
+
+def _ladder(rungs: Sequence[RungResult], goal: float | None, shipped: str | None, shape: Shape) -> LayerChart:
+    import altair as alt
+
+    domain = _quality_domain(rungs, goal)
+    ruler = alt.Axis(title=None, tickCount=5, grid=False, format=".1f")
+    x = alt.X("quality:Q", scale=alt.Scale(domain=domain, nice=False), axis=ruler)
+    y = alt.Y("row:Q", scale=alt.Scale(domain=[len(rungs) - 0.5, -0.5], nice=False), axis=None)
+    rows = [{**_facts(rung, shipped), "row": at} for at, rung in enumerate(rungs)]
+    for row in rows:
+        row.update(name_row=row["row"] - 0.17 * bool(row["note"]), note_row=row["row"] + 0.24)
+        row.update(goal=goal, goal_top=row["row"] - 0.2, goal_bottom=row["row"] + 0.2)
+    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    layers: list[Any] = [base.mark_rule(color=LINE).encode(x=alt.value(0), x2=alt.value(shape.plot))]
+    layers += [] if goal is None else _goal_line(base, goal, domain, shape)
+    layers += [base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", color=_as_given("Color", "stroke"))]
+    layers += [_points(base.encode(x=x))]
+    if shape.names:
+        left, right = alt.value(-shape.names), alt.value(shape.plot + 14)
+        room = {"align": "left", "limit": shape.names - 14}
+        layers += _texts(base.encode(x=left, y=alt.Y("name_row:Q", axis=None), text="name:N"), fontSize=14, **room)
+        note = base.encode(x=left, y=alt.Y("note_row:Q", axis=None), text="note:N")
+        layers += [note.mark_text(fontSize=12, color=MUTED, **room)]
+        layers += _texts(base.encode(x=right, text="value:N"), align="left", fontSize=13)
+    else:
+        left, right = alt.value(0), alt.value(shape.plot)
+        layers += _texts(base.encode(x=left, text="name:N"), dy=-17, fontSize=13, align="left", limit=180)
+        layers += _texts(base.encode(x=right, text="value:N"), dy=-17, fontSize=12, align="right")
+    return alt.layer(*layers).properties(width=shape.plot, height=shape.row * len(rows))
+
+
+def _facts(rung: RungResult, shipped: str | None) -> dict[str, Any]:
+    ships, kind = rung.name == shipped, words.kind(rung)
+    notes = (*(("ship this",) if ships else ()), *(() if kind == "prompting" else (kind,)))
+    return {
+        "name": one_line(rung.name),
+        "note": " · ".join(notes),
+        "kind": kind,
+        "quality": rung.quality,
+        "low": rung.quality if rung.low is None else rung.low,
+        "high": rung.quality if rung.high is None else rung.high,
+        "value": words.interval(rung.quality, rung.low, rung.high).replace(" to ", "–"),
+        "stroke": ACCENT if ships else INK,
+        "fill": ACCENT if ships else PAPER,
+        "weight": "bold" if ships else "normal",
+    }
+
+
+def _quality_domain(rungs: Sequence[RungResult], goal: float | None) -> tuple[float, float]:
+    """Whole tenths that hold every interval and the goal, within 0 to 1."""
+    held = [value for rung in rungs for value in (rung.quality, rung.low, rung.high) if value is not None]
+    held += [] if goal is None else [goal]
+    low, high = math.floor(10 * min(held) - 0.2) / 10, math.ceil(10 * max(held) + 0.2) / 10
+    return max(0.0, low), min(1.0, high)
+
+
+def _goal_line(rows: Any, goal: float, domain: tuple[float, float], shape: Shape) -> list[Chart]:
+    """Down the whole wide chart; on the narrow one only across each row's own line, clear of the numbers."""
+    import altair as alt
+
+    base = alt.Chart(alt.Data(values=[{"goal": goal, "label": f"goal {words.score(goal)}"}])).encode(x="goal:Q")
+    align = "right" if goal > domain[1] - 0.1 * (domain[1] - domain[0]) else "center"
+    label = base.mark_text(color=MUTED, dy=-8, fontSize=13, align=align, baseline="bottom")
+    line = _dashed(base) if shape is WIDE else _dashed(rows.encode(x="goal:Q", y=alt.Y("goal_top:Q", axis=None), y2="goal_bottom:Q"))
+    return [line, label.encode(y=alt.value(0), text="label:N")]
+
+
+# ---------------------------------------------------------------- quality against what an answer takes
+
+
+def _effort(record: RunRecord, points: Sequence[tuple[RungResult, float]], title: str, shape: Shape) -> LayerChart:
+    """Everything is laid out in pixels here, because the names have to be moved out of each other's way."""
+    import altair as alt
+
+    width, height = (660, 300) if shape is WIDE else (290, 330)
+    goal = words.goal_quality(record)
+    low, high = _quality_domain([rung for rung, _ in points], goal)
+    asked_a_model = [value for rung, value in points if rung.uses_llm]
+    place, ticks = axis([value for _, value in points], asked_a_model, most=7 if shape is WIDE else 4)
+
+    def across(value: float) -> float:
+        return 16 + place(value) * (width - 32)
+
+    def up(value: float) -> float:
+        return height * (value - low) / (high - low)
+
+    rows = [_facts(rung, record.verdict.rung) for rung, _ in points]
+    for row, (_, value) in zip(rows, points, strict=True):
+        row.update(x=across(value), y=up(row["quality"]), low=up(row["low"]), high=up(row["high"]))
+    full = [(row["x"] - 2, -row["high"], row["x"] + 2, -row["low"]) for row in rows]
+    full += [] if goal is None else [(0.0, -up(goal) - 18.0, 80.0, -up(goal))]
+    names = label_places([(row["x"], -row["y"]) for row in rows], [row["name"] for row in rows], width, full)
+    for row, (at_x, at_y) in zip(rows, names, strict=True):
+        row.update(name_x=at_x, name_y=-at_y)
+    tenths = [tenth / 10 for tenth in range(round(10 * low), round(10 * high) + 1)]
+    x_axis = _pixel_axis({across(tick): f"{tick:,.10g}" for tick in ticks}, title=title, grid=False)
+    y_axis = _pixel_axis({up(tenth): f"{tenth:.1f}" for tenth in tenths}, title="quality", ticks=False, domain=False)
+    x = alt.X("x:Q", scale=alt.Scale(domain=[0, width], nice=False), axis=x_axis)
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], nice=False), axis=y_axis)
+    base = alt.Chart(alt.Data(values=rows))
+    layers: list[Any] = [base.mark_rule(opacity=0.4).encode(x=x, y="low:Q", y2="high:Q", color=_as_given("Color", "stroke"))]
+    layers += [_points(base.encode(x=x, y=y))]
+    layers += _texts(base.encode(x="name_x:Q", y="name_y:Q", text="name:N"), align="left", fontSize=13)
+    if goal is not None:
+        line = alt.Chart(alt.Data(values=[{"y": up(goal), "label": f"goal {words.score(goal)}"}])).encode(y="y:Q")
+        label = line.mark_text(color=MUTED, dy=-8, fontSize=13, align="left")
+        layers = [_dashed(line), label.encode(x=alt.value(2), text="label:N"), *layers]
+    return alt.layer(*layers).properties(width=width, height=height)
+
+
+# ---------------------------------------------------------------- pieces of both
+
+
+def _points(base: Any) -> Chart:
+    import altair as alt
+
+    shape = alt.Shape("kind:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=None)
+    marks: Chart = base.mark_point(size=110, opacity=1, strokeWidth=2)
+    return marks.encode(shape=shape, stroke=_as_given("Stroke", "stroke"), fill=_as_given("Fill", "fill"))
+
+
+def _texts(base: Any, **style: Any) -> list[Chart]:
+    """The text twice, each for its own rows: what ships is bold."""
+    return [
+        base.transform_filter(f"datum.weight == '{weight}'").mark_text(fontWeight=weight, color=INK, **style)
+        for weight in ("normal", "bold")
+    ]
+
+
+def _dashed(base: Any) -> Chart:
+    line: Chart = base.mark_rule(color=MUTED, strokeWidth=1.5, strokeDash=[5, 4])
+    return line
+
+
+def _as_given(channel: str, field: str) -> Any:
+    """A colour that stands in the data, taken as it is."""
+    import altair as alt
+
+    return getattr(alt, channel)(f"{field}:N", scale=None, legend=None)
+
+
+def _pixel_axis(labels: dict[float, str], **style: Any) -> Any:
+    """An axis over pixels whose ticks say something else."""
+    import altair as alt
+
+    said = json.dumps({f"{at:.2f}": label for at, label in labels.items()})
+    return alt.Axis(values=list(labels), labelExpr=f"{said}[format(datum.value, '.2f')]", **style)

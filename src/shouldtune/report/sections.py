@@ -1,0 +1,240 @@
+"""The page's sections that need no script: the answer, the ladder, what beat what, the effort, and what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from shouldtune.report import charts, words
+from shouldtune.report.charts import Drawing
+from shouldtune.report.markup import Html, element, together
+from shouldtune.report.words import one_line
+from shouldtune.types import Measurement, RungResult, Spent
+
+if TYPE_CHECKING:
+    from shouldtune.run import RunRecord
+
+KEY = {"no language model": "■", "prompting": "●", "weights tuned": "◆"}
+TRADE = "Up is better, left is cheaper. Marks as above."
+INSTALL = 'pip install "shouldtune[report]"'
+
+
+def answer(record: RunRecord) -> Html:
+    """The question, the answer and the reasons: what most readers came for."""
+    verdict = record.verdict
+    said, clause = words.headline(verdict)
+    where = [one_line(record.asked.get("name") or "a task"), words.counted(len(record.holdout), "held-out example")]
+    if record.asked.get("model"):
+        where.append(one_line(record.asked["model"]))
+    heading = element(
+        "h1",
+        element("span", "Should you fine-tune?", class_="question"),
+        " ",
+        element("span", element("strong", f"{said}:"), f" {clause}", class_="said"),
+    )
+    meanwhile = verdict.answer == "not_yet" and verdict.rung is not None
+    return element(
+        "header",
+        element("p", " · ".join(where), class_="where"),
+        heading,
+        element("p", words.SIMULATED, class_="simulated", role="note") if verdict.simulated else None,
+        element("ul", *(element("li", one_line(line)) for line in verdict.because), class_="because"),
+        element("p", f"Until then, ship {one_line(verdict.rung)}.", class_="meanwhile") if meanwhile else None,
+    )
+
+
+def contents() -> Html:
+    """Links to the sections."""
+    parts = (("ladder", "Ladder"), ("compared", "Compared"), ("effort", "Effort"), ("asked", "Asked"))
+    links = [element("li", element("a", name, href=f"#{part}")) for part, name in (*parts, ("examples", "Examples"))]
+    return element("nav", element("ul", *links), aria_label="Sections")
+
+
+# ---------------------------------------------------------------- the ladder
+
+
+def ladder(record: RunRecord) -> Html:
+    """Two charts, the same as a table, and how to read them."""
+    drawn: list[Html] = []
+    if charts.can_draw():
+        first, second = charts.ladder_chart(record), charts.effort_chart(record)
+        drawn += [_figure(first, "Quality of each rung.", _key(first, record))] if first else []
+        drawn += [_figure(second, "Quality against what an answer takes.", TRADE)] if second else []
+    else:
+        drawn = [element("p", "To see charts here, ", element("code", INSTALL), " and write the report again.")]
+    return element(
+        "section",
+        element("h2", "The ladder"),
+        element("p", "From the cheapest approach to the dearest, each measured on the same held-out examples."),
+        *drawn,
+        _ladder_table(record),
+        element("p", words.how_to_read(record), class_="aside"),
+        _metrics_table(record.verdict.rungs),
+        id="ladder",
+    )
+
+
+def _figure(drawing: Drawing, title: str, said: str) -> Html:
+    caption = element("figcaption", element("b", title), f" {said}")
+    return element("figure", element("div", drawing.svg, role="img", aria_label=drawing.description), caption)
+
+
+def _key(drawing: Drawing, record: RunRecord) -> str:
+    kinds = ", ".join(f"{KEY[kind]} {kind}" for kind in drawing.kinds)
+    shipped = " The filled mark is the one to ship." if record.verdict.rung else ""
+    goal = " The dashed line is the goal." if words.goal_quality(record) is not None else ""
+    return f"{kinds}.{shipped}{goal} The line through a mark is its interval."
+
+
+def _ladder_table(record: RunRecord) -> Html:
+    priced = any(rung.cost_per_1k is not None for rung in record.verdict.rungs)
+    slow = any(rung.latency_p50 is not None for rung in record.verdict.rungs)
+    headings = ["Quality (interval)", "Goal", "Answers", "Seconds per 1,000"]
+    headings += ["Cost per 1,000"] if priced else []
+    headings += ["Latency p50, p95"] if slow else []
+    headings += ["Prompt tokens", "Fit time", "Settings tried"]
+    rows = []
+    for rung in record.verdict.rungs:
+        cells = _ladder_cells(rung, priced, slow)
+        if not rung.applied:
+            why = f"Skipped: {one_line(rung.skipped_because or 'no reason was given')}"
+            cells = [element("td", why, colspan=len(headings), class_="words")]
+        shipped = rung.name == record.verdict.rung
+        word = ("ship this",) if shipped else ()
+        note = " · ".join((*word, *(() if words.kind(rung) == "prompting" else (words.kind(rung),))))
+        name = element("th", one_line(rung.name), element("small", note) if note else None, scope="row")
+        rows.append(element("tr", name, *cells, class_="shipped" if shipped else None if rung.applied else "skipped"))
+    unpriced = "" if priced else " No price is known for any rung, so cost is left out."
+    return _table(f"Every rung in numbers.{unpriced}", ["Rung", *headings], rows)
+
+
+def _ladder_cells(rung: RungResult, priced: bool, slow: bool) -> list[Html]:
+    goal = "-" if rung.meets_goal is None else "met" if rung.meets_goal else "not proven"
+    quality = words.interval(rung.quality, rung.low, rung.high)
+    cells = [quality, goal, words.answered(rung), words.amount(rung.seconds_per_1k)]
+    cells += [words.money(rung.cost_per_1k)] if priced else []
+    cells += [f"{words.duration(rung.latency_p50)}, {words.duration(rung.latency_p95)}"] if slow else []
+    tokens = "-" if rung.prompt_tokens_mean is None else f"{rung.prompt_tokens_mean:,.0f}"
+    return _cells(*cells, tokens, words.duration(rung.fit_seconds), str(rung.settings_tried))
+
+
+def _metrics_table(rungs: Sequence[RungResult]) -> Html | None:
+    names = sorted({name for rung in rungs for name in rung.metrics})
+    if not names:
+        return None
+    rows = [
+        element("tr", element("th", one_line(r.name), scope="row"), *_cells(*(words.score(r.metrics.get(n)) for n in names)))
+        for r in rungs
+        if r.applied
+    ]
+    return _table("What the scorer reported beside the score (means).", ["Rung", *map(one_line, names)], rows)
+
+
+# ---------------------------------------------------------------- what beat what, and what it took
+
+
+def compared(record: RunRecord) -> Html:
+    """Each comparison in words that claim no more than its interval."""
+    lines = [element("li", words.compared(each)) for each in record.verdict.comparisons]
+    both = element("p", "Differences are taken example by example, where both rungs answered.")
+    body = together(both, element("ul", *lines)) if lines else element("p", "No two rungs were compared.")
+    return element("section", element("h2", "Compared"), body, id="compared")
+
+
+def effort(record: RunRecord) -> Html:
+    """What each rung was given, so that nobody compares a tuned model with a prompt that nobody tried to improve."""
+    columns = ["Calls", "Tokens", "Seconds"]
+    top = element(
+        "tr",
+        element("th", "Rung", scope="col", rowspan=2),
+        element("th", "To fit", scope="colgroup", colspan=4),
+        element("th", "To measure", scope="colgroup", colspan=3),
+        element("th", "Cost", scope="col", rowspan=2),
+    )
+    below = element("tr", *(element("th", name, scope="col") for name in ("Settings", *columns, *columns)))
+    rows = [
+        element(
+            "tr",
+            element("th", one_line(each.rung), scope="row"),
+            *_cells(str(len(each.trials)), *_taken(each.fit), *_taken(each.measured), words.money(_cost(each))),
+        )
+        for each in record.measurements
+    ]
+    table = _scrolling("Effort", _caption("What was spent on each rung."), element("thead", top, below), rows)
+    tried = [found for each in record.measurements if (found := _tried(each)) is not None]
+    return element(
+        "section",
+        element("h2", "Equal effort"),
+        element("p", f"In all: {words.spent(record.verdict.spent)}."),
+        table if rows else None,
+        *tried,
+        id="effort",
+    )
+
+
+def _taken(spent: Spent) -> tuple[str, str, str]:
+    tokens = spent.prompt_tokens + spent.completion_tokens
+    return f"{spent.calls:,}", f"{tokens:,}", words.amount(spent.seconds)
+
+
+def _cost(measurement: Measurement) -> float | None:
+    known = (measurement.fit.usd, measurement.measured.usd)
+    return None if None in known else sum(usd for usd in known if usd is not None)
+
+
+def _tried(measurement: Measurement) -> Html | None:
+    lines = [
+        f"{one_line(t.setting)}: {words.score(t.score)} on {words.counted(t.n, 'example')}" for t in measurement.trials
+    ]
+    lines += [one_line(note) for note in measurement.notes]
+    if not lines:
+        return None
+    summary = element("summary", f"What {one_line(measurement.rung)} tried")
+    return element("details", summary, element("ul", *(element("li", line) for line in lines)))
+
+
+# ---------------------------------------------------------------- what was asked
+
+
+def asked(record: RunRecord) -> Html:
+    """Everything that was asked, as it stands in run.json."""
+    known = {**record.verdict.provenance, **record.asked}
+    rows = [
+        element("tr", element("th", name, scope="row"), element("td", value, class_="words"))
+        for name, value in _flat(known)
+    ]
+    table = element("table", _caption("As recorded in the run's folder."), element("tbody", *rows), class_="asked")
+    return element("section", element("h2", "What was asked"), table, id="asked")
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        name = f"{above}{one_line(key)}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        elif isinstance(value, list | tuple):
+            yield name, ", ".join(str(item) for item in value) or "none"
+        else:
+            yield name, "not set" if value is None else str(value)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def _table(caption: str, headings: Iterable[str], rows: Sequence[Html]) -> Html:
+    head = element("thead", element("tr", *(element("th", heading, scope="col") for heading in headings)))
+    return _scrolling(caption, _caption(caption), head, rows)
+
+
+def _scrolling(label: str, caption: Html, head: Html, rows: Sequence[Html]) -> Html:
+    """A table in a box that scrolls sideways on a narrow page, and that the keyboard can reach to do so."""
+    table = element("table", caption, head, element("tbody", together(*rows)))
+    return element("div", table, class_="scroll", role="region", tabindex=0, aria_label=label)
+
+
+def _caption(text: str) -> Html:
+    return element("caption", text)
+
+
+def _cells(*texts: str) -> list[Html]:
+    return [element("td", text) for text in texts]

@@ -1,0 +1,203 @@
+"""A finished run on a terminal: the answer first, then the ladder, what beat what, and the bill.
+
+Two forms of the same words: with colour, bars and a table for a person at a terminal, and plain lines that fit
+80 columns for a pipe, a log or a small window. No text is parsed as markup, and control characters are
+taken out of everything that a model or a user may have written.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from shouldtune.report import words
+from shouldtune.report.words import one_line
+from shouldtune.types import RungResult
+
+if TYPE_CHECKING:
+    from shouldtune.run import RunRecord
+
+PLAIN_WIDTH = 80
+ROOM_FOR_TABLE = 96
+ROOM_FOR_BAR = 118
+BAR = 22
+COMPARED = "Compared, where both answered"
+
+
+def show(record: RunRecord, console: Console) -> None:
+    """Print the run: drawn for a terminal with room, as plain lines anywhere else."""
+    if console.is_terminal and not console.is_dumb_terminal and console.width >= ROOM_FOR_TABLE:
+        _show_drawn(record, console)
+        return
+    width = min(PLAIN_WIDTH, console.width) if console.is_terminal else PLAIN_WIDTH
+    for line in plain_lines(record, width):
+        readable = line.encode(console.encoding, "backslashreplace").decode(console.encoding)
+        console.print(Text(readable), soft_wrap=True)
+
+
+# ---------------------------------------------------------------- plain lines
+
+
+def plain_lines(record: RunRecord, width: int = PLAIN_WIDTH) -> list[str]:
+    """The whole report as lines of at most `width` characters, without colour or drawn boxes."""
+    verdict = record.verdict
+    answer, clause = words.headline(verdict)
+    lines = _wrapped(f"Should you fine-tune? {answer}: {clause}", width)
+    if verdict.simulated:
+        lines += _wrapped(words.SIMULATED, width)
+    lines += [line for sentence in verdict.because for line in _wrapped(one_line(sentence), width, "- ")]
+    lines += ["", *_plain_ladder(record, width)]
+    if verdict.comparisons:
+        lines += ["", COMPARED]
+        lines += [line for each in verdict.comparisons for line in _wrapped(words.compared(each), width, "- ")]
+    lines.append("")
+    for label, text in _closing(record):
+        lines += _wrapped(f"{label}: {text}", width)
+    return lines
+
+
+def _wrapped(text: str, width: int, bullet: str = "") -> list[str]:
+    indent = " " * len(bullet)
+    return textwrap.wrap(text, width, initial_indent=bullet, subsequent_indent=indent) or [bullet.rstrip()]
+
+
+def _plain_ladder(record: RunRecord, width: int) -> list[str]:
+    applied = [rung for rung in record.verdict.rungs if rung.applied]
+    lines = [line for line in _wrapped(_ladder_title(record), width)]
+    if applied:
+        header = ("", "quality", "n", "s/1k", "$/1k", "tokens", "fit", "tried")
+        rows = [header, *(_plain_cells(rung) for rung in applied)]
+        widths = [max(len(row[column]) for row in rows) for column in range(1, len(header))]
+        room = max(10, width - sum(widths) - len(widths) - 2)
+        name_width = min(room, max(len(_plain_name(record, rung)) for rung in applied))
+        names = ["", *(_plain_name(record, rung) for rung in applied)]
+        for name, row in zip(names, rows, strict=True):
+            cells = " ".join(f"{cell:>{w}}" for cell, w in zip(row[1:], widths, strict=True))
+            short = len(name) <= name_width
+            lines += [] if short else _wrapped(name, width)
+            lines.append(f"{name if short else '':<{name_width}} {cells}".rstrip())
+        if any(rung.unmeasured for rung in applied):
+            lines += _wrapped("n: answers measured + calls that failed.", width)
+    for rung in record.verdict.rungs:
+        if not rung.applied:
+            lines += _wrapped(_skipped(rung), width)
+    return lines
+
+
+def _plain_name(record: RunRecord, rung: RungResult) -> str:
+    return f"{one_line(rung.name)} *" if rung.name == record.verdict.rung else one_line(rung.name)
+
+
+def _plain_cells(rung: RungResult) -> tuple[str, ...]:
+    quality = words.score(rung.quality)
+    if rung.quality is not None and rung.low is not None and rung.high is not None:
+        quality = f"{quality} ({words.score(rung.low)}-{words.score(rung.high)})"
+    count = f"{rung.n}+{rung.unmeasured}" if rung.unmeasured else f"{rung.n}"
+    fit = "-" if rung.fit_seconds is None else words.duration(rung.fit_seconds).replace(" min", "m").replace(" ", "")
+    tokens = "-" if rung.prompt_tokens_mean is None else f"{rung.prompt_tokens_mean:.0f}"
+    each, cost = words.amount(rung.seconds_per_1k), words.money(rung.cost_per_1k)
+    return ("", quality, count, each, cost, tokens, fit, str(rung.settings_tried))
+
+
+# ---------------------------------------------------------------- said in both forms
+
+
+def _ladder_title(record: RunRecord) -> str:
+    goal = words.goal_quality(record)
+    line = "no goal was set" if goal is None else f"goal {words.score(goal)}"
+    shipped = f"; * is the one to ship: {one_line(record.verdict.rung)}" if record.verdict.rung else ""
+    return f"The ladder ({words.counted(len(record.holdout), 'held-out example')}; {line}{shipped})"
+
+
+def _skipped(rung: RungResult) -> str:
+    return f"{one_line(rung.name)} skipped: {one_line(rung.skipped_because or 'no reason was given')}"
+
+
+def _closing(record: RunRecord) -> list[tuple[str, str]]:
+    path = words.report_path(record)
+    page = str(path) if path.exists() else f"not written yet; shouldtune report {record.folder} --html"
+    closing = [("Spent", words.spent(record.verdict.spent)), ("Page", one_line(page))]
+    if any(rung.quality is not None for rung in record.verdict.rungs):
+        closing.append(("Intervals", words.how_to_read(record)))
+    return closing
+
+
+# ---------------------------------------------------------------- drawn
+
+
+def _show_drawn(record: RunRecord, console: Console) -> None:
+    verdict = record.verdict
+    answer, clause = words.headline(verdict)
+    console.print(Text.assemble("\nShould you fine-tune? ", (answer, "bold"), ": ", (clause, "bold"), overflow="fold"))
+    if verdict.simulated:
+        console.print(Text(words.SIMULATED, style="yellow"))
+    console.print()
+    for sentence in verdict.because:
+        _bullet(console, one_line(sentence))
+    console.print(Text(f"\n{_ladder_title(record)}", style="bold"))
+    if any(rung.applied for rung in verdict.rungs):
+        console.print(_table(record, bar=BAR if console.width >= ROOM_FOR_BAR else 0))
+    for rung in verdict.rungs:
+        if not rung.applied:
+            console.print(Padding(Text(_skipped(rung), style="dim"), (0, 1)))
+    if verdict.comparisons:
+        console.print(Text(f"\n{COMPARED}", style="bold"))
+        for comparison in verdict.comparisons:
+            _bullet(console, words.compared(comparison))
+    console.print()
+    for label, text in _closing(record):
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=9)
+        grid.add_column(overflow="fold")
+        grid.add_row(Text(label, style="bold"), Text(text, style="dim" if label == "Intervals" else ""))
+        console.print(grid)
+
+
+def _bullet(console: Console, sentence: str) -> None:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(Text("•", style="dim"), Text(sentence))
+    console.print(Padding(grid, (0, 1)))
+
+
+def _table(record: RunRecord, bar: int) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("")
+    table.add_column("quality", justify="right")
+    if bar:
+        table.add_column(Text(f"0{'1':>{bar - 1}}"))
+    for heading in ("answers", "s per 1k", "$ per 1k", "prompt", "fit", "tried"):
+        table.add_column(heading, justify="right")
+    for rung in record.verdict.rungs:
+        if rung.applied:
+            shipped = rung.name == record.verdict.rung
+            name = Text.assemble(("* " if shipped else "  ", "bold green"), one_line(rung.name))
+            drawn = [_bar(rung, words.goal_quality(record), bar)] if bar else []
+            quality = words.interval(rung.quality, rung.low, rung.high)
+            tokens = "-" if rung.prompt_tokens_mean is None else f"{rung.prompt_tokens_mean:,.0f}"
+            cells = (words.answered(rung), words.amount(rung.seconds_per_1k), words.money(rung.cost_per_1k), tokens)
+            rest = (*cells, words.duration(rung.fit_seconds), str(rung.settings_tried))
+            row = [name, Text(quality), *drawn, *(Text(cell) for cell in rest)]
+            table.add_row(*row, style="bold" if shipped else "")
+    return table
+
+
+def _bar(rung: RungResult, goal: float | None, width: int) -> Text:
+    """0 to 1 in `width` cells: the interval as a line, the estimate as a dot, the goal as an upright bar."""
+
+    def cell(value: float) -> int:
+        return min(width - 1, max(0, int(value * width)))
+
+    cells = [(" ", "")] * width
+    if rung.low is not None and rung.high is not None:
+        for at in range(cell(rung.low), cell(rung.high) + 1):
+            cells[at] = ("─", "cyan")
+    if goal is not None:
+        cells[cell(goal)] = ("│", "yellow")
+    if rung.quality is not None:
+        cells[cell(rung.quality)] = ("●", "cyan")
+    return Text.assemble(*cells)

@@ -1,0 +1,225 @@
+"""The sentences and number formats that every form of the report shares.
+
+Kept in one place so that the terminal and the page cannot tell the same run differently. Every string that
+may have come from a model or a user passes `printable` before it reaches a terminal or a page.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from shouldtune.types import Comparison, RungResult, Spent, Verdict
+
+if TYPE_CHECKING:
+    from shouldtune.run import RunRecord
+
+ANSWERS = {"no": "No", "yes": "Yes", "not_yet": "Not yet"}
+SIMULATED = (
+    "Simulated: the answers come from a scripted model. This shows how the report reads, not what a model can do."
+)
+
+_ESCAPE_SEQUENCE = re.compile(
+    r"(?:\x1b\]|\x9d).*?(?:\x07|\x1b\\|\x9c|$)"  # OSC: titles, links, clipboard
+    r"|(?:\x1b[PX^_]|[\x90\x98\x9e\x9f]).*?(?:\x1b\\|\x9c|$)"  # DCS, SOS, PM, APC
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor, erase
+    r"|\x1b[ -/]*[0-~]?",  # the two-byte rest
+    re.DOTALL,
+)
+_BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: object) -> str:
+    """The text without anything that a terminal or a page would obey: escape sequences, controls, bidi overrides.
+
+    Newlines and tabs stay; the Unicode line separators become newlines; a lone surrogate, which no file
+    can hold, becomes U+FFFD.
+    """
+    plain = _BIDI.sub("", _ESCAPE_SEQUENCE.sub("", str(text)))
+    plain = plain.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
+    return "".join(_kept(character) for character in plain)
+
+
+def _kept(character: str) -> str:
+    if character in "\n\t":
+        return character
+    category = unicodedata.category(character)
+    return "" if category == "Cc" else "\ufffd" if category == "Cs" else character
+
+
+def one_line(text: object) -> str:
+    """`printable`, with every run of white space made one space."""
+    return " ".join(printable(text).split())
+
+
+# ---------------------------------------------------------------- the answer
+
+
+def headline(verdict: Verdict) -> tuple[str, str]:
+    """The answer (`No`) and the clause after it (`few_shot already meets the goal.`)."""
+    return ANSWERS[verdict.answer], f"{one_line(_clause(verdict))}."
+
+
+def _clause(verdict: Verdict) -> str:
+    rung = verdict.rung or "the ladder"
+    match verdict.reason:
+        case "no_model_needed":
+            return f"{rung} is good enough and needs no language model"
+        case "goal_met":
+            return f"{rung} already meets the goal"
+        case "tune":
+            return f"no cheaper rung does as well as {rung}"
+        case "out_of_reach":
+            return "no rung, tuned or not, reaches the goal"
+        case "no_gain":
+            return f"fine-tuning adds too little over {rung}" if verdict.rung else "fine-tuning adds too little"
+        case "unmeasured":
+            return "too much went unmeasured to tell"
+        case "label_more":
+            return f"the held-out examples are too few to tell{_needed(verdict)}"
+        case _:
+            assert_never(verdict.reason)
+
+
+def _needed(verdict: Verdict) -> str:
+    if verdict.examples_needed is None:
+        return ""
+    return f"; about {verdict.examples_needed:,} of them would probably settle it"
+
+
+def goal_quality(record: RunRecord) -> float | None:
+    """The mean score to reach, or None when the run had no goal."""
+    return _goal(record, "quality")
+
+
+def confidence(record: RunRecord) -> float:
+    """The run's confidence, 0 to 1."""
+    return _goal(record, "confidence") or 0.95
+
+
+def _goal(record: RunRecord, name: str) -> float | None:
+    goal = record.asked.get("goal")
+    value = goal.get(name) if isinstance(goal, dict) else None
+    return float(value) if isinstance(value, int | float) else None
+
+
+def how_to_read(record: RunRecord) -> str:
+    """What an interval says, with this run's own numbers where it has any."""
+    measured = [rung for rung in record.verdict.rungs if rung.quality is not None and rung.low is not None]
+    level = f"{100 * confidence(record):g}% confidence"
+    if not measured:
+        return f"An interval says where the score on examples like these probably lies ({level})."
+    shown = max(measured, key=lambda rung: (rung.name == record.verdict.rung, rung.quality))
+    return (
+        f"Read {interval(shown.quality, shown.low, shown.high)} as: {score(shown.quality)} on the examples measured; on "
+        f"examples like them the score probably lies between {score(shown.low)} and {score(shown.high)} ({level}). "
+        "Failed calls widen the interval."
+    )
+
+
+# ---------------------------------------------------------------- rungs and comparisons
+
+
+def kind(rung: RungResult) -> str:
+    """What sort of approach it is, in words: shown wherever a shape or a colour says it too."""
+    return "weights tuned" if rung.training else "prompting" if rung.uses_llm else "no language model"
+
+
+def answered(rung: RungResult) -> str:
+    """How many answers the quality rests on, and how many calls failed."""
+    return f"{rung.n:,}" if not rung.unmeasured else f"{rung.n:,} + {rung.unmeasured:,} failed"
+
+
+def compared(comparison: Comparison) -> str:
+    """One comparison as a sentence that claims no more than its interval."""
+    better, worse = one_line(comparison.better), one_line(comparison.worse)
+    gain, low, high = comparison.gain, comparison.low, comparison.high
+    if gain is None:
+        return f"{better} and {worse} have no example that both answered, so nothing can be said."
+    where = f"on {counted(comparison.n, 'example')}{_p_value(comparison)}"
+    if low > 0:
+        return f"{better} is better than {worse} by {interval(gain, low, high)} {where}."
+    if high < 0:
+        return f"{better} is worse than {worse} by {interval(-gain, -high, -low)} {where}."
+    return f"{better} and {worse} cannot be told apart: {gain:+.3f} ({low:+.3f} to {high:+.3f}) {where}."
+
+
+def _p_value(comparison: Comparison) -> str:
+    if comparison.p_value is None:
+        return ""
+    value = "p < 0.001" if comparison.p_value < 0.001 else f"p = {comparison.p_value:.3f}"
+    return f"; {value}, {one_line(comparison.method)}" if comparison.method else f"; {value}"
+
+
+def spent(spending: Spent) -> str:
+    """The bill in one line."""
+    tokens = f"{spending.prompt_tokens:,} prompt and {spending.completion_tokens:,} answer tokens"
+    cost = "cost unknown" if spending.usd is None else money(spending.usd)
+    return f"{counted(spending.calls, 'call')}, {tokens}, {cost}, {duration(spending.seconds)}"
+
+
+def report_path(record: RunRecord) -> Path:
+    """Where the page of a run lies."""
+    return record.folder / "report.html"
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def score(value: float | None) -> str:
+    """A score with three decimals, so that 0.897 is never printed as a goal of 0.90 met; `-` when unknown."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """`0.912 (0.884 to 0.934)`, or as much of it as is known."""
+    return score(value) if low is None or high is None else f"{score(value)} ({score(low)} to {score(high)})"
+
+
+def amount(value: float | None) -> str:
+    """A plain number in three significant digits, never in exponent form; `-` when unknown."""
+    if value is None:
+        return "-"
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    decimals = 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:.{decimals}f}" if abs(value) >= 0.001 else "<0.001" if value > 0 else f"{value:.1g}"
+
+
+def money(value: float | None) -> str:
+    """Dollars; `-` when no price is known, which is not the same as free."""
+    if value is None:
+        return "-"
+    if value == 0:
+        return "$0"
+    return f"${value:,.2f}" if value >= 1 else f"${value:.3f}" if value >= 0.001 else "<$0.001"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them; `-` when unknown."""
+    if seconds is None:
+        return "-"
+    if seconds == 0:
+        return "0 s"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 call`, `1,240 calls`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *head, last = list(words) or [""]
+    return f"{', '.join(head)} and {last}" if head else last

@@ -1,0 +1,1 @@
+"""Documents and examples to the few that matter for one input."""

@@ -1,0 +1,57 @@
+"""BM25 over texts: exact, deterministic, ties in the order given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+
+class Bm25:
+    """BM25 (Lucene's variant, k1 1.5, b 0.75) by bm25s; built on the first search."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = tuple(texts)
+        self._index: Any = None
+
+    def search(self, query: str, k: int) -> list[int]:
+        """Indices of the k best texts for a query, best first; fewer when there are fewer texts."""
+        import numpy as np
+
+        words = [word for word in tokens(query) if word in self._vocabulary()]
+        if not words:
+            return list(range(min(k, len(self._texts))))
+        scores = self._index.get_scores(words)
+        order = np.argsort(-scores, kind="stable")[:k]  # stable: the same k on every machine
+        return [int(index) for index in order]
+
+    def _vocabulary(self) -> dict[str, int]:
+        if self._index is None:
+            import bm25s
+
+            self._index = bm25s.BM25()
+            corpus = [tokens(text) or ["_"] for text in self._texts]
+            self._index.index(corpus, show_progress=False)
+        vocabulary: dict[str, int] = self._index.vocab_dict
+        return vocabulary
+
+
+_STOP_WORDS = frozenset(
+    "a an and are as at be but by can do for from has have how i if in is it its me my no not of on or so such "
+    "that the their then there these they this to was we what when which will with you your".split()
+)
+
+
+def tokens(text: str) -> list[str]:
+    """Lower-case words without stop words; names like `os.path` and `copy_tree` also give their parts."""
+    words = re.findall(r"\w+", text.lower())
+    parts = [part for word in words if "_" in word for part in word.split("_") if part]
+    return [_stem(word) for word in (*words, *parts) if word not in _STOP_WORDS]
+
+
+def _stem(word: str) -> str:
+    """Plural and -ing / -ed endings off: crude, the same on both sides of a search, and without a dependency."""
+    for ending in ("ing", "ies", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
+            return word[: -len(ending)] + ("y" if ending == "ies" else "")
+    return word

@@ -1,0 +1,140 @@
+"""A run is a folder: what was asked, every prediction, the fitted models, the verdict. Write it, read it back.
+
+    TASK/runs/ledger.sqlite      every call of every run of the task
+    TASK/runs/adapters/          what training made, by what it was made from
+    TASK/runs/<id>/run.json      what was asked
+                  holdout.jsonl, predictions.jsonl, measurements.json
+                  models/<rung>/ each fitted model, winner/ the one to ship
+                  verdict.json, report.html
+
+The id is a digest of what was asked, so that the same command finds its own folder again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from shouldtune.errors import InputError
+from shouldtune.files import write_whole
+from shouldtune.types import Completion, Example, Measurement, Prediction, Score, Spent, Trial, Verdict
+from shouldtune.verdict.plain import verdict_from_json, verdict_to_json
+
+RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that a report needs, read from one run folder."""
+
+    folder: Path
+    asked: dict[str, Any]
+    verdict: Verdict
+    holdout: tuple[Example, ...]
+    measurements: tuple[Measurement, ...]
+
+
+def ledger_path(task_folder: Path) -> Path:
+    return task_folder / RUNS / "ledger.sqlite"
+
+
+def adapters_path(task_folder: Path) -> Path:
+    return task_folder / RUNS / "adapters"
+
+
+def run_folder(task_folder: Path, name: str, run_id: str) -> Path:
+    return task_folder / RUNS / f"{name}-{run_id}"
+
+
+def models_folder(folder: Path, rung: str) -> Path:
+    return folder / "models" / rung
+
+
+def save_asked(folder: Path, asked: Mapping[str, Any], holdout: Sequence[Example]) -> None:
+    """Write what is asked, before anything is spent on it. A run that goes on keeps its first date."""
+    path = folder / "run.json"
+    if path.exists():
+        return
+    write_whole(folder / "holdout.jsonl", _lines(asdict(example) for example in holdout))
+    write_whole(path, json.dumps(asked, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def save_measurements(folder: Path, measurements: Sequence[Measurement]) -> None:
+    """Write all predictions so far, and what each rung took."""
+    rows = [
+        {"rung": m.rung, "example_id": p.example_id, "completion": asdict(p.completion), "score": p.score and asdict(p.score)}
+        for m in measurements
+        for p in m.predictions
+    ]
+    write_whole(folder / "predictions.jsonl", _lines(rows))
+    heads = [{name: value for name, value in asdict(m).items() if name != "predictions"} for m in measurements]
+    write_whole(folder / "measurements.json", json.dumps(heads, indent=2, sort_keys=True) + "\n")
+
+
+def save_verdict(folder: Path, verdict: Verdict) -> None:
+    write_whole(folder / "verdict.json", verdict_to_json(verdict))
+
+
+def load_run(folder: Path) -> RunRecord:
+    """Read a run folder, or the newest run in a task's folder. InputError where there is none or it is unfinished."""
+    folder = _find(folder)
+    if not (folder / "verdict.json").exists():
+        raise InputError("this run has no verdict yet", where=folder, hint="`shouldtune run` on its task goes on with it")
+    try:
+        asked = json.loads(_read(folder / "run.json"))
+        verdict = verdict_from_json(_read(folder / "verdict.json"))
+        holdout = tuple(_example(row) for row in _rows(folder / "holdout.jsonl"))
+        measurements = _measurements(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"this run folder cannot be read: {error!r}", where=folder) from None
+    return RunRecord(folder, asked, verdict, holdout, measurements)
+
+
+def _find(folder: Path) -> Path:
+    if (folder / "run.json").exists():
+        return folder
+    runs = folder / RUNS if (folder / RUNS).is_dir() else folder
+    finished = sorted(runs.glob("*/verdict.json"), key=lambda path: path.stat().st_mtime)
+    if not finished:
+        raise InputError("there is no run here", where=folder, hint="name a run folder, or a task folder that has been run")
+    return finished[-1].parent
+
+
+def _measurements(folder: Path) -> tuple[Measurement, ...]:
+    predictions: dict[str, list[Prediction]] = {}
+    for row in _rows(folder / "predictions.jsonl"):
+        completion = Completion(**{**row["completion"], "passages": tuple(row["completion"]["passages"])})
+        score = None if row["score"] is None else Score(**row["score"])
+        predictions.setdefault(row["rung"], []).append(Prediction(row["example_id"], completion, score))
+    return tuple(
+        Measurement(
+            rung=head["rung"],
+            predictions=tuple(predictions.get(head["rung"], ())),
+            training=head["training"],
+            uses_llm=head["uses_llm"],
+            trials=tuple(Trial(**trial) for trial in head["trials"]),
+            notes=tuple(head["notes"]),
+            fit=Spent(**head["fit"]),
+            measured=Spent(**head["measured"]),
+        )
+        for head in json.loads(_read(folder / "measurements.json"))
+    )
+
+
+def _example(row: dict[str, Any]) -> Example:
+    return Example(**{**row, "accepted": tuple(row["accepted"])})
+
+
+def _lines(rows: Any) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False, sort_keys=True, default=str) + "\n" for row in rows)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in _read(path).split("\n") if line]
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

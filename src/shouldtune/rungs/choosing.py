@@ -1,0 +1,42 @@
+"""Choosing between settings on the training half: what every rung with a dial needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shouldtune.measure import mean_score, measure
+from shouldtune.types import Example, Model, Options, Scorer, Task, Trial
+
+Candidate = tuple[str, Model]
+"""(the setting in words, the model with it)"""
+
+
+async def best_of(candidates: Sequence[Candidate], unseen: Sequence[Example], scorer: Scorer) -> tuple[int, tuple[Trial, ...]]:
+    """Measure every candidate on the unseen part of the training half.
+
+    Returns (index of the best, all trials). Ties go to the earlier one: candidates are listed cheapest first. A
+    candidate whose every call failed has no score and cannot win unless all failed.
+    """
+    trials = []
+    for setting, model in candidates:
+        predictions = await measure(model, unseen, scorer)
+        answered = sum(prediction.score is not None for prediction in predictions)
+        trials.append(Trial(setting, mean_score(predictions), answered))
+    best = max(range(len(trials)), key=lambda index: (_rank(trials[index].score), -index))
+    return best, tuple(trials)
+
+
+def _rank(score: float | None) -> float:
+    return -1.0 if score is None else score
+
+
+def answer_options(task: Task) -> Options:
+    """How answers are made for this task: as long as its targets are, with some room."""
+    return Options(max_tokens=task.output.max_tokens)
+
+
+
+
+def shots(examples: Sequence[Example]) -> tuple[tuple[str, str], ...]:
+    """Examples as (input, target) pairs for a prompt."""
+    return tuple((example.input, example.target) for example in examples)

@@ -1,0 +1,135 @@
+"""`shouldtune init`: look at the data, and write a task file that says what was found."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shouldtune.errors import InputError
+from shouldtune.files import write_whole
+from shouldtune.task.file import FILE_NAME
+from shouldtune.task.rows import read_rows
+from shouldtune.types import Example
+
+LABELS_MOST = 100
+LONG_WORDS = 12
+
+
+@dataclass(frozen=True)
+class Guessed:
+    """What kind of answers these are, which scorer fits, and why."""
+
+    kind: str
+    scorer: str
+    why: str
+    goal: float
+    labels: tuple[str, ...] = ()
+
+
+def write_task_file(data: Path, documents: Path | None = None) -> tuple[Path, Guessed]:
+    """Write shouldtune.yaml next to the data. InputError when there is one already, or the data cannot be read."""
+    path = data.parent / FILE_NAME
+    if path.exists():
+        raise InputError("there is a task file already", where=path, hint="edit it, or move it away")
+    rows = read_rows(data)
+    guessed = guess_output(rows.examples)
+    folder_name = None
+    if documents is not None:
+        folder_name = _relative(documents, data.parent)
+    write_whole(path, _render(data, rows.mapping, len(rows.examples), guessed, folder_name))
+    return path, guessed
+
+
+def guess_output(examples: Sequence[Example]) -> Guessed:
+    """The kind of the targets, tried from the most particular to free text."""
+    targets = [example.target for example in examples]
+    distinct = tuple(sorted(set(targets)))
+    if _most(targets, _is_json):
+        return Guessed("JSON", "json", "almost every target is a JSON object: fields are compared", 0.9)
+    if _most(targets, _is_number):
+        return Guessed("numbers", "number", "almost every target is a number", 0.9)
+    if _most(targets, _is_call):
+        return Guessed("Python calls", "call", "almost every target is one call: function and arguments are compared", 0.8)
+    if len(distinct) * 4 <= len(targets) and len(distinct) <= LABELS_MOST and max(map(len, distinct)) <= 60:
+        return Guessed("labels", "label", f"{len(distinct)} different targets in {len(targets)} rows", 0.85, distinct)
+    if sum(len(target.split()) for target in targets) / len(targets) <= LONG_WORDS:
+        return Guessed("short text", "f1", "short answers: shared words are counted, as for question answering", 0.7)
+    return Guessed("text", "chrf", "longer texts: shared letter sequences are counted; a scorer of your own may know better", 0.5)
+
+
+def _most(targets: Sequence[str], test: Callable[[str], bool]) -> bool:
+    return sum(test(target) for target in targets) >= 0.95 * len(targets)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?\s*%?", text.strip()) is not None
+
+
+def _is_call(text: str) -> bool:
+    try:
+        return isinstance(ast.parse(text.strip(), mode="eval").body, ast.Call)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+
+
+def _relative(documents: Path, folder: Path) -> str:
+    try:
+        return str(documents.resolve().relative_to(folder.resolve()))
+    except ValueError:
+        raise InputError("the documents must lie in the data's folder, or below it", where=documents, hint=f"move them into {folder}") from None
+
+
+def _render(data: Path, mapping: str, n: int, guessed: Guessed, documents: str | None) -> str:
+    # JSON strings are YAML strings: names with colons, quotes or other letters come out right.
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.parent.resolve().name or data.stem).strip("-._")[:64] or "my-task"
+    lines = [
+        f"# Written from {n} rows ({mapping}). Read it, correct it, then: shouldtune check .",
+        f"name: {json.dumps(name)}",
+        "",
+        "# What the model is told. Say it as you would to a new colleague.",
+        f"instruction: {_instruction(guessed)}",
+        "",
+        f"examples: {json.dumps(data.name)}",
+    ]
+    if documents is not None:
+        lines.append(f"documents: {json.dumps(documents)}")
+    lines += ["", f"# {guessed.kind}: {guessed.why}.", f"scorer: {guessed.scorer}"]
+    if guessed.labels:
+        lines.append(f"output: {{labels: {json.dumps(list(guessed.labels), ensure_ascii=False)}}}")
+    lines += [
+        "",
+        "# The mean score that is good enough to ship, and the smallest gain that is worth a dearer approach.",
+        "# Both are suggestions: what would your users notice?",
+        f"goal: {{quality: {guessed.goal:g}, worthwhile_gain: 0.03, confidence: 0.95}}",
+        "",
+        "# The model to prompt and the one to tune: smollm2 runs here and now; also openai:NAME,",
+        "# http://host:port/v1#NAME, hf:FOLDER, gguf:FILE. `tune: null` when nothing can be tuned.",
+        "model: smollm2",
+        "tune: smollm2",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _instruction(guessed: Guessed) -> str:
+    if guessed.labels:
+        shown = ", ".join(guessed.labels[:20]) + (" ..." if len(guessed.labels) > 20 else "")
+        return json.dumps(f"Answer with one label only: {shown}.", ensure_ascii=False)
+    words = {
+        "json": "Answer with one JSON object only.",
+        "number": "Answer with one number only.",
+        "call": "Answer with one Python call only.",
+        "f1": "Answer in a few words.",
+        "chrf": "Answer the request.",
+    }
+    return json.dumps(words[guessed.scorer])

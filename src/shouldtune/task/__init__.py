@@ -1,0 +1,158 @@
+"""shouldtune.yaml and its data -> (Task, holdout): parse, check, de-duplicate, split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from shouldtune.errors import InputError
+from shouldtune.scorers import load_scorer
+from shouldtune.stats import examples_for_goal
+from shouldtune.task.documents import read_documents
+from shouldtune.task.file import FILE_NAME, TaskFile, read_task_file
+from shouldtune.task.rows import read_rows
+from shouldtune.task.split import looks_labelled, near_duplicates, split
+from shouldtune.task.yaml_lines import read_text, read_yaml
+from shouldtune.types import Document, Example, Goal, Output, Task
+
+__all__ = ["LoadedTask", "load_task", "looks_labelled", "near_duplicates"]
+
+HOLDOUT_SHARE = 0.3
+HOLDOUT_MOST = 1000
+LABELS_MOST = 200
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """A task as the rungs see it, and beside it what they may not see."""
+
+    task: Task
+    holdout: tuple[Example, ...]
+    """In seeded random order."""
+    file: TaskFile
+    path: Path
+    notes: tuple[str, ...]
+    """What was understood and what was done to the data, for the user to read."""
+    digest: str
+    """SHA-256 of everything that the task is: file, examples, documents, user code."""
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+
+def load_task(path: Path, model: str | None = None, tune: str | None = None) -> LoadedTask:
+    """Read a task folder or its shouldtune.yaml. InputError with `file:line` and a hint for anything wrong in it."""
+    if path.is_dir():
+        path = path / FILE_NAME
+    file = read_task_file(path)
+    changes = {name: value for name, value in (("model", model), ("tune", tune)) if value is not None}
+    file = file.model_copy(update=changes)
+    folder = path.parent
+    lines = read_yaml(path)[1]
+
+    def where(*key: str) -> str:
+        return f"{path}:{lines.get(key, 1)}"
+
+    train, holdout, notes = _examples(file, folder, where("examples"))
+    documents = read_documents(file.documents, folder, where("documents")) if file.documents else ()
+    if documents:
+        notes.append(f"{len(documents)} documents")
+    output = _output(file, folder, [*train, *holdout], where("output", "schema"))
+    unknown = sorted({e.target for e in (*train, *holdout)} - set(output.labels)) if output.labels else []
+    if unknown:
+        raise InputError(f"the target {unknown[0]!r} is not among the labels", where=where("output", "labels"), hint="add it, or mend the row")
+    scorer = load_scorer(file.scorer, folder, where("scorer"), documents, output)
+    task = Task(
+        name=file.name,
+        instruction=file.instruction.strip(),
+        train=train,
+        scorer=scorer,
+        documents=documents,
+        goal=Goal(**file.goal.model_dump()),
+        output=output,
+    )
+    return LoadedTask(task, holdout, file, path, tuple(notes), _digest(file, folder, train, holdout, documents))
+
+
+def _examples(file: TaskFile, folder: Path, where: str) -> tuple[tuple[Example, ...], tuple[Example, ...], list[str]]:
+    notes: list[str] = []
+    if file.examples is not None:
+        rows = read_rows(folder / file.examples, file.columns)
+        examples, dropped = _without_repeats(rows.examples)
+        notes.append(rows.mapping)
+        if dropped:
+            notes.append(f"{dropped} repeated rows dropped")
+        train, holdout = split(examples, _holdout_size(len(examples), Goal(**file.goal.model_dump())), file.seed)
+        notes.append(f"{len(train)} examples to learn from, {len(holdout)} held out")
+        return train, holdout, notes
+    assert file.train is not None and file.holdout is not None  # noqa: S101  checked when the file was read
+    learn, held = read_rows(folder / file.train, file.columns), read_rows(folder / file.holdout, file.columns)
+    holdout, dropped = _without_repeats(held.examples)
+    inputs, ids = {_normal(example.input) for example in holdout}, {example.id for example in holdout}
+    kept = [example for example in _without_repeats(learn.examples)[0] if _normal(example.input) not in inputs]
+    dropped += len(learn.examples) - len(kept)
+    kept = [replace(example, id=f"train-{example.id}") if example.id in ids else example for example in kept]
+    if not kept:
+        raise InputError("every training row stands in the holdout too", where=where, hint="give rows that differ")
+    notes += [learn.mapping, held.mapping]
+    if dropped:
+        notes.append(f"{dropped} rows dropped: repeated, or in both train and holdout")
+    # With nothing held back, `split` only puts each half into its seeded order with groups side by side.
+    train, holdout = split(kept, 0, file.seed)[0], split(holdout, 0, file.seed)[0]
+    notes.append(f"{len(train)} examples to learn from, {len(holdout)} held out")
+    return train, holdout, notes
+
+
+def _without_repeats(examples: Sequence[Example]) -> tuple[tuple[Example, ...], int]:
+    """Examples without those that repeat an earlier one's input and target; rows that contradict each other stay."""
+    seen: dict[tuple[str, str], Example] = {}
+    for example in examples:
+        seen.setdefault((_normal(example.input), example.target), example)
+    return tuple(seen.values()), len(examples) - len(seen)
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _holdout_size(n: int, goal: Goal) -> int:
+    """The larger of 30% and what could prove the goal, at most half and at most 1,000."""
+    needed = (examples_for_goal(goal.quality, (1 - goal.confidence) / 20) or 0) if goal.quality is not None else 0
+    return min(n // 2, HOLDOUT_MOST, max(round(HOLDOUT_SHARE * n), needed))
+
+
+def _output(file: TaskFile, folder: Path, examples: Sequence[Example], where: str) -> Output:
+    part = file.output
+    labels = tuple(dict.fromkeys(part.labels or ()))
+    if not labels and file.scorer == "label":
+        labels = tuple(sorted({example.target for example in examples}))
+        if len(labels) > LABELS_MOST:
+            raise InputError(f"{len(labels)} different targets are no label set", where=where, hint="use another scorer")
+    schema: Any = part.json_schema
+    if isinstance(schema, str):
+        schema_path = (folder / schema).resolve()
+        if not schema_path.is_relative_to(folder.resolve()):
+            raise InputError(f"{schema!r} lies outside the task's folder", where=where, hint="copy it next to the task file")
+        try:
+            schema = json.loads(read_text(schema_path, 1_000_000))
+        except ValueError as error:
+            raise InputError(f"not valid JSON: {error}", where=schema_path) from None
+    longest = max(len(example.target.encode()) for example in examples)
+    return Output(labels=labels, schema=schema, max_tokens=part.max_tokens or max(24, min(1024, longest // 2 + 8)))
+
+
+def _digest(file: TaskFile, folder: Path, train: Sequence[Example], holdout: Sequence[Example], documents: Sequence[Document]) -> str:
+    found = hashlib.sha256()
+    for part in (file.model_dump(mode="json"), [asdict(e) for e in train], [asdict(e) for e in holdout], [asdict(d) for d in documents]):
+        found.update(json.dumps(part, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
+    names = file.scorer if isinstance(file.scorer, dict) else [file.scorer]
+    for name in sorted(names):
+        code = folder / name.rpartition(":")[0]
+        if name.endswith(".py") or code.is_file():
+            found.update(code.read_bytes())
+    return found.hexdigest()

@@ -1,0 +1,110 @@
+"""shouldtune.yaml: its fields, checked. The published JSON Schema is made from these classes."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shouldtune.errors import InputError
+from shouldtune.task.yaml_lines import Lines, read_yaml
+
+FILE_NAME = "shouldtune.yaml"
+
+
+class Part(BaseModel):
+    """A part of the task file: unknown keys are errors, nothing is changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class GoalPart(Part):
+    """When an approach is good enough."""
+
+    quality: Annotated[float, Field(gt=0, lt=1)] | None = None
+    worthwhile_gain: Annotated[float, Field(gt=0, lt=1)] = 0.03
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    max_cost_per_1k: Annotated[float, Field(gt=0)] | None = None
+    max_latency_s: Annotated[float, Field(gt=0)] | None = None
+
+
+class OutputPart(Part):
+    """The form of an answer, where it has one."""
+
+    labels: list[str] | None = None
+    json_schema: str | dict[str, Any] | None = Field(default=None, alias="schema")
+    max_tokens: Annotated[int, Field(ge=1, le=8192)] | None = None
+
+
+class ColumnsPart(Part):
+    """Which columns of the data hold what, where the names do not tell."""
+
+    input: str
+    target: str
+    id: str | None = None
+    group: str | None = None
+
+
+class TaskFile(Part):
+    """A task: what the application must do, the examples that show it, and when an approach is good enough."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    instruction: Annotated[str, Field(min_length=1, max_length=20_000)]
+    examples: str | None = None
+    train: str | None = None
+    holdout: str | None = None
+    columns: ColumnsPart | None = None
+    documents: str | None = None
+    scorer: str | dict[str, Annotated[float, Field(gt=0)]] = "exact"
+    output: OutputPart = OutputPart()
+    goal: GoalPart = GoalPart()
+    model: str = "smollm2"
+    tune: str | None = "smollm2"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _one_source_of_examples(self) -> TaskFile:
+        pair = self.train is not None and self.holdout is not None
+        if (self.examples is not None) == pair or (self.train is None) != (self.holdout is None):
+            raise ValueError("give either `examples`, or both `train` and `holdout`")
+        return self
+
+
+def read_task_file(path: Path) -> TaskFile:
+    """Read and check a task file; `path` may be its folder. InputError with `file:line` and a hint."""
+    if path.is_dir():
+        path = path / FILE_NAME
+    if not path.exists():
+        raise InputError(
+            "there is no such task file",
+            where=path,
+            hint=f"`shouldtune init DATA` writes a {FILE_NAME} next to your data",
+        )
+    data, lines = read_yaml(path)
+    try:
+        return TaskFile.model_validate(data)
+    except ValidationError as error:
+        raise _first_problem(error, path, lines) from None
+
+
+def _first_problem(error: ValidationError, path: Path, lines: Lines) -> InputError:
+    """The first of pydantic's findings as one line at the line of the key that it speaks of."""
+    problem = error.errors()[0]
+    at = tuple(part for part in problem["loc"] if isinstance(part, str | int))
+    while at and at not in lines:
+        at = at[:-1]
+    where = f"{path}:{lines.get(at, 1)}"
+    named = ".".join(str(part) for part in problem["loc"] if part in ("str", "dict") or not str(part).startswith("dict"))
+    more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
+    if problem["type"] == "extra_forbidden":
+        known = [name for part in (TaskFile, GoalPart, OutputPart, ColumnsPart) for name in part.model_fields]
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
+        hint = f"did you mean `{near[0]}`?" if near else "see docs/reference/task-file.md for the keys"
+        return InputError(f"unknown key `{named}`{more}", where=where, hint=hint)
+    if problem["type"] == "missing":
+        return InputError(f"the key `{named}` is missing{more}", where=where, hint=f"add `{named}: ...`")
+    message = problem["msg"].removeprefix("Value error, ")
+    prefix = f"`{named}`: " if named else ""
+    return InputError(f"{prefix}{message}{more}", where=where, hint="see docs/reference/task-file.md for what may stand here")

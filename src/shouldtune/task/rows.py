@@ -1,0 +1,197 @@
+"""Data files to examples: JSONL, CSV or Parquet, in any of the forms that people keep such rows in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shouldtune.errors import InputError
+from shouldtune.task.file import ColumnsPart
+from shouldtune.task.yaml_lines import read_text
+from shouldtune.types import Example
+
+MAX_DATA_BYTES = 500_000_000
+MAX_ROW_CHARACTERS = 400_000
+
+# In the order in which they are tried: the first form whose columns are all there is taken.
+FORMS: tuple[tuple[str, str], ...] = (
+    ("input", "target"),
+    ("instruction", "output"),  # Alpaca, with or without `input`
+    ("input", "output"),
+    ("prompt", "completion"),
+    ("question", "answer"),
+    ("text", "label"),
+)
+Row = tuple[int, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The examples of one file and how its columns were understood."""
+
+    examples: tuple[Example, ...]
+    mapping: str
+
+
+def read_rows(path: Path, columns: ColumnsPart | None = None) -> Rows:
+    """Read every row of a data file as an Example; the first bad row is an InputError with `file:line`."""
+    rows = list(_raw_rows(path))
+    if not rows:
+        raise InputError("there are no rows in this file", where=path, hint="put one JSON object on each line")
+    form = columns if columns is not None else _find_form(path, rows[0])
+    examples = tuple(_example(path, line, row, form) for line, row in rows)
+    seen: dict[str, int] = {}
+    for (line, _), example in zip(rows, examples, strict=True):
+        if example.id in seen:
+            raise InputError(
+                f"the id {example.id!r} stands twice, first in row {seen[example.id]}",
+                where=f"{path}:{line}",
+                hint="make ids unique, or drop the column: rows are numbered then",
+            )
+        seen[example.id] = line
+    return Rows(examples, _describe(path, form, rows[0][1]))
+
+
+def _raw_rows(path: Path) -> Iterator[Row]:
+    """(line, columns) for each row; for Parquet the line is the row's number."""
+    kind = path.suffix.lower()
+    if not path.exists():
+        raise InputError("there is no such data file", where=path, hint="the path is relative to the task file")
+    if kind in (".jsonl", ".ndjson"):
+        yield from _jsonl(path)
+    elif kind in (".csv", ".tsv"):
+        yield from _csv(path, "\t" if kind == ".tsv" else ",")
+    elif kind == ".parquet":
+        yield from _parquet(path)
+    else:
+        raise InputError(f"cannot read {kind or 'a file without an ending'}", where=path, hint="use .jsonl, .csv or .parquet")
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(read_text(path, MAX_DATA_BYTES).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line, parse_constant=lambda name: None)
+        except (ValueError, RecursionError) as error:
+            detail = error.msg if isinstance(error, json.JSONDecodeError) else "not readable"
+            raise InputError(
+                f"not valid JSON: {detail}", where=f"{path}:{number}", hint="each line is one JSON object"
+            ) from None
+        if not isinstance(row, dict):
+            raise InputError("this line is not a JSON object", where=f"{path}:{number}", hint='write {"input": ..., "target": ...}')
+        yield number, row
+
+
+def _csv(path: Path, delimiter: str) -> Iterator[Row]:
+    csv.field_size_limit(MAX_ROW_CHARACTERS)
+    reader = csv.DictReader(io.StringIO(read_text(path, MAX_DATA_BYTES), newline=""), delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            if None in row:
+                raise InputError("more cells than the header has columns", where=f"{path}:{reader.line_num}", hint="quote cells that hold commas")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise InputError(f"not valid CSV: {error}", where=f"{path}:{reader.line_num}") from None
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError("Parquet needs pyarrow", where=path, hint='pip install "shouldtune[parquet]"') from None
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"not a readable Parquet file: {str(error).splitlines()[0]}", where=path) from None
+    yield from enumerate(rows, 1)
+
+
+def _find_form(path: Path, first: Row) -> tuple[str, str]:
+    line, row = first
+    if "messages" in row:
+        return ("messages", "messages")
+    for form in FORMS:
+        if all(name in row for name in form):
+            return form
+    names = ", ".join(str(name) for name in list(row)[:12])
+    raise InputError(
+        f"cannot tell the input from the target among the columns: {names}",
+        where=f"{path}:{line}",
+        hint="name them `input` and `target`, or say `columns: {input: ..., target: ...}` in the task file",
+    )
+
+
+def _example(path: Path, line: int, row: Mapping[str, Any], form: ColumnsPart | tuple[str, str]) -> Example:
+    where = f"{path}:{line}"
+    id_name, group_name = "id", "group"
+    if isinstance(form, ColumnsPart):
+        asked, wanted = _text(row.get(form.input)), _text(row.get(form.target))
+        id_name, group_name = form.id or "id", form.group or "group"
+        target_name, input_name = form.target, form.input
+    elif form[0] == "messages":
+        asked, wanted = _from_messages(row.get("messages"), where)
+        input_name, target_name = "a user message in `messages`", "a last assistant message in `messages`"
+    else:
+        input_name, target_name = form
+        asked, wanted = _text(row.get(input_name)), _text(row.get(target_name))
+        if form == ("instruction", "output") and _text(row.get("input")):
+            asked = f"{asked}\n\n{_text(row.get('input'))}"
+    if not wanted:
+        raise InputError(f"this row has no target (`{target_name}`)", where=where, hint="every row needs the answer you wish for")
+    if not asked:
+        raise InputError(f"this row has no input (`{input_name}`)", where=where, hint="every row needs what the model is asked")
+    if len(asked) + len(wanted) > MAX_ROW_CHARACTERS:
+        raise InputError(f"this row is longer than {MAX_ROW_CHARACTERS:,} characters", where=where)
+    accepted, meta, group = row.get("accepted") or (), row.get("meta") or {}, row.get(group_name)
+    if not isinstance(accepted, list | tuple) or not isinstance(meta, Mapping):
+        raise InputError("`accepted` must be a list of answers and `meta` an object", where=where)
+    return Example(
+        id=_text(row.get(id_name)) or f"row-{line}",
+        input=asked,
+        target=wanted,
+        accepted=tuple(_text(answer) for answer in accepted),
+        group=_text(group) or None,
+        meta=dict(meta),
+    )
+
+
+def _text(value: Any) -> str:
+    """A cell as text; objects and lists as JSON, so that a structured target keeps its structure."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool | dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def _from_messages(messages: Any, where: str) -> tuple[str, str]:
+    """(input, target) of a chat: the last assistant turn is the target; several turns before it become a transcript."""
+    if not isinstance(messages, list) or not all(isinstance(m, Mapping) and "role" in m for m in messages):
+        raise InputError("`messages` must be a list of {role, content}", where=where)
+    turns = [(str(m["role"]), _text(m.get("content"))) for m in messages if m["role"] != "system"]
+    if not turns or turns[-1][0] != "assistant":
+        return (turns[-1][1] if turns else ""), ""
+    before = turns[:-1]
+    if len(before) == 1:
+        return before[0][1], turns[-1][1]
+    return "\n".join(f"{role.capitalize()}: {content}" for role, content in before), turns[-1][1]
+
+
+def _describe(path: Path, form: ColumnsPart | tuple[str, str], row: Mapping[str, Any]) -> str:
+    if isinstance(form, ColumnsPart):
+        words = f"input <- {form.input}, target <- {form.target}"
+    elif form[0] == "messages":
+        words = "input <- messages before the last, target <- the last assistant message"
+    else:
+        also = " + input" if form == ("instruction", "output") and "input" in row else ""
+        words = f"input <- {form[0]}{also}, target <- {form[1]}"
+    return f"{path.name}: {words}"

@@ -1,0 +1,398 @@
+"""The nouns. Read this first: everything else turns one of these into another.
+
+    Task --rung.fit--> Model --measure--> Measurement --decide--> Verdict
+
+All are frozen; nothing is changed after it is made. Unknown is None, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+ModelSpec = dict[str, Any]
+"""A model as nested plain data: its identity in the ledger, and the save file of a fitted rung."""
+
+
+# ---------------------------------------------------------------- asking a model
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an answer is to be made; part of the ledger's key."""
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    """A JSON schema that the answer must satisfy, enforced while decoding where the model can."""
+    choices: tuple[str, ...] = ()
+    """A closed label set: the answer is exactly one of these."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer of a model, or the reason why there is none."""
+
+    text: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    latency_s: float | None = None
+    """Seconds from asking to answer, queueing included."""
+    compute_s: float | None = None
+    """This answer's share of a local engine's time, in seconds: a batch's time over its answers."""
+    cost_usd: float | None = None
+    """Dollars at list price; None when no price is known."""
+    finish_reason: Literal["stop", "length", "error"] = "stop"
+    engine: str = ""
+    """What computed it: `torch-bf16`, a server's model name, `scripted`."""
+    error: str | None = None
+    """Set when the call failed: then there is no answer, and it is neither right nor wrong."""
+    passages: tuple[str, ...] = ()
+    """Ids of the documents that stood in the prompt."""
+
+    @property
+    def failed(self) -> bool:
+        return self.error is not None
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Anything that answers."""
+
+    async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+        """Answer a chat. A call that fails returns a Completion with `error` set; it does not raise."""
+        ...
+
+    def spec(self) -> ModelSpec:
+        """The model as plain data; `open_fitted` turns it back into a model."""
+        ...
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """How weights are to be changed."""
+
+    rank: int = 16
+    alpha: int = 32
+    learning_rate: float = 1e-3
+    """Peak; warmed up over the first tenth of the steps, then falling linearly to zero."""
+    epochs: int = 5
+    batch_size: int = 8
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One training text: the prompt as it will be asked, and the answer to learn."""
+
+    messages: tuple[Message, ...]
+    answer: str
+
+
+@runtime_checkable
+class Tunable(Model, Protocol):
+    """A model whose weights can change."""
+
+    def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
+        """Train, yielding the tuned model after each epoch. Stop iterating to stop training."""
+        ...
+
+
+# ---------------------------------------------------------------- the task
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of the user's data."""
+
+    id: str
+    input: str
+    target: str
+    """The answer one wishes the model had given."""
+    accepted: tuple[str, ...] = ()
+    """Other right answers."""
+    group: str | None = None
+    """Rows of one group (a customer, a document) never stand on both sides of a split."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Every right answer, the target first."""
+        return (self.target, *self.accepted)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text that answers may be drawn from."""
+
+    id: str
+    title: str
+    text: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One answer's grade."""
+
+    value: float
+    """0 to 1."""
+    reason: str = ""
+    """Why, in a few words: `wrong API`, `not a label`."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+Scorer = Callable[[Completion, Example], "Score | Awaitable[Score]"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When an approach is good enough, and which differences matter."""
+
+    quality: float | None = None
+    """The mean score to reach; None when there is no line to clear."""
+    worthwhile_gain: float = 0.03
+    """The smallest gain in mean score that would justify a dearer approach."""
+    confidence: float = 0.95
+    max_cost_per_1k: float | None = None
+    """Dollars for 1,000 answers."""
+    max_latency_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What form an answer has, where it has one."""
+
+    labels: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    max_tokens: int = 256
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a rung may see. The holdout is not in it, so no rung can leak it."""
+
+    name: str
+    instruction: str
+    train: tuple[Example, ...]
+    scorer: Scorer
+    documents: tuple[Document, ...] = ()
+    goal: Goal = Goal()
+    output: Output = Output()
+    unseen_size: int = 48
+    """At most this many training examples are kept apart for choosing between settings."""
+
+    def halves(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+        """Split the training examples into (pool to learn from, unseen part to choose settings on).
+
+        `train` is already in seeded random order with groups and near-duplicates side by side, so the
+        tail is as good as any draw; the cut is moved so that it never falls inside a group.
+        """
+        cut = len(self.train) - min(self.unseen_size, len(self.train) // 4)
+        while 0 < cut < len(self.train) and _same_group(self.train[cut - 1], self.train[cut]):
+            cut -= 1
+        return self.train[:cut], self.train[cut:]
+
+
+def _same_group(a: Example, b: Example) -> bool:
+    return a.group is not None and a.group == b.group
+
+
+# ---------------------------------------------------------------- rungs
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models a rung may use, all ledgered. None where the user has none."""
+
+    prompt: Model
+    tune: Tunable | None = None
+
+    async def aclose(self) -> None:
+        """Close connections, of models that have any."""
+        for model in (self.prompt, self.tune):
+            close = getattr(model, "aclose", None)
+            if close is not None:
+                await close()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting that a rung tried on the training half."""
+
+    setting: str
+    score: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model that is better at the task, and what it took to find it."""
+
+    model: Model
+    trials: tuple[Trial, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A rung that cannot apply here, and why."""
+
+    because: str
+
+
+class Rung(Protocol):
+    """One approach: it turns a model into a model that is better at the task."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def fit(self, task: Task, models: Models) -> Fitted | Skipped: ...
+
+
+# ---------------------------------------------------------------- what was measured
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What something took. `usd` is None when a price is unknown."""
+
+    calls: int = 0
+    """Answers that it rests on, whether bought now or found in the ledger: a resumed run says the same."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer on one holdout example, and its grade."""
+
+    example_id: str
+    completion: Completion
+    score: Score | None
+    """None when the call failed: unmeasured, neither wrong nor dropped."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A rung's predictions on the holdout, in the holdout's seeded order, and what it took."""
+
+    rung: str
+    predictions: tuple[Prediction, ...]
+    training: bool = False
+    """Whether the rung changed weights."""
+    uses_llm: bool = True
+    trials: tuple[Trial, ...] = ()
+    notes: tuple[str, ...] = ()
+    fit: Spent = Spent()
+    measured: Spent = Spent()
+
+    @property
+    def scores(self) -> tuple[float | None, ...]:
+        """One value per holdout example; None where the call failed."""
+        return tuple(None if p.score is None else p.score.value for p in self.predictions)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence limits. `n` is how many values it rests on."""
+
+    estimate: float | None
+    low: float
+    high: float
+    n: int
+
+
+# ---------------------------------------------------------------- the verdict
+
+Answer = Literal["no", "yes", "not_yet"]
+Reason = Literal[
+    "no_model_needed",
+    "goal_met",
+    "tune",
+    "out_of_reach",
+    "no_gain",
+    "unmeasured",
+    "label_more",
+]
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """One rung's line in the verdict."""
+
+    name: str
+    applied: bool
+    skipped_because: str | None = None
+    training: bool = False
+    uses_llm: bool = True
+    quality: float | None = None
+    """Mean score over the answered examples; None when nothing was answered."""
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    unmeasured: int = 0
+    meets_goal: bool | None = None
+    """Proven at this run's confidence; None without a goal."""
+    cost_per_1k: float | None = None
+    seconds_per_1k: float | None = None
+    """Machine seconds for 1,000 answers at the throughput seen."""
+    latency_p50: float | None = None
+    latency_p95: float | None = None
+    prompt_tokens_mean: float | None = None
+    fit_seconds: float | None = None
+    fit_cost: float | None = None
+    fit_calls: int | None = None
+    settings_tried: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Means of what the scorer reported beside the score (validity, hallucination ...)."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One rung against another on the same examples."""
+
+    better: str
+    worse: str
+    gain: float | None
+    """Mean paired difference over the examples that both answered."""
+    low: float
+    high: float
+    """Limits at this comparison's share of alpha, failed calls counted as the worst case."""
+    n: int
+    p_value: float | None
+    """Exact McNemar for 0/1 scores, paired permutation otherwise, of no difference at all."""
+    method: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Should you fine-tune? With the evidence."""
+
+    answer: Answer
+    reason: Reason
+    rung: str | None
+    """What to ship; None when there is nothing worth shipping yet."""
+    because: tuple[str, ...]
+    rungs: tuple[RungResult, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    spent: Spent = Spent()
+    examples_needed: int | None = None
+    """For `label_more`: how many holdout rows would probably settle it."""
+    simulated: bool = False
+    """Whether the answers come from a scripted model."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)

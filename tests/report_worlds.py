@@ -1,0 +1,266 @@
+"""Runs built by hand, for the tests of the report: what each one should say is known."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from shouldtune.types import (
+    Comparison,
+    Completion,
+    Example,
+    Measurement,
+    Prediction,
+    RungResult,
+    Score,
+    Spent,
+    Trial,
+    Verdict,
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `shouldtune.run.RunRecord` holds."""
+
+    folder: Path
+    asked: dict[str, Any]
+    verdict: Verdict
+    holdout: tuple[Example, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+
+
+@dataclass(frozen=True)
+class Approach:
+    """One rung of a made-up ladder: how often it is right, and what it takes."""
+
+    name: str
+    skill: float
+    seconds: float
+    training: bool = False
+    uses_llm: bool = True
+    fails: float = 0.0
+    tokens: float | None = 240.0
+    cost: float | None = None
+    trials: int = 1
+
+
+LADDER = (
+    Approach("guess", 0.08, 0.004, uses_llm=False, tokens=None, trials=0),
+    Approach("classic", 0.31, 0.4, uses_llm=False, tokens=None),
+    Approach("zero_shot", 0.42, 64, tokens=118),
+    Approach("instructions", 0.55, 71, tokens=264, trials=9),
+    Approach("few_shot", 0.71, 118, tokens=812, trials=5),
+    Approach("nearest_shots", 0.78, 131, tokens=905, trials=4, fails=0.015),
+    Approach("fine_tune", 0.93, 66, tokens=121, training=True, trials=5),
+)
+
+TASKS = (
+    ("Read the file {0} as UTF-8 text.", 'Path("{0}").read_text(encoding="utf-8")'),
+    ("Round {1} to two decimals.", "round({1}, 2)"),
+    ("Sort the words of {0} by length, longest first.", "sorted(words, key=len, reverse=True)"),
+    ("What is the largest of {1} and {2}?", "max({1}, {2})"),
+    ("Delete the folder {0} and everything in it.", 'shutil.rmtree("{0}")'),
+    ("Give me {2} random bytes, safe for a token.", "secrets.token_bytes({2})"),
+    ("Split {0} at the first equals sign.", 'text.partition("=")'),
+    ("Run the command {0} and stop if it fails.", 'subprocess.run(["{0}"], check=True)'),
+    ("Which names in {0} end in .csv?", 'list(Path("{0}").glob("*.csv"))'),
+    ("Count how often each word occurs in {0}.", "collections.Counter(words)"),
+)
+WRONG = ("os.system", "open", "shell", "eval", "print", "str.split", "random.randbytes", "glob.glob")
+FILES = ("notes.txt", "orders", "süß.md", "config.ini", "results", "2026-11.log")
+
+
+def ladder_record(
+    folder: Path,
+    *,
+    n: int = 200,
+    ladder: tuple[Approach, ...] = LADDER,
+    seed: int = 0,
+    goal: float | None = 0.9,
+    **verdict: Any,
+) -> Record:
+    """A run of `ladder` on n made-up examples; `verdict` overrides fields of the verdict, which says yes / tune."""
+    draw = random.Random(seed)
+    holdout = tuple(_example(at, draw) for at in range(n))
+    hardness = [draw.random() for _ in holdout]
+    measurements = tuple(_measure(approach, holdout, hardness, draw) for approach in ladder)
+    rungs = [_result(m, approach, goal) for m, approach in zip(measurements, ladder, strict=True)]
+    skipped = RungResult("retrieval", applied=False, skipped_because="the task has no documents")
+    best = rungs[-1]
+    comparisons = tuple(_compare(measurements[-1], m) for m in measurements[:-1])
+    made = Verdict(
+        answer="yes",
+        reason="tune",
+        rung=best.name,
+        because=(
+            f"{best.name} scores {best.quality:.3f} on {best.n} held-out examples, the first rung above the goal of 0.9.",
+            "The best rung without training is nearest_shots, and it stays below the goal.",
+            "Tuning took 5 epochs on 412 training examples and 11 minutes on this machine.",
+        ),
+        rungs=(*rungs[:-1], skipped, rungs[-1]),
+        comparisons=comparisons,
+        spent=Spent(calls=9_412, prompt_tokens=4_182_771, completion_tokens=191_004, seconds=5_177.0),
+    )
+    return Record(folder, asked(goal, n), replace(made, **verdict), holdout, measurements)
+
+
+def asked(goal: float | None, n: int) -> dict[str, Any]:
+    return {
+        "name": "python-api",
+        "instruction": "Answer with the one Python call that does what is asked. No prose.",
+        "model": "smollm2",
+        "tune_model": "smollm2",
+        "engine": "torch-bf16",
+        "scorer": "call",
+        "seed": 0,
+        "goal": {"quality": goal, "worthwhile_gain": 0.03, "confidence": 0.95},
+        "created": "2026-11-23T14:05:11+00:00",
+        "versions": {"shouldtune": "0.1.0", "python": "3.11.7", "torch": "2.13.0"},
+        "train_n": 412,
+        "holdout_n": n,
+        "data": {"train": "sha256:5b1f6c", "holdout": "sha256:a93c02"},
+    }
+
+
+def _example(at: int, draw: random.Random) -> Example:
+    question, answer = draw.choice(TASKS)
+    values = (draw.choice(FILES), round(draw.uniform(1, 90), 3), draw.randint(3, 64))
+    return Example(f"ex-{at:04d}", question.format(*values), answer.format(*values))
+
+
+def _measure(
+    approach: Approach, holdout: tuple[Example, ...], hardness: list[float], draw: random.Random
+) -> Measurement:
+    predictions = []
+    for example, hard in zip(holdout, hardness, strict=True):
+        if draw.random() < approach.fails:
+            failed = Completion("", error="TimeoutError: no answer within 60 s")
+            predictions.append(Prediction(example.id, failed, None))
+            continue
+        right = hard + draw.gauss(0, 0.12) < approach.skill
+        text = example.target if right else _wrong(example.target, draw)
+        score = Score(1.0) if right else Score(0.0, "wrong API" if "(" in text else "not a call")
+        completion = Completion(text, 240, 18, 0.8, engine="torch-bf16")
+        predictions.append(Prediction(example.id, completion, score))
+    tried = tuple(Trial(f"setting {number}", 0.5, 48) for number in range(approach.trials))
+    fit = Spent(calls=48 * approach.trials, prompt_tokens=48_000, completion_tokens=900, seconds=661.0)
+    measured = Spent(calls=len(holdout), prompt_tokens=24_000, completion_tokens=3_100, seconds=approach.seconds / 5)
+    return Measurement(
+        approach.name,
+        tuple(predictions),
+        approach.training,
+        approach.uses_llm,
+        tried,
+        fit=fit if approach.trials else Spent(),
+        measured=measured,
+    )
+
+
+def _wrong(target: str, draw: random.Random) -> str:
+    kind = draw.random()
+    if kind < 0.25:
+        return f"You can do this with the following call:\n\n{target.replace('(', ' (', 1)}\n\nLet me know if it helps!"
+    if kind < 0.5:
+        return target.replace(")", ", strict=True)", 1)
+    return draw.choice(WRONG) + target[target.find("(") :]
+
+
+def _result(measurement: Measurement, approach: Approach, goal: float | None) -> RungResult:
+    values = [value for value in measurement.scores if value is not None]
+    failed = len(measurement.scores) - len(values)
+    mean = sum(values) / len(values) if values else None
+    margin = 0 if mean is None else 2.3 * math.sqrt(max(mean * (1 - mean), 0.01) / len(values)) + failed / len(values)
+    low, high = (None, None) if mean is None else (max(0.0, mean - margin), min(1.0, mean + margin))
+    return RungResult(
+        approach.name,
+        applied=True,
+        training=approach.training,
+        uses_llm=approach.uses_llm,
+        quality=mean,
+        low=low,
+        high=high,
+        n=len(values),
+        unmeasured=failed,
+        meets_goal=None if goal is None or low is None else low >= goal,
+        cost_per_1k=approach.cost,
+        seconds_per_1k=approach.seconds,
+        prompt_tokens_mean=approach.tokens,
+        fit_seconds=measurement.fit.seconds,
+        fit_calls=measurement.fit.calls,
+        settings_tried=len(measurement.trials),
+    )
+
+
+def _compare(better: Measurement, worse: Measurement) -> Comparison:
+    pairs = zip(better.scores, worse.scores, strict=True)
+    gains = [a - b for a, b in pairs if a is not None and b is not None]
+    gain = sum(gains) / len(gains)
+    return Comparison(better.rung, worse.rung, gain, gain - 0.08, gain + 0.08, len(gains), 0.0004, "McNemar, exact")
+
+
+def a_no(folder: Path) -> Record:
+    """few_shot meets the goal, so nothing dearer was tried."""
+    ladder = (*LADDER[:4], replace(LADDER[4], skill=0.97))
+    skipped = RungResult("fine_tune", applied=False, skipped_because="few_shot already meets the goal", training=True)
+    record = ladder_record(folder, ladder=ladder, answer="no", reason="goal_met", rung="few_shot")
+    because = ("few_shot scores above the goal of 0.900 with its whole interval.", "It is the cheapest rung that does.")
+    return replace(
+        record, verdict=replace(record.verdict, because=because, rungs=(*record.verdict.rungs, skipped))
+    )
+
+
+def a_yes(folder: Path) -> Record:
+    """fine_tune beats everything cheaper."""
+    return ladder_record(folder)
+
+
+def a_not_yet(folder: Path) -> Record:
+    """40 examples are too few."""
+    return ladder_record(
+        folder,
+        n=40,
+        answer="not_yet",
+        reason="label_more",
+        rung=None,
+        examples_needed=620,
+        because=("The interval of fine_tune over nearest_shots reaches from a loss to a gain.",),
+    )
+
+
+def nothing_applied(folder: Path) -> Record:
+    """Every rung was skipped."""
+    rungs = tuple(RungResult(a.name, applied=False, skipped_because="no model could be reached") for a in LADDER)
+    verdict = Verdict("not_yet", "unmeasured", None, ("No model could be reached.",), rungs)
+    return Record(folder, asked(None, 1), verdict, (Example("only", "one", "1"),))
+
+
+@dataclass(frozen=True)
+class Poison:
+    """One hostile string in every field that a user or a model can fill."""
+
+    text: str
+    folder: Path = field(default=Path("run"))
+
+    def record(self) -> Record:
+        t = self.text
+        spent = Spent(calls=2)
+        rung = RungResult(t, True, None, True, True, 0.5, 0.4, 0.6, 2, 1, None, notes=(t,), metrics={t: 0.5})
+        other = replace(rung, name=f"{t}2", training=False, seconds_per_1k=10.0, quality=0.3)
+        skipped = RungResult(f"{t}3", applied=False, skipped_because=t)
+        comparison = Comparison(t, t, 0.1, 0.05, 0.2, 2, 0.04, t)
+        verdict = Verdict("yes", "tune", t, (t, t), (replace(rung, seconds_per_1k=500.0), other, skipped), (comparison,), spent)
+        example = Example(t, t, t, accepted=(t,), group=t, meta={t: t})
+        answer = Prediction(t, Completion(t, engine=t), Score(0.0, t, {t: 1.0}))
+        failed = Prediction(t, Completion("", error=t), None)
+        trials = (Trial(t, 0.5, 2),)
+        measured = (
+            Measurement(t, (answer,), training=True, trials=trials, notes=(t,)),
+            Measurement(f"{t}2", (failed,), trials=trials, notes=(t,)),
+        )
+        goal = {"quality": 0.9, t: t}
+        made = {"name": t, "instruction": t, "model": t, t: t, "goal": goal, "versions": {t: t}, "list": [t]}
+        return Record(self.folder, made, verdict, (example,), measured)

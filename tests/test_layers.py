@@ -1,0 +1,90 @@
+"""Imports go down the layers: a module imports only from its own number or a smaller one."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src"
+LAYERS = {
+    "__init__": 0,
+    "types": 1,
+    "errors": 1,
+    "stats": 1,
+    "files": 1,
+    "progress": 1,
+    "user_code": 1,
+    "scorers": 2,
+    "retrieval": 2,
+    "task": 3,
+    "checks": 3,
+    "models": 3,
+    "tuning": 4,
+    "measure": 4,
+    "rungs": 5,
+    "verdict": 6,
+    "run": 7,
+    "ladder": 7,
+    "report": 8,
+    "cli": 9,
+    "scaffold": 8,
+    "demo": 8,
+}
+HEAVY = {"torch", "transformers", "peft", "altair", "vl_convert", "sklearn", "aiohttp", "pyarrow", "bm25s", "sacrebleu", "llguidance", "gguf"}
+
+
+def layer(module: str) -> int:
+    parts = module.split(".")
+    return LAYERS[parts[1] if len(parts) > 1 else "__init__"]
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """(line, module) of every import of our own modules in a file, inside functions and type checks too."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("shouldtune"):
+            found += [(node.lineno, f"{node.module}.{name.name}" if node.module == "shouldtune" else str(node.module)) for name in node.names]
+        elif isinstance(node, ast.Import):
+            found += [(node.lineno, name.name) for name in node.names if name.name.startswith("shouldtune")]
+    return [(line, "shouldtune" if module == "shouldtune.__version__" else module) for line, module in found]
+
+
+def upward(root: Path) -> list[str]:
+    """Every import that goes up, as `file:line imports module`."""
+    wrong = []
+    for path in sorted((root / "shouldtune").rglob("*.py")):
+        module = ".".join(path.relative_to(root).with_suffix("").parts)
+        wrong += [f"{path.relative_to(root)}:{line} imports {other}" for line, other in imports(path) if layer(other) > layer(module)]
+    return wrong
+
+
+def test_imports_go_down_the_layers() -> None:
+    assert upward(SOURCE) == []
+
+
+def test_an_import_turned_around_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "shouldtune"
+    package.mkdir()
+    (package / "stats.py").write_text("from shouldtune.verdict.decide import decide\n")
+    assert upward(tmp_path) == ["shouldtune/stats.py:1 imports shouldtune.verdict.decide"]
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.stem)
+def test_heavy_libraries_are_imported_inside_functions(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if path.stem in ("llama", "lora_step", "training"):  # torch throughout, and themselves imported inside functions
+        return
+    top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {name.name.split(".")[0] for node in top if isinstance(node, ast.Import) for name in node.names}
+    names |= {(node.module or "").split(".")[0] for node in top if isinstance(node, ast.ImportFrom)}
+    assert not names & HEAVY
+
+
+def test_the_command_line_starts_without_heavy_libraries() -> None:
+    code = "import sys, shouldtune.cli; print(*sorted(set(sys.modules) & {%s}))" % ", ".join(map(repr, sorted(HEAVY | {"numpy"})))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -1,0 +1,154 @@
+"""The ledger: nothing paid twice, nothing crossed, nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shouldtune.errors import CannotMeasure
+from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
+from shouldtune.models.ledger import Ledger, Ledgered, paying
+from shouldtune.models.plain import Constant
+from shouldtune.types import Message, Model, Options
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        yield ledger
+
+
+def ask(model: Model, text: str, options: Options = Options()) -> str:
+    return asyncio.run(model.complete([Message("user", text)], options)).text
+
+
+def test_the_same_question_is_answered_from_the_ledger(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    model = Ledgered(Scripted({"q": "a"}, Abilities(base=1.0)), ledger)
+    assert [ask(model, "q"), ask(model, "q")] == ["a", "a"]
+    assert ledger.new_calls == 1
+    ledger.close()
+    with Ledger(tmp_path / "ledger.sqlite") as again:
+        assert ask(Ledgered(Scripted({"q": "a"}, Abilities(base=1.0)), again), "q") == "a"
+        assert again.new_calls == 0
+
+
+def test_any_change_of_the_request_is_another_question(ledger: Ledger) -> None:
+    base = Scripted({"q": "a"}, Abilities(base=1.0))
+    models = [base, replace(base, seed=1), replace(base, is_tuned=True), replace(base, abilities=Abilities(base=0.9)), Constant("a"), Constant("b")]
+    options = [Options(), Options(max_tokens=9), Options(temperature=0.5), Options(seed=3), Options(stop=("x",)), Options(choices=("a",)), Options(schema={"type": "object"})]
+    asked = 0
+    for model in models:
+        for option in options:
+            for text in ("q", "q ", "Q"):
+                ask(Ledgered(model, ledger), text, option)
+                asked += 1
+                assert ledger.new_calls == asked
+
+
+def test_where_an_adapter_lies_does_not_matter_but_what_it_holds_does(tmp_path: Path) -> None:
+    from shouldtune.models.ledger import digest, identity
+
+    spec = {"kind": "local", "adapter": {"path": "/here", "sha256": "1"}}
+    assert identity(spec) == identity({"kind": "local", "adapter": {"path": "/there", "sha256": "1"}})
+    assert digest(identity(spec)) != digest(identity({"kind": "local", "adapter": {"path": "/here", "sha256": "2"}}))
+
+
+def test_a_failed_call_is_tried_again_the_next_time(ledger: Ledger) -> None:
+    failing = Ledgered(Flaky(Constant("a"), rate=1.0), ledger)
+    first = asyncio.run(failing.complete([Message("user", "q")]))
+    assert first.failed
+    assert ledger.find("anything") is None
+    asyncio.run(failing.complete([Message("user", "q")]))
+    assert ledger.new_calls == 2
+
+
+def test_a_second_writer_is_refused_in_one_line(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    with pytest.raises(CannotMeasure, match="another run is writing"):
+        Ledger(tmp_path / "ledger.sqlite")
+    ledger.close()
+    Ledger(tmp_path / "ledger.sqlite").close()
+
+
+def test_a_damaged_file_and_a_newer_one_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.sqlite").write_bytes(b"this is no database, whatever its name says" * 100)
+    with pytest.raises(CannotMeasure, match="cannot be read"):
+        Ledger(tmp_path / "a.sqlite")
+    with sqlite3.connect(tmp_path / "b.sqlite") as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(CannotMeasure, match="another version"):
+        Ledger(tmp_path / "b.sqlite")
+
+
+def test_each_purpose_has_its_bill_at_list_price_found_or_bought(ledger: Ledger) -> None:
+    model = Ledgered(Priced(Scripted({"q": "answer"}, Abilities(base=1.0)), 1e6, 2e6), ledger)
+    for rung in ("zero_shot", "few_shot"):
+        with paying(rung, "measure"):
+            ask(model, "q")
+    one, two = ledger.spent("zero_shot", "measure"), ledger.spent("few_shot", "measure")
+    assert one == two
+    assert one.calls == 1
+    assert one.usd == pytest.approx(one.prompt_tokens + 2 * one.completion_tokens)
+    assert ledger.spent().calls == 1
+    assert ledger.spent("guess", "fit").usd is None
+
+
+def test_an_unknown_price_makes_the_bill_unknown(ledger: Ledger) -> None:
+    with paying("r", "fit"):
+        ask(Ledgered(Constant("a"), ledger), "q")
+        assert ledger.spent("r", "fit").usd == 0.0
+        ledger.charge("k", replace(asyncio.run(Constant("a").complete([Message("user", "q")])), cost_usd=None), new=True)
+        ask(Ledgered(Constant("b"), ledger), "q")
+    assert ledger.spent("r", "fit").usd is None
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from shouldtune.models.ledger import Ledger, Ledgered
+from shouldtune.models.doubles import Abilities, Scripted
+from shouldtune.types import Message
+async def main():
+    ledger = Ledger(Path(sys.argv[1]))
+    model = Ledgered(Scripted({}, Abilities()), ledger)
+    async def one(i):
+        await model.complete([Message("user", f"q{i}")])
+        print(i, flush=True)
+    for start in range(0, 100000, 16):
+        await asyncio.gather(*(one(i) for i in range(start, start + 16)))
+asyncio.run(main())
+"""
+
+
+def test_no_answer_that_was_seen_is_lost_to_kill(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    seen: set[int] = set()
+    for wait in (0.05, 0.15, 0.3):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        seen.add(int(process.stdout.readline()))
+        time.sleep(wait)
+        os.kill(process.pid, signal.SIGKILL)
+        rest = process.stdout.read()
+        seen |= {int(line) for line in rest.split("\n")[:-1]}
+        process.stdout.close()
+        process.wait()
+    with Ledger(path) as ledger:
+        model = Ledgered(Scripted({}, Abilities()), ledger)
+        for i in sorted(seen):
+            ask(model, f"q{i}")
+        assert len(seen) > 16
+        assert ledger.new_calls == 0
+    with sqlite3.connect(path) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
