@@ -57,4 +57,6 @@ def make_task(tmp_path: Path) -> MakeTask:
 def numbered_rows(n: int) -> Rows:
     """n rows, no two alike: the answer to `question number i, word` is its own word."""
     words = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath", "inlet", "knoll"]
-    return [{"input": f"{words[i % 10]} {i * 7919 % 10007} what follows {i}", "target": f"answer {i}"} for i in range(n)]
+    return [
+        {"input": f"{words[i % 10]} {i * 7919 % 10007} what follows {i}", "target": f"answer {i}"} for i in range(n)
+    ]

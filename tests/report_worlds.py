@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from shouldtune.run import RunRecord
 from shouldtune.types import (
     Comparison,
     Completion,
@@ -20,17 +21,6 @@ from shouldtune.types import (
     Trial,
     Verdict,
 )
-
-
-@dataclass(frozen=True)
-class Record:
-    """What `shouldtune.run.RunRecord` holds."""
-
-    folder: Path
-    asked: dict[str, Any]
-    verdict: Verdict
-    holdout: tuple[Example, ...] = ()
-    measurements: tuple[Measurement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ def ladder_record(
     seed: int = 0,
     goal: float | None = 0.9,
     **verdict: Any,
-) -> Record:
+) -> RunRecord:
     """A run of `ladder` on n made-up examples; `verdict` overrides fields of the verdict, which says yes / tune."""
     draw = random.Random(seed)
     holdout = tuple(_example(at, draw) for at in range(n))
@@ -97,7 +87,7 @@ def ladder_record(
         reason="tune",
         rung=best.name,
         because=(
-            f"{best.name} scores {best.quality:.3f} on {best.n} held-out examples, the first rung above the goal of 0.9.",
+            f"{best.name} scores {best.quality:.3f} on {best.n} held-out examples, above the goal of 0.9.",
             "The best rung without training is nearest_shots, and it stays below the goal.",
             "Tuning took 5 epochs on 412 training examples and 11 minutes on this machine.",
         ),
@@ -105,7 +95,7 @@ def ladder_record(
         comparisons=comparisons,
         spent=Spent(calls=9_412, prompt_tokens=4_182_771, completion_tokens=191_004, seconds=5_177.0),
     )
-    return Record(folder, asked(goal, n), replace(made, **verdict), holdout, measurements)
+    return RunRecord(folder, asked(goal, n), replace(made, **verdict), holdout, measurements)
 
 
 def asked(goal: float | None, n: int) -> dict[str, Any]:
@@ -202,23 +192,21 @@ def _compare(better: Measurement, worse: Measurement) -> Comparison:
     return Comparison(better.rung, worse.rung, gain, gain - 0.08, gain + 0.08, len(gains), 0.0004, "McNemar, exact")
 
 
-def a_no(folder: Path) -> Record:
+def a_no(folder: Path) -> RunRecord:
     """few_shot meets the goal, so nothing dearer was tried."""
     ladder = (*LADDER[:4], replace(LADDER[4], skill=0.97))
     skipped = RungResult("fine_tune", applied=False, skipped_because="few_shot already meets the goal", training=True)
     record = ladder_record(folder, ladder=ladder, answer="no", reason="goal_met", rung="few_shot")
     because = ("few_shot scores above the goal of 0.900 with its whole interval.", "It is the cheapest rung that does.")
-    return replace(
-        record, verdict=replace(record.verdict, because=because, rungs=(*record.verdict.rungs, skipped))
-    )
+    return replace(record, verdict=replace(record.verdict, because=because, rungs=(*record.verdict.rungs, skipped)))
 
 
-def a_yes(folder: Path) -> Record:
+def a_yes(folder: Path) -> RunRecord:
     """fine_tune beats everything cheaper."""
     return ladder_record(folder)
 
 
-def a_not_yet(folder: Path) -> Record:
+def a_not_yet(folder: Path) -> RunRecord:
     """40 examples are too few."""
     return ladder_record(
         folder,
@@ -231,11 +219,11 @@ def a_not_yet(folder: Path) -> Record:
     )
 
 
-def nothing_applied(folder: Path) -> Record:
+def nothing_applied(folder: Path) -> RunRecord:
     """Every rung was skipped."""
     rungs = tuple(RungResult(a.name, applied=False, skipped_because="no model could be reached") for a in LADDER)
     verdict = Verdict("not_yet", "unmeasured", None, ("No model could be reached.",), rungs)
-    return Record(folder, asked(None, 1), verdict, (Example("only", "one", "1"),))
+    return RunRecord(folder, asked(None, 1), verdict, (Example("only", "one", "1"),), ())
 
 
 @dataclass(frozen=True)
@@ -245,14 +233,16 @@ class Poison:
     text: str
     folder: Path = field(default=Path("run"))
 
-    def record(self) -> Record:
+    def record(self) -> RunRecord:
         t = self.text
         spent = Spent(calls=2)
         rung = RungResult(t, True, None, True, True, 0.5, 0.4, 0.6, 2, 1, None, notes=(t,), metrics={t: 0.5})
         other = replace(rung, name=f"{t}2", training=False, seconds_per_1k=10.0, quality=0.3)
         skipped = RungResult(f"{t}3", applied=False, skipped_because=t)
         comparison = Comparison(t, t, 0.1, 0.05, 0.2, 2, 0.04, t)
-        verdict = Verdict("yes", "tune", t, (t, t), (replace(rung, seconds_per_1k=500.0), other, skipped), (comparison,), spent)
+        verdict = Verdict(
+            "yes", "tune", t, (t, t), (replace(rung, seconds_per_1k=500.0), other, skipped), (comparison,), spent
+        )
         example = Example(t, t, t, accepted=(t,), group=t, meta={t: t})
         answer = Prediction(t, Completion(t, engine=t), Score(0.0, t, {t: 1.0}))
         failed = Prediction(t, Completion("", error=t), None)
@@ -263,4 +253,4 @@ class Poison:
         )
         goal = {"quality": 0.9, t: t}
         made = {"name": t, "instruction": t, "model": t, t: t, "goal": goal, "versions": {t: t}, "list": [t]}
-        return Record(self.folder, made, verdict, (example,), measured)
+        return RunRecord(self.folder, made, verdict, (example,), measured)

@@ -34,7 +34,20 @@ LAYERS = {
     "scaffold": 8,
     "demo": 8,
 }
-HEAVY = {"torch", "transformers", "peft", "altair", "vl_convert", "sklearn", "aiohttp", "pyarrow", "bm25s", "sacrebleu", "llguidance", "gguf"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "peft",
+    "altair",
+    "vl_convert",
+    "sklearn",
+    "aiohttp",
+    "pyarrow",
+    "bm25s",
+    "sacrebleu",
+    "llguidance",
+    "gguf",
+}
 
 
 def layer(module: str) -> int:
@@ -47,7 +60,10 @@ def imports(path: Path) -> list[tuple[int, str]]:
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("shouldtune"):
-            found += [(node.lineno, f"{node.module}.{name.name}" if node.module == "shouldtune" else str(node.module)) for name in node.names]
+            found += [
+                (node.lineno, f"{node.module}.{name.name}" if node.module == "shouldtune" else str(node.module))
+                for name in node.names
+            ]
         elif isinstance(node, ast.Import):
             found += [(node.lineno, name.name) for name in node.names if name.name.startswith("shouldtune")]
     return [(line, "shouldtune" if module == "shouldtune.__version__" else module) for line, module in found]
@@ -58,7 +74,11 @@ def upward(root: Path) -> list[str]:
     wrong = []
     for path in sorted((root / "shouldtune").rglob("*.py")):
         module = ".".join(path.relative_to(root).with_suffix("").parts)
-        wrong += [f"{path.relative_to(root)}:{line} imports {other}" for line, other in imports(path) if layer(other) > layer(module)]
+        wrong += [
+            f"{path.relative_to(root)}:{line} imports {other}"
+            for line, other in imports(path)
+            if layer(other) > layer(module)
+        ]
     return wrong
 
 
@@ -85,6 +105,7 @@ def test_heavy_libraries_are_imported_inside_functions(path: Path) -> None:
 
 
 def test_the_command_line_starts_without_heavy_libraries() -> None:
-    code = "import sys, shouldtune.cli; print(*sorted(set(sys.modules) & {%s}))" % ", ".join(map(repr, sorted(HEAVY | {"numpy"})))
+    names = sorted(HEAVY | {"numpy"})
+    code = f"import sys, shouldtune.cli; print(*sorted(set(sys.modules) & set({names})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

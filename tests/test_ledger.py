@@ -45,8 +45,23 @@ def test_the_same_question_is_answered_from_the_ledger(tmp_path: Path) -> None:
 
 def test_any_change_of_the_request_is_another_question(ledger: Ledger) -> None:
     base = Scripted({"q": "a"}, Abilities(base=1.0))
-    models = [base, replace(base, seed=1), replace(base, is_tuned=True), replace(base, abilities=Abilities(base=0.9)), Constant("a"), Constant("b")]
-    options = [Options(), Options(max_tokens=9), Options(temperature=0.5), Options(seed=3), Options(stop=("x",)), Options(choices=("a",)), Options(schema={"type": "object"})]
+    models = [
+        base,
+        replace(base, seed=1),
+        replace(base, is_tuned=True),
+        replace(base, abilities=Abilities(base=0.9)),
+        Constant("a"),
+        Constant("b"),
+    ]
+    options = [
+        Options(),
+        Options(max_tokens=9),
+        Options(temperature=0.5),
+        Options(seed=3),
+        Options(stop=("x",)),
+        Options(choices=("a",)),
+        Options(schema={"type": "object"}),
+    ]
     asked = 0
     for model in models:
         for option in options:
@@ -108,7 +123,9 @@ def test_an_unknown_price_makes_the_bill_unknown(ledger: Ledger) -> None:
     with paying("r", "fit"):
         ask(Ledgered(Constant("a"), ledger), "q")
         assert ledger.spent("r", "fit").usd == 0.0
-        ledger.charge("k", replace(asyncio.run(Constant("a").complete([Message("user", "q")])), cost_usd=None), new=True)
+        ledger.charge(
+            "k", replace(asyncio.run(Constant("a").complete([Message("user", "q")])), cost_usd=None), new=True
+        )
         ask(Ledgered(Constant("b"), ledger), "q")
     assert ledger.spent("r", "fit").usd is None
 

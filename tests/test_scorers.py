@@ -76,12 +76,17 @@ def test_json_reports_validity_against_the_schema() -> None:
     schema = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
     scorer = named("json", schema=schema)
     example = Example("e", "q", '{"a": 1}')
-    found = [asyncio.run(grade(scorer, Completion(text=t), example)).metrics["valid"] for t in ('{"a": 1}', '{"a": "1"}', 'x {"a": 1}')]
+    found = [
+        asyncio.run(grade(scorer, Completion(text=t), example)).metrics["valid"]
+        for t in ('{"a": 1}', '{"a": "1"}', 'x {"a": 1}')
+    ]
     assert found == [1.0, 0.0, 0.0]
 
 
 def test_a_wrong_call_is_told_apart_from_an_invented_one() -> None:
-    documents = [Document("1", "t", "x", {"api_call": text}) for text in ("hub.load('a/1')", "hub.load('a/2')", "os.getcwd()")]
+    documents = [
+        Document("1", "t", "x", {"api_call": text}) for text in ("hub.load('a/1')", "hub.load('a/2')", "os.getcwd()")
+    ]
     scorer = call(documents)
     example = Example("e", "q", "hub.load('a/1')")
 
@@ -97,7 +102,9 @@ def test_a_wrong_call_is_told_apart_from_an_invented_one() -> None:
     assert kind("I do not know") == "no_call"
 
 
-@pytest.mark.parametrize("text", ["(" * 500 + ")" * 500, "f(" * 300, "x" * 30_000 + "()", "f(\x00)", "`" * 50, "f('\\d')"])
+@pytest.mark.parametrize(
+    "text", ["(" * 500 + ")" * 500, "f(" * 300, "x" * 30_000 + "()", "f(\x00)", "`" * 50, "f('\\d')"]
+)
 def test_hostile_answers_do_not_raise(text: str) -> None:
     first_call(text)
 

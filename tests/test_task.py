@@ -102,9 +102,15 @@ def test_the_published_schema_is_the_one_in_use() -> None:
         {"text": "q", "label": "a"},
         {"instruction": "q", "output": "a"},
         {"instruction": "q", "input": "", "output": "a"},
-        {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
+        {
+            "messages": [
+                {"role": "system", "content": "s"},
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": "a"},
+            ]
+        },
     ],
-    ids=lambda row: "+".join(row),
+    ids="+".join,
 )
 def test_rows_are_read_in_every_form(tmp_path: Path, row: dict[str, object]) -> None:
     path = tmp_path / "d.jsonl"
@@ -135,9 +141,14 @@ def test_csv_and_parquet_give_the_same_examples_as_jsonl(tmp_path: Path) -> None
     import pyarrow.parquet
 
     (tmp_path / "d.csv").write_text('﻿text,label\n"a, b",x\n"two\nlines",y\n', encoding="utf-8")
-    pyarrow.parquet.write_table(pyarrow.table({"text": ["a, b", "two\nlines"], "label": ["x", "y"]}), tmp_path / "d.parquet")
+    pyarrow.parquet.write_table(
+        pyarrow.table({"text": ["a, b", "two\nlines"], "label": ["x", "y"]}), tmp_path / "d.parquet"
+    )
     (tmp_path / "d.jsonl").write_text('{"text": "a, b", "label": "x"}\n{"text": "two\\nlines", "label": "y"}\n')
-    found = [[(e.input, e.target) for e in read_rows(tmp_path / f"d.{kind}").examples] for kind in ("csv", "parquet", "jsonl")]
+    found = [
+        [(e.input, e.target) for e in read_rows(tmp_path / f"d.{kind}").examples]
+        for kind in ("csv", "parquet", "jsonl")
+    ]
     assert found[0] == found[1] == found[2] == [("a, b", "x"), ("two\nlines", "y")]
 
 
@@ -193,7 +204,10 @@ def test_the_split_is_the_same_for_a_seed_and_another_for_another() -> None:
 
 def test_groups_and_near_duplicates_stay_on_one_side() -> None:
     rows = [example(i, f"subject {i} alone {i * 37}", group=f"g{i // 5}") for i in range(100)]
-    rows += [example(100 + i, f"please could you tell me how to reset the lamp number {i // 2} today{' now' * (i % 2)}") for i in range(60)]
+    rows += [
+        example(100 + i, f"please could you tell me how to reset the lamp number {i // 2} today{' now' * (i % 2)}")
+        for i in range(60)
+    ]
     for seed in range(5):
         train, holdout = split(rows, 48, seed)
         sides = [{e.group for e in half if e.group} for half in (train, holdout)]
@@ -215,7 +229,7 @@ def test_near_duplicates_are_those_that_brute_force_finds() -> None:
     import random
 
     draw = random.Random(5)
-    words = "a b c d e f g h i j".split()
+    words = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]
     texts = [" ".join(draw.sample(words, draw.randint(3, 8))) for _ in range(120)]
 
     def jaccard(a: str, b: str) -> float:

@@ -49,7 +49,9 @@ async def targets_score_one(scorer: Scorer, examples: Sequence[Example]) -> Find
     if not low:
         return Finding("ok", "targets", f"all {len(examples)} targets score 1.0 by the task's own scorer")
     rows = tuple(f"{e.id}: {s.value:.2f} {s.reason}".rstrip() for e, s in low)
-    return Finding("problem", "targets", f"{len(low)} of {len(examples)} targets score below 1.0 by the task's own scorer", rows)
+    return Finding(
+        "problem", "targets", f"{len(low)} of {len(examples)} targets score below 1.0 by the task's own scorer", rows
+    )
 
 
 def contradictions(examples: Sequence[Example]) -> Finding:
@@ -60,7 +62,12 @@ def contradictions(examples: Sequence[Example]) -> Finding:
     rows = tuple(" / ".join(found.values()) for found in targets.values() if len(found) > 1)
     if not rows:
         return Finding("ok", "contradictions", "no input stands twice with different targets")
-    return Finding("warning", "contradictions", f"{len(rows)} inputs have more than one target; list them in `accepted` if all are right", rows)
+    return Finding(
+        "warning",
+        "contradictions",
+        f"{len(rows)} inputs have more than one target; list them in `accepted` if all are right",
+        rows,
+    )
 
 
 def overlap(train: Sequence[Example], holdout: Sequence[Example]) -> Finding:
@@ -72,7 +79,9 @@ def overlap(train: Sequence[Example], holdout: Sequence[Example]) -> Finding:
         return Finding("ok", "overlap", "no near-duplicates between the training and the held-out examples")
     rows = tuple(f"{a.id} ~ {b.id}" for a, b in across)
     touched = len({b.id for _, b in across})
-    return Finding("warning", "overlap", f"{touched} of {len(holdout)} held-out inputs nearly repeat a training input", rows)
+    return Finding(
+        "warning", "overlap", f"{touched} of {len(holdout)} held-out inputs nearly repeat a training input", rows
+    )
 
 
 async def constants(loaded: LoadedTask) -> Finding:
@@ -80,7 +89,10 @@ async def constants(loaded: LoadedTask) -> Finding:
     examples = (*loaded.task.train, *loaded.holdout)[:ROWS_FOR_CONSTANTS]
     counts = Counter(example.target for example in examples)
     labels = loaded.task.output.labels
-    candidates = [text for text, _ in counts.most_common(CONSTANTS_TRIED)] + ["", " ".join(list(counts)[:CONSTANTS_TRIED])]
+    candidates = [text for text, _ in counts.most_common(CONSTANTS_TRIED)] + [
+        "",
+        " ".join(list(counts)[:CONSTANTS_TRIED]),
+    ]
     best, best_score = "", -1.0
     for text in candidates:
         scores = [(await grade(loaded.task.scorer, Completion(text=text), example)).value for example in examples]
@@ -91,7 +103,9 @@ async def constants(loaded: LoadedTask) -> Finding:
     goal = loaded.task.goal.quality
     if labels or looks_labelled(examples):
         level: Level = "warning" if goal is not None and best_score >= goal else "note"
-        return Finding(level, "constant", f"always answering {shown} scores {best_score:.2f}: every approach must beat that")
+        return Finding(
+            level, "constant", f"always answering {shown} scores {best_score:.2f}: every approach must beat that"
+        )
     if best_score >= FOOLED or (goal is not None and best_score >= goal):
         return Finding("problem", "constant", f"the scorer is fooled: always answering {shown} scores {best_score:.2f}")
     return Finding("ok", "constant", f"the best constant answer, {shown}, scores {best_score:.2f}")
@@ -106,8 +120,11 @@ def power(loaded: LoadedTask) -> list[Finding]:
     if goal.quality is not None:
         enough = perfect_proves(n, goal.quality, strict)
         needed = examples_for_goal(goal.quality, strict)
-        what = f"a perfect score on {n} held-out examples {'would' if enough else 'could not'} prove the goal of {goal.quality:g}"
-        findings.append(Finding("ok" if enough else "problem", "goal", what + ("" if enough else f"; {needed} are needed")))
+        verb = "would" if enough else "could not"
+        what = f"a perfect score on {n} held-out examples {verb} prove the goal of {goal.quality:g}"
+        findings.append(
+            Finding("ok" if enough else "problem", "goal", what + ("" if enough else f"; {needed} are needed"))
+        )
     visible = smallest_visible_gain(n, alpha / 2)
     settle = examples_needed(goal.worthwhile_gain, alpha / 2)
     seen = "none can be shown" if visible is None else f"{visible:.2f}"
@@ -115,7 +132,7 @@ def power(loaded: LoadedTask) -> list[Finding]:
         Finding(
             "ok" if visible is not None and visible <= goal.worthwhile_gain else "note",
             "power",
-            f"the smallest gain that {n} held-out examples will usually show: {seen} (if a fifth of the answers differ); "
+            f"the smallest gain that {n} held-out examples usually show: {seen} (if a fifth of the answers differ); "
             f"a gain of {goal.worthwhile_gain:g} takes about {settle:,}",
         )
     )

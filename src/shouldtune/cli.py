@@ -27,7 +27,9 @@ TaskArgument = Annotated[Path, typer.Argument(help="A task's folder or its shoul
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 ModelOption = Annotated[str | None, typer.Option(help="The model to prompt, instead of the task file's.")]
 TuneOption = Annotated[str | None, typer.Option(help="The model to fine-tune, instead of the task file's.")]
-AllRungs = Annotated[bool, typer.Option("--all-rungs", help="Measure every rung, also when the answer is already clear.")]
+AllRungs = Annotated[
+    bool, typer.Option("--all-rungs", help="Measure every rung, also when the answer is already clear.")
+]
 GOAL_MISSED = 100
 
 
@@ -45,7 +47,9 @@ def demo(
 @app.command()
 def init(
     data: Annotated[Path, typer.Argument(help="Your examples: .jsonl, .csv or .parquet.")],
-    documents: Annotated[Path | None, typer.Option(help="A folder of documents that answers may be drawn from.")] = None,
+    documents: Annotated[
+        Path | None, typer.Option(help="A folder of documents that answers may be drawn from.")
+    ] = None,
 ) -> None:
     """Look at the data and write a shouldtune.yaml beside it."""
     from shouldtune.scaffold import write_task_file
@@ -78,7 +82,9 @@ def run(
     rungs: Annotated[str | None, typer.Option(help="Only these rungs, with commas between.")] = None,
     all_rungs: AllRungs = False,
     fail_on: Annotated[str | None, typer.Option(help="`goal`: exit with 100 when the goal is not met.")] = None,
-    allow_simulated: Annotated[bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")] = False,
+    allow_simulated: Annotated[
+        bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Climb the ladder for a task until the answer is clear. A run that was cut off goes on."""
@@ -116,7 +122,12 @@ def _load(task: Path, model: str | None = None, tune: str | None = None) -> Load
 
 
 def _climb_and_show(
-    loaded: LoadedTask, *, rungs: str | None = None, all_rungs: bool = False, allow_simulated: bool = False, as_json: bool = False
+    loaded: LoadedTask,
+    *,
+    rungs: str | None = None,
+    all_rungs: bool = False,
+    allow_simulated: bool = False,
+    as_json: bool = False,
 ) -> RunRecord:
     import asyncio
 
@@ -174,7 +185,11 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     pass
 
 
@@ -190,3 +205,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what was measured is kept: run the same command to go on\n")
         raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -10,11 +10,13 @@ from shouldtune.errors import CannotMeasure
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a reader finds the old version or the new one, never a part. CannotMeasure on failure."""
+    """Write a text file: a reader finds the old version or the new one, never a part. Raises CannotMeasure."""
     name = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+        ) as file:
             name = file.name
             file.write(text)
             file.flush()
@@ -24,4 +26,6 @@ def write_whole(path: Path, text: str) -> None:
     except OSError as error:
         if name:
             Path(name).unlink(missing_ok=True)
-        raise CannotMeasure(f"cannot write: {error.strerror}", where=path, hint="is the disk full, or the folder read-only?") from None
+        raise CannotMeasure(
+            f"cannot write: {error.strerror}", where=path, hint="is the disk full, or the folder read-only?"
+        ) from None

@@ -74,7 +74,9 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
     ledger = Ledger(ledger_path(loaded.folder), lambda who, completion, new: progress.called(*who, completion, new))
     try:
         models = open_models(loaded, ledger, progress)
-        save_asked(folder, {**asked, "created": datetime.now(UTC).isoformat(timespec="seconds"), **machine()}, loaded.holdout)
+        save_asked(
+            folder, {**asked, "created": datetime.now(UTC).isoformat(timespec="seconds"), **machine()}, loaded.holdout
+        )
         try:
             verdict = await _climb(loaded, how, _Climbing(ledger, models, folder, progress, simulated, asked))
         finally:
@@ -153,7 +155,8 @@ def _too_few_rows(loaded: LoadedTask, at: _Climbing) -> Verdict:
         reason="label_more",
         rung=None,
         because=(
-            f"There are {n} examples; with fewer than {FEWEST_ROWS} no approach can be told from another, so nothing was asked.",
+            f"There are {n} examples; with fewer than {FEWEST_ROWS} no approach can be told from another,"
+            " so nothing was asked.",
             f"Label {FEWEST_ROWS - n} more, better a few hundred.",
         ),
         rungs=(),
@@ -174,7 +177,10 @@ async def _fit_and_measure(rung: Rung, loaded: LoadedTask, at: _Climbing) -> Mea
     at.progress.measuring(rung.name, len(loaded.holdout))
     with paying(rung.name, "measure"):
         predictions = await measure(
-            fitted.model, loaded.holdout, loaded.task.scorer, lambda prediction: at.progress.predicted(rung.name, prediction)
+            fitted.model,
+            loaded.holdout,
+            loaded.task.scorer,
+            lambda prediction: at.progress.predicted(rung.name, prediction),
         )
     return Measurement(
         rung=rung.name,

@@ -65,7 +65,12 @@ def save_asked(folder: Path, asked: Mapping[str, Any], holdout: Sequence[Example
 def save_measurements(folder: Path, measurements: Sequence[Measurement]) -> None:
     """Write all predictions so far, and what each rung took."""
     rows = [
-        {"rung": m.rung, "example_id": p.example_id, "completion": asdict(p.completion), "score": p.score and asdict(p.score)}
+        {
+            "rung": m.rung,
+            "example_id": p.example_id,
+            "completion": asdict(p.completion),
+            "score": p.score and asdict(p.score),
+        }
         for m in measurements
         for p in m.predictions
     ]
@@ -82,7 +87,9 @@ def load_run(folder: Path) -> RunRecord:
     """Read a run folder, or the newest run in a task's folder. InputError where there is none or it is unfinished."""
     folder = _find(folder)
     if not (folder / "verdict.json").exists():
-        raise InputError("this run has no verdict yet", where=folder, hint="`shouldtune run` on its task goes on with it")
+        raise InputError(
+            "this run has no verdict yet", where=folder, hint="`shouldtune run` on its task goes on with it"
+        )
     try:
         asked = json.loads(_read(folder / "run.json"))
         verdict = verdict_from_json(_read(folder / "verdict.json"))
@@ -99,7 +106,9 @@ def _find(folder: Path) -> Path:
     runs = folder / RUNS if (folder / RUNS).is_dir() else folder
     finished = sorted(runs.glob("*/verdict.json"), key=lambda path: path.stat().st_mtime)
     if not finished:
-        raise InputError("there is no run here", where=folder, hint="name a run folder, or a task folder that has been run")
+        raise InputError(
+            "there is no run here", where=folder, hint="name a run folder, or a task folder that has been run"
+        )
     return finished[-1].parent
 
 

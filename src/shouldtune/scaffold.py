@@ -53,12 +53,16 @@ def guess_output(examples: Sequence[Example]) -> Guessed:
     if _most(targets, _is_number):
         return Guessed("numbers", "number", "almost every target is a number", 0.9)
     if _most(targets, _is_call):
-        return Guessed("Python calls", "call", "almost every target is one call: function and arguments are compared", 0.8)
+        return Guessed(
+            "Python calls", "call", "almost every target is one call: function and arguments are compared", 0.8
+        )
     if len(distinct) * 4 <= len(targets) and len(distinct) <= LABELS_MOST and max(map(len, distinct)) <= 60:
         return Guessed("labels", "label", f"{len(distinct)} different targets in {len(targets)} rows", 0.85, distinct)
     if sum(len(target.split()) for target in targets) / len(targets) <= LONG_WORDS:
         return Guessed("short text", "f1", "short answers: shared words are counted, as for question answering", 0.7)
-    return Guessed("text", "chrf", "longer texts: shared letter sequences are counted; a scorer of your own may know better", 0.5)
+    return Guessed(
+        "text", "chrf", "longer texts: shared letter sequences are counted; a scorer of your own may know better", 0.5
+    )
 
 
 def _most(targets: Sequence[str], test: Callable[[str], bool]) -> bool:
@@ -87,7 +91,9 @@ def _relative(documents: Path, folder: Path) -> str:
     try:
         return str(documents.resolve().relative_to(folder.resolve()))
     except ValueError:
-        raise InputError("the documents must lie in the data's folder, or below it", where=documents, hint=f"move them into {folder}") from None
+        raise InputError(
+            "the documents must lie in the data's folder, or below it", where=documents, hint=f"move them into {folder}"
+        ) from None
 
 
 def _render(data: Path, mapping: str, n: int, guessed: Guessed, documents: str | None) -> str:

@@ -10,7 +10,7 @@ Only lower ends are computed: the upper end of x is the mirrored lower end of th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -27,12 +27,10 @@ MaybeScores = Sequence[float | None]
 MOST_RESAMPLES = 20_000
 FEWEST_APART = 10
 """The bootstrap needs this many values apart from the commonest one; with fewer it has hardly seen the tail."""
+FEWEST_PAIRS = 5
+"""On fewer, one end of Tango's interval may err several times as often as it should."""
 
 _NORMAL = NormalDist()
-_CHUNK = 1_000_000
-
-
-# ---------------------------------------------------------------- one mean
 
 
 def wilson(successes: float, n: int, alpha: float) -> Interval:
@@ -45,12 +43,10 @@ def wilson(successes: float, n: int, alpha: float) -> Interval:
     _check_count(successes, n, alpha)
     if n == 0:
         return Interval(None, 0.0, 1.0, 0)
-    z, p = _z(alpha / 2), successes / n
+    z, p = -_NORMAL.inv_cdf(alpha / 2), successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     arm = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    low = 0.0 if successes == 0 else max(0.0, centre - arm)
-    high = 1.0 if successes == n else min(1.0, centre + arm)
-    return Interval(p, low, high, n)
+    return Interval(p, 0.0 if p == 0 else centre - arm, 1.0 if p == 1 else centre + arm, n)
 
 
 def clopper_pearson(successes: float, n: int, alpha: float) -> Interval:
@@ -66,14 +62,13 @@ def clopper_pearson(successes: float, n: int, alpha: float) -> Interval:
 def mean_interval(scores: Scores, alpha: float, seed: int) -> Interval:
     """The interval for the mean of `scores`: exact for 0/1 scores, the BCa bootstrap for graded ones.
 
-    Graded scores on which the bootstrap is unsafe (see `bca_low`) fall back on the exact interval of their sum,
-    which is wide but honest.
+    Graded scores on which `bca_low` is unsafe fall back on the exact interval of their sum: wide but honest.
     """
     return mean_limits(list(scores), alpha / 2, alpha / 2, seed)
 
 
 def mean_limits(scores: MaybeScores, low_level: float, high_level: float, seed: int) -> Interval:
-    """`mean_interval` with a level for each end, a failed call being the worst case: 0 below and 1 above.
+    """`mean_interval` with a level for each end, a failed call (None) being the worst case: 0 below and 1 above.
 
     The estimate and `n` are of the answered examples alone.
     """
@@ -95,7 +90,7 @@ def bca_low(values: Array, worst: float, level: float, seed: int) -> float | Non
         return None
     x = np.append(values, worst)
     tail = _NORMAL.cdf(-math.sqrt(x.size / (x.size - 1)) * _student(level, x.size - 1))
-    resamples = math.ceil(20 / tail)
+    resamples = max(2_000, math.ceil(20 / tail))
     if resamples > MOST_RESAMPLES:
         return None
     mean, means = float(x.mean()), _resampled_means(x, resamples, np.random.default_rng(seed))
@@ -107,19 +102,15 @@ def bca_low(values: Array, worst: float, level: float, seed: int) -> float | Non
     return min(float(np.quantile(means, rank)), mean) if acceleration * z < 1 else None
 
 
-# ---------------------------------------------------------------- one score against another
-
-
 def tango(gains: float, losses: float, n: int, alpha: float) -> Interval:
     """Tango's score interval for the difference of two paired proportions (Tango, Statistics in Medicine 1998).
 
     `gains` pairs have the first right and the second wrong, `losses` the reverse, out of `n`. Both may be
     fractional, the sums of the positive and of the negative differences: the interval is then wider than need be,
     because a difference d in [-1, 1] has d * d <= |d|, so the variance is at most E|d| - (E d)^2, that of 0/1 pairs.
-    One end alone errs up to twice `alpha / 2` where the better one gains rarely and never loses.
+    One end alone errs up to twice `alpha / 2` where one of the two gains rarely and never loses.
     """
-    if not (gains >= 0 and losses >= 0):
-        raise ValueError(f"{gains} gains and {losses} losses")
+    _check_count(min(gains, losses), n, alpha)
     _check_count(gains + losses, n, alpha)
     low, high = _tango_low(gains, losses, n, alpha / 2), -_tango_low(losses, gains, n, alpha / 2)
     return Interval((gains - losses) / n if n else None, low, high, n)
@@ -128,8 +119,8 @@ def tango(gains: float, losses: float, n: int, alpha: float) -> Interval:
 def paired_interval(a: Scores, b: Scores, alpha: float, seed: int) -> Interval:
     """The interval for the mean of a - b, scores on the same examples in the same order.
 
-    Tango's where every difference is -1, 0 or 1, else the BCa bootstrap of the differences; where that is unsafe
-    (few differences apart from the commonest, see `bca_low`) Tango's of their sums.
+    Tango's where every difference is -1, 0 or 1, else the BCa bootstrap; Tango's of the sums where `bca_low` is unsafe.
+    With fewer than FEWEST_PAIRS the limits are -1 and 1.
     """
     return paired_limits(list(a), list(b), alpha / 2, alpha / 2, seed)
 
@@ -163,21 +154,14 @@ def permutation_paired(a: Scores, b: Scores, seed: int, n: int = 10_000) -> floa
     d = differences(list(a), list(b), missing=0.0)
     if d.size == 0:
         return None
-    d = d[d != 0]
-    seen = abs(float(d.sum())) - 1e-9
+    seen, d = abs(float(d.sum())) - 1e-9, d[d != 0]
     if d.size <= 16:
         sums: Array = np.zeros(1)
         for value in d:
             sums = np.concatenate([sums + value, sums - value])
         return float(np.mean(np.abs(sums) >= seen))
-    rng, hits, rows = np.random.default_rng(seed), 0, max(1, _CHUNK // d.size)
-    for start in range(0, n, rows):
-        signs = rng.integers(0, 2, (min(rows, n - start), d.size)) * 2.0 - 1.0
-        hits += int(np.count_nonzero(np.abs(signs @ d) >= seen))
-    return (hits + 1) / (n + 1)
-
-
-# ---------------------------------------------------------------- failed calls
+    signs = np.random.default_rng(seed).integers(0, 2, (n, d.size), dtype=np.int8) * 2 - 1
+    return (int(np.count_nonzero(np.abs(signs @ d) >= seen)) + 1) / (n + 1)
 
 
 def filled(scores: MaybeScores, value: float) -> list[float]:
@@ -187,8 +171,6 @@ def filled(scores: MaybeScores, value: float) -> list[float]:
 
 def differences(a: MaybeScores, b: MaybeScores, missing: float) -> Array:
     """a - b on the same examples, `missing` where either call failed. ValueError where the lengths differ."""
-    if len(a) != len(b):
-        raise ValueError(f"{len(a)} and {len(b)} scores are not on the same examples")
     failed = np.array([x is None or y is None for x, y in zip(a, b, strict=True)], dtype=bool)
     return np.where(failed, missing, _checked(filled(a, 0.0), 0.0) - _checked(filled(b, 0.0), 0.0))
 
@@ -200,9 +182,6 @@ def answered_pairs(a: MaybeScores, b: MaybeScores) -> tuple[Array, Array]:
     return table[:, 0], table[:, 1]
 
 
-# ---------------------------------------------------------------- how many examples
-
-
 def examples_needed(gain: float, alpha: float, power: float = 0.8, disagreement: float = 0.2) -> int:
     """How many paired 0/1 examples show a true `gain` with probability `power` (Connor, Biometrics 1987).
 
@@ -211,19 +190,15 @@ def examples_needed(gain: float, alpha: float, power: float = 0.8, disagreement:
     if not 0 < gain <= 1 or not 0 < power < 1 or not 0 <= disagreement <= 1:
         raise ValueError(f"gain {gain}, power {power} and disagreement {disagreement} must be shares above 0")
     apart = max(disagreement, gain)
-    spread = _z(alpha / 2) * math.sqrt(apart) + _NORMAL.inv_cdf(power) * math.sqrt(apart - gain * gain)
+    spread = -_NORMAL.inv_cdf(alpha / 2) * math.sqrt(apart) + _NORMAL.inv_cdf(power) * math.sqrt(apart - gain * gain)
     return max(1, math.ceil((spread / gain) ** 2))
 
 
 def smallest_visible_gain(n: int, alpha: float, power: float = 0.8, disagreement: float = 0.2) -> float | None:
     """The smallest true gain that `n` paired 0/1 examples show with probability `power`; None where none is."""
-    if n < 1 or examples_needed(1.0, alpha, power, disagreement) > n:
+    if examples_needed(1.0, alpha, power, disagreement) > n:
         return None
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (low, middle) if examples_needed(middle, alpha, power, disagreement) <= n else (middle, high)
-    return high
+    return _crossing(0.0, 1.0, lambda gain: examples_needed(gain, alpha, power, disagreement) > n)[1]
 
 
 def perfect_proves(n: int, goal: float, alpha: float) -> bool:
@@ -233,28 +208,21 @@ def perfect_proves(n: int, goal: float, alpha: float) -> bool:
 
 def examples_for_goal(goal: float, alpha: float) -> int | None:
     """The fewest examples on which a perfect score proves that the mean reaches `goal`; None for a goal of 1."""
-    if not 0 <= goal <= 1:
-        raise ValueError(f"a goal of {goal} is not in [0, 1]")
-    if goal == 1:
+    if goal >= 1:
         return None
-    n = 1 if goal == 0 else max(1, math.floor(math.log(alpha / 2) / math.log(goal)) - 1)
-    while not perfect_proves(n, goal, alpha):
-        n += 1
-    return n
-
-
-# ---------------------------------------------------------------- inside: lower ends
+    n = 1 if goal == 0 else max(1, math.ceil(math.log(alpha / 2) / math.log(goal)))
+    return n if perfect_proves(n, goal, alpha) else n + 1  # the logarithms may be off by a rounding
 
 
 def _mean_low(x: Array, level: float, seed: int) -> float:
-    graded = bool(np.any((x != 0) & (x != 1)))
-    low = bca_low(x, 0.0, level, seed) if graded else None
+    low = bca_low(x, 0.0, level, seed) if np.any((x != 0) & (x != 1)) else None
     return _exact_low(float(x.sum()), x.size, level) if low is None else low
 
 
 def _difference_low(d: Array, level: float, seed: int) -> float:
-    graded = bool(np.any((d != 0) & (np.abs(d) != 1)))
-    low = bca_low(d, -1.0, level, seed) if graded else None
+    if d.size < FEWEST_PAIRS:
+        return -1.0
+    low = bca_low(d, -1.0, level, seed) if np.any((d != 0) & (np.abs(d) != 1)) else None
     return _tango_low(float(d[d > 0].sum()), float(-d[d < 0].sum()), d.size, level) if low is None else low
 
 
@@ -262,25 +230,16 @@ def _difference_low(d: Array, level: float, seed: int) -> float:
 def _exact_low(successes: float, n: int, level: float) -> float:
     """The p at which this many successes or more are seen with probability `level`."""
     count = math.floor(successes + 1e-9)
-    if count == 0:
-        return 0.0
-    if count == n:
-        return float(level ** (1 / n))
-    low, high = 0.0, count / n
-    for _ in range(45):
-        p = (low + high) / 2
-        low, high = (p, high) if _tail(count, n, p) < level else (low, p)
-    return low
+    if count in (0, n):
+        return float(level ** (1 / n)) if count else 0.0
+    return _crossing(0.0, count / n, lambda p: _tail(count, n, p) < level)[0]
 
 
 @lru_cache(maxsize=8192)
 def _tango_low(gains: float, losses: float, n: int, level: float) -> float:
     """Where Tango's statistic, which falls as the difference grows, is as large as the level allows."""
-    z, low, high = _z(level), -1.0, (gains - losses) / n if n else -1.0
-    for _ in range(45):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _tango_score(gains, losses, n, middle) > z else (low, middle)
-    return low
+    z = -_NORMAL.inv_cdf(level)
+    return _crossing(-1.0, (gains - losses) / n if n else -1.0, lambda d: _tango_score(gains, losses, n, d) > z)[0]
 
 
 def _tango_score(gains: float, losses: float, n: int, difference: float) -> float:
@@ -293,13 +252,18 @@ def _tango_score(gains: float, losses: float, n: int, difference: float) -> floa
     return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
 
 
+def _crossing(low: float, high: float, below: Callable[[float], bool]) -> tuple[float, float]:
+    """Bisect to where `below`, true on the left, turns false: the ends of a very short interval around it."""
+    for _ in range(45):
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) else (low, middle)
+    return low, high
+
+
 def _resampled_means(x: Array, resamples: int, rng: np.random.Generator) -> Array:
-    rows = max(1, _CHUNK // x.size)
+    rows = max(1, 1_000_000 // x.size)  # a few megabytes at a time
     counts = [min(rows, resamples - start) for start in range(0, resamples, rows)]
     return np.concatenate([x[rng.integers(0, x.size, (count, x.size))].mean(axis=1) for count in counts])
-
-
-# ---------------------------------------------------------------- inside: arithmetic
 
 
 def _check_count(successes: float, n: int, alpha: float) -> None:
@@ -308,29 +272,28 @@ def _check_count(successes: float, n: int, alpha: float) -> None:
 
 
 def _checked(values: Scores, least: float) -> Array:
-    x = np.asarray(values, dtype=np.float64)
+    x: Array = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or not bool(np.all((x >= least) & (x <= 1))):
         raise ValueError(f"expected a list of numbers from {least:g} to 1")
     return x
 
 
-def _z(level: float) -> float:
-    if not 0 < level < 0.5:
-        raise ValueError(f"a level of {level} is not in (0, 0.5)")
-    return _NORMAL.inv_cdf(1 - level)
-
-
 def _student(level: float, freedom: int) -> float:
     """Student's upper quantile by Cornish and Fisher's expansion (Abramowitz & Stegun 26.7.5); from 8 degrees on."""
-    z = _z(level)
-    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
+    z = -_NORMAL.inv_cdf(level)
+    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + sum(term / float(freedom) ** power for power, term in enumerate(terms, 1))
 
 
 def _tail(successes: int, n: int, p: float) -> float:
     """P(X >= successes) of a binomial."""
     k = np.arange(successes, n + 1)
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    logs = _log_factorials(n)
     choose = logs[n] - logs[k] - logs[n - k]
     return float(np.exp(choose + k * math.log(p) + (n - k) * math.log1p(-p)).sum())
+
+
+@lru_cache(maxsize=64)
+def _log_factorials(n: int) -> Array:
+    logs: Array = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    return logs

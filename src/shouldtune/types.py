@@ -258,6 +258,16 @@ class Rung(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def training(self) -> bool:
+        """Whether it changes weights."""
+        ...
+
+    @property
+    def uses_llm(self) -> bool:
+        """False for what needs no language model at all."""
+        ...
+
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped: ...
 
 

@@ -24,11 +24,13 @@ def is_code(name: str) -> bool:
 
 
 def load_code(name: str, folder: Path, where: str) -> Any:
-    """The object `name` of `file.py`, which must lie inside `folder`. Raises InputError, also when the file's code fails."""
+    """What `file.py:name` names; the file must lie inside `folder`. InputError, also when the file's code fails."""
     file_name, _, attribute = name.rpartition(":")
     path = (folder / file_name).resolve()
     if not path.is_relative_to(folder.resolve()):
-        raise InputError(f"{file_name!r} lies outside the task's folder", where=where, hint="copy the file next to the task file")
+        raise InputError(
+            f"{file_name!r} lies outside the task's folder", where=where, hint="copy the file next to the task file"
+        )
     if not path.is_file():
         raise InputError(f"there is no file {file_name!r}", where=where, hint="the path is relative to the task file")
     module_name = f"shouldtune_user_{path.stem}_{abs(hash(path))}"
@@ -45,7 +47,9 @@ def load_code(name: str, folder: Path, where: str) -> Any:
     if path not in loaded_files:
         loaded_files.append(path)
     if not hasattr(module, attribute):
-        raise InputError(f"{file_name!r} has no {attribute!r}", where=where, hint=f"define `def {attribute}(...)` in it")
+        raise InputError(
+            f"{file_name!r} has no {attribute!r}", where=where, hint=f"define `def {attribute}(...)` in it"
+        )
     return getattr(module, attribute)
 
 

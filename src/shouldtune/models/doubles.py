@@ -69,7 +69,9 @@ class Scripted:
             return Completion(text="", finish_reason="error", engine="scripted", error="scripted failure")
         right = self._draw("answer", asked) < self._ability(messages, asked)
         text = self.answers.get(asked, "") if right else "wrong answer"
-        return Completion(text, size // 4, len(text) // 4 + 1, latency_s=0.01, compute_s=0.01, cost_usd=0.0, engine="scripted")
+        return Completion(
+            text, size // 4, len(text) // 4 + 1, latency_s=0.01, compute_s=0.01, cost_usd=0.0, engine="scripted"
+        )
 
     async def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
         for _ in range(settings.epochs):
@@ -134,4 +136,9 @@ class Priced:
         return replace(completion, cost_usd=(read + written) / 1e6)
 
     def spec(self) -> ModelSpec:
-        return {"kind": "priced", "read": self.per_million_read, "written": self.per_million_written, "model": self.model.spec()}
+        return {
+            "kind": "priced",
+            "read": self.per_million_read,
+            "written": self.per_million_written,
+            "model": self.model.spec(),
+        }

@@ -236,9 +236,7 @@ def _rope_scaling(file: GgufFile, config: dict[str, Any]) -> dict[str, Any]:
     shape = dict.fromkeys(("vocabulary", "width", "layers", "heads", "kv_heads", "mlp_width", "norm_epsilon"), 1)
     for original in (8192, 4096, 2048):
         scaling = (float(divisors.max()), 1.0, 4.0, float(original))
-        guess = LlamaConfig(
-            **shape, head_width=2 * half, rope_theta=theta, window=1, eos=(), rope_scaling=scaling
-        )
+        guess = LlamaConfig(**shape, head_width=2 * half, rope_theta=theta, window=1, eos=(), rope_scaling=scaling)
         wanted = theta ** (-np.arange(half) / half) / divisors
         if np.allclose(rope_frequencies(guess), wanted, rtol=1e-3):
             names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")

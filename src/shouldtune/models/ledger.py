@@ -64,13 +64,17 @@ class Ledger:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise CannotMeasure("another run is writing this ledger", where=path, hint="wait for it, or stop it") from None
+            raise CannotMeasure(
+                "another run is writing this ledger", where=path, hint="wait for it, or stop it"
+            ) from None
         try:
             self._database = sqlite3.connect(path, check_same_thread=False)
             self._prepare()
         except sqlite3.DatabaseError as error:
             self._lock.close()
-            raise CannotMeasure(f"the ledger cannot be read: {error}", where=path, hint="move the file away to start a new one") from None
+            raise CannotMeasure(
+                f"the ledger cannot be read: {error}", where=path, hint="move the file away to start a new one"
+            ) from None
 
     def _prepare(self) -> None:
         self._database.execute("PRAGMA synchronous = FULL")
@@ -107,7 +111,9 @@ class Ledger:
             try:
                 await asyncio.to_thread(self._commit, batch)
             except sqlite3.Error as error:
-                problem = CannotMeasure(f"the ledger cannot be written: {error}", where=self.path, hint="is the disk full?")
+                problem = CannotMeasure(
+                    f"the ledger cannot be written: {error}", where=self.path, hint="is the disk full?"
+                )
                 for entry in batch:
                     entry.saved.set_exception(problem)
                 continue
@@ -151,7 +157,7 @@ class Ledger:
 
 
 def added(spent: Spent, completion: Completion) -> Spent:
-    """A bill with one more answer on it. A local answer counts its share of the engine's time, a remote one its latency."""
+    """A bill with one more answer: a local one at its share of the engine's time, a remote one at its latency."""
     seconds = completion.compute_s if completion.compute_s is not None else completion.latency_s
     first = spent.calls == 0
     known = completion.cost_usd is not None and (first or spent.usd is not None)

@@ -14,7 +14,9 @@ from shouldtune.types import Completion, Message, ModelSpec, Options
 
 
 def _answer(text: str) -> Completion:
-    return Completion(text=text, prompt_tokens=0, completion_tokens=0, latency_s=0.0, compute_s=0.0, cost_usd=0.0, engine="none")
+    return Completion(
+        text=text, prompt_tokens=0, completion_tokens=0, latency_s=0.0, compute_s=0.0, cost_usd=0.0, engine="none"
+    )
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,15 @@ class Linear:
         start = perf_counter()
         text = str(pipeline.predict([messages[-1].content])[0])
         seconds = perf_counter() - start
-        return Completion(text=text, prompt_tokens=0, completion_tokens=0, latency_s=seconds, compute_s=seconds, cost_usd=0.0, engine="scikit-learn")
+        return Completion(
+            text=text,
+            prompt_tokens=0,
+            completion_tokens=0,
+            latency_s=seconds,
+            compute_s=seconds,
+            cost_usd=0.0,
+            engine="scikit-learn",
+        )
 
     def spec(self) -> ModelSpec:
         return {"kind": "linear", "shots": [list(shot) for shot in self.shots], "strength": self.strength}

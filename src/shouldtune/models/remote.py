@@ -21,6 +21,45 @@ MAX_REPLY_BYTES = 10_000_000
 CONCURRENCY = 16
 
 
+class _Unreachable(Exception):
+    """No connection at all."""
+
+
+class _Client:
+    """One aiohttp session for all calls of a model, made in the loop that first asks."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._places = asyncio.Semaphore(CONCURRENCY)
+
+    async def post(
+        self, url: str, body: dict[str, Any], headers: Mapping[str, str], timeout_s: float
+    ) -> tuple[int, str]:
+        """(status, body). Redirects are not followed, so that no key goes where it was not sent."""
+        import aiohttp
+
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(trust_env=False)
+        async with self._places:
+            try:
+                limit = aiohttp.ClientTimeout(total=timeout_s, connect=15)
+                async with self._session.post(
+                    url, json=body, headers=headers, timeout=limit, allow_redirects=False
+                ) as reply:
+                    raw = await reply.content.read(MAX_REPLY_BYTES)
+                    while not reply.content.at_eof() and len(raw) < MAX_REPLY_BYTES:
+                        raw += await reply.content.read(MAX_REPLY_BYTES - len(raw))
+                    return reply.status, raw.decode("utf-8", "replace")
+            except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+                raise _Unreachable(str(error)) from None
+            except aiohttp.ClientError as error:
+                raise OSError(f"{type(error).__name__}: {error}") from None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
 @dataclass(frozen=True)
 class Remote:
     """A model behind `base_url` (ending in /v1). The key is read from the environment and never written anywhere."""
@@ -29,7 +68,7 @@ class Remote:
     base_url: str
     key_variable: str = ""
     timeout_s: float = TIMEOUT_S
-    _client: _Client = field(default_factory=lambda: _Client(), repr=False, compare=False)
+    _client: _Client = field(default_factory=_Client, repr=False, compare=False)
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         """One POST to /chat/completions. A server's refusal comes back as a failed Completion.
@@ -39,15 +78,23 @@ class Remote:
         body = request_body(self.name, messages, options)
         start = perf_counter()
         try:
-            status, text = await self._client.post(f"{self.base_url}/chat/completions", body, self._headers(), self.timeout_s)
+            status, text = await self._client.post(
+                f"{self.base_url}/chat/completions", body, self._headers(), self.timeout_s
+            )
         except TimeoutError:
             return _failed(f"no answer within {self.timeout_s:g} s", start)
         except _Unreachable as error:
-            raise CannotMeasure(f"cannot reach {self.base_url}: {error}", hint="is the server running, and is the address right?") from None
+            raise CannotMeasure(
+                f"cannot reach {self.base_url}: {error}", hint="is the server running, and is the address right?"
+            ) from None
         except OSError as error:
             return _failed(f"connection lost: {error}", start)
         if status in (401, 403, 404):
-            hint = f"set {self.key_variable}" if status != 404 and self.key_variable else "check the model's name and the address"
+            hint = (
+                f"set {self.key_variable}"
+                if status != 404 and self.key_variable
+                else "check the model's name and the address"
+            )
             raise CannotMeasure(f"{self.base_url} answered {status} for {self.name!r}: {_short(text)}", hint=hint)
         if status != 200:
             return _failed(f"HTTP {status}: {_short(text)}", start)
@@ -65,7 +112,7 @@ class Remote:
 
 
 def open_remote(model_id: str) -> Remote:
-    """`openai:NAME`, or `http(s)://host/v1#NAME` (key, where one is needed, in SHOULDTUNE_API_KEY). Raises InputError."""
+    """`openai:NAME`, or `http(s)://host/v1#NAME` (its key, if any, in SHOULDTUNE_API_KEY). Raises InputError."""
     if model_id.startswith("openai:"):
         if not os.environ.get("OPENAI_API_KEY"):
             raise CannotMeasure("OPENAI_API_KEY is not set", hint="export OPENAI_API_KEY=..., or name a local model")
@@ -90,9 +137,17 @@ def request_body(name: str, messages: Sequence[Message], options: Options) -> di
     schema = options.schema
     if options.choices:
         choice = {"type": "string", "enum": list(options.choices)}
-        schema = {"type": "object", "properties": {"label": choice}, "required": ["label"], "additionalProperties": False}
+        schema = {
+            "type": "object",
+            "properties": {"label": choice},
+            "required": ["label"],
+            "additionalProperties": False,
+        }
     if schema is not None:
-        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema), "strict": True}}
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": dict(schema), "strict": True},
+        }
     return body
 
 
@@ -119,41 +174,6 @@ def read_reply(text: str, start: float, options: Options) -> Completion:
         finish_reason="length" if choice.get("finish_reason") == "length" else "stop",
         engine=str(reply.get("model") or ""),
     )
-
-
-class _Unreachable(Exception):
-    """No connection at all."""
-
-
-class _Client:
-    """One aiohttp session for all calls of a model, made in the loop that first asks."""
-
-    def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-        self._places = asyncio.Semaphore(CONCURRENCY)
-
-    async def post(self, url: str, body: dict[str, Any], headers: Mapping[str, str], timeout_s: float) -> tuple[int, str]:
-        """(status, body). Redirects are not followed, so that no key goes where it was not sent."""
-        import aiohttp
-
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(trust_env=False)
-        async with self._places:
-            try:
-                limit = aiohttp.ClientTimeout(total=timeout_s, connect=15)
-                async with self._session.post(url, json=body, headers=headers, timeout=limit, allow_redirects=False) as reply:
-                    raw = await reply.content.read(MAX_REPLY_BYTES)
-                    while not reply.content.at_eof() and len(raw) < MAX_REPLY_BYTES:
-                        raw += await reply.content.read(MAX_REPLY_BYTES - len(raw))
-                    return reply.status, raw.decode("utf-8", "replace")
-            except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-                raise _Unreachable(str(error)) from None
-            except aiohttp.ClientError as error:
-                raise OSError(f"{type(error).__name__}: {error}") from None
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
 
 
 def _failed(why: str, start: float) -> Completion:

@@ -85,7 +85,7 @@ def _kinds(rungs: Sequence[RungResult]) -> tuple[str, ...]:
 
 
 def _ladder(rungs: Sequence[RungResult], goal: float | None, shipped: str | None, shape: Shape) -> LayerChart:
-    import altair as alt
+    alt = _altair()
 
     domain = _quality_domain(rungs, goal)
     ruler = alt.Axis(title=None, tickCount=5, grid=False, format=".1f")
@@ -111,7 +111,8 @@ def _ladder(rungs: Sequence[RungResult], goal: float | None, shipped: str | None
         left, right = alt.value(0), alt.value(shape.plot)
         layers += _texts(base.encode(x=left, text="name:N"), dy=-17, fontSize=13, align="left", limit=180)
         layers += _texts(base.encode(x=right, text="value:N"), dy=-17, fontSize=12, align="right")
-    return alt.layer(*layers).properties(width=shape.plot, height=shape.row * len(rows))
+    chart: LayerChart = alt.layer(*layers)
+    return chart.properties(width=shape.plot, height=shape.row * len(rows))
 
 
 def _facts(rung: RungResult, shipped: str | None) -> dict[str, Any]:
@@ -141,12 +142,13 @@ def _quality_domain(rungs: Sequence[RungResult], goal: float | None) -> tuple[fl
 
 def _goal_line(rows: Any, goal: float, domain: tuple[float, float], shape: Shape) -> list[Chart]:
     """Down the whole wide chart; on the narrow one only across each row's own line, clear of the numbers."""
-    import altair as alt
+    alt = _altair()
 
     base = alt.Chart(alt.Data(values=[{"goal": goal, "label": f"goal {words.score(goal)}"}])).encode(x="goal:Q")
     align = "right" if goal > domain[1] - 0.1 * (domain[1] - domain[0]) else "center"
     label = base.mark_text(color=MUTED, dy=-8, fontSize=13, align=align, baseline="bottom")
-    line = _dashed(base) if shape is WIDE else _dashed(rows.encode(x="goal:Q", y=alt.Y("goal_top:Q", axis=None), y2="goal_bottom:Q"))
+    across = rows.encode(x="goal:Q", y=alt.Y("goal_top:Q", axis=None), y2="goal_bottom:Q")
+    line = _dashed(base if shape is WIDE else across)
     return [line, label.encode(y=alt.value(0), text="label:N")]
 
 
@@ -155,7 +157,7 @@ def _goal_line(rows: Any, goal: float, domain: tuple[float, float], shape: Shape
 
 def _effort(record: RunRecord, points: Sequence[tuple[RungResult, float]], title: str, shape: Shape) -> LayerChart:
     """Everything is laid out in pixels here, because the names have to be moved out of each other's way."""
-    import altair as alt
+    alt = _altair()
 
     width, height = (660, 300) if shape is WIDE else (290, 330)
     goal = words.goal_quality(record)
@@ -183,21 +185,30 @@ def _effort(record: RunRecord, points: Sequence[tuple[RungResult, float]], title
     x = alt.X("x:Q", scale=alt.Scale(domain=[0, width], nice=False), axis=x_axis)
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], nice=False), axis=y_axis)
     base = alt.Chart(alt.Data(values=rows))
-    layers: list[Any] = [base.mark_rule(opacity=0.4).encode(x=x, y="low:Q", y2="high:Q", color=_as_given("Color", "stroke"))]
+    interval = base.mark_rule(opacity=0.4).encode(x=x, y="low:Q", y2="high:Q", color=_as_given("Color", "stroke"))
+    layers: list[Any] = [interval]
     layers += [_points(base.encode(x=x, y=y))]
     layers += _texts(base.encode(x="name_x:Q", y="name_y:Q", text="name:N"), align="left", fontSize=13)
     if goal is not None:
         line = alt.Chart(alt.Data(values=[{"y": up(goal), "label": f"goal {words.score(goal)}"}])).encode(y="y:Q")
         label = line.mark_text(color=MUTED, dy=-8, fontSize=13, align="left")
         layers = [_dashed(line), label.encode(x=alt.value(2), text="label:N"), *layers]
-    return alt.layer(*layers).properties(width=width, height=height)
+    chart: LayerChart = alt.layer(*layers)
+    return chart.properties(width=width, height=height)
 
 
 # ---------------------------------------------------------------- pieces of both
 
 
+def _altair() -> Any:
+    """The drawing library, imported only to draw; as Any, because its types do not follow keywords in a dict."""
+    import altair
+
+    return altair
+
+
 def _points(base: Any) -> Chart:
-    import altair as alt
+    alt = _altair()
 
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=None)
     marks: Chart = base.mark_point(size=110, opacity=1, strokeWidth=2)
@@ -219,14 +230,14 @@ def _dashed(base: Any) -> Chart:
 
 def _as_given(channel: str, field: str) -> Any:
     """A colour that stands in the data, taken as it is."""
-    import altair as alt
+    alt = _altair()
 
     return getattr(alt, channel)(f"{field}:N", scale=None, legend=None)
 
 
 def _pixel_axis(labels: dict[float, str], **style: Any) -> Any:
     """An axis over pixels whose ticks say something else."""
-    import altair as alt
+    alt = _altair()
 
     said = json.dumps({f"{at:.2f}": label for at, label in labels.items()})
     return alt.Axis(values=list(labels), labelExpr=f"{said}[format(datum.value, '.2f')]", **style)

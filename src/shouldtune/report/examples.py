@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shouldtune.report import words
-from shouldtune.report.markup import Html, element, trusted
+from shouldtune.report.markup import Html, element, together, trusted
 from shouldtune.report.words import one_line, printable
 from shouldtune.types import Example, Prediction, Verdict
 
@@ -83,7 +83,8 @@ def _by_example(record: RunRecord) -> Answers:
 def _packed(example: Example, answers: Sequence[Prediction | None]) -> list[Any]:
     """[id, input, target, accepted, [answer of each rung]]; an answer is [text, score, reason, error]."""
     accepted = [_clipped(text) for text in example.accepted]
-    return [one_line(example.id), _clipped(example.input), _clipped(example.target), accepted, [_answer(a) for a in answers]]
+    given = [_answer(answer) for answer in answers]
+    return [one_line(example.id), _clipped(example.input), _clipped(example.target), accepted, given]
 
 
 def _answer(prediction: Prediction | None) -> list[Any] | None:
@@ -118,11 +119,9 @@ def _controls() -> Html:
         for value, name in FILTERS
     ]
     search = element("input", type="search", id="search", autocomplete="off", spellcheck="false")
-    keys = [element("kbd", key) for key in ("j", "k", "←", "→", "/", "Esc")]
-    help_line = element(
-        "p", *(keys[0], keys[1], " next and previous · ", keys[2], keys[3], " page · ", keys[4], " search · "), keys[5],
-        " close", class_="keys",
-    )  # fmt: skip
+    keys = (("j", "k", "next and previous"), ("←", "→", "page"), ("/", "search"), ("Esc", "close"))
+    hints = [together(*(element("kbd", key) for key in pressed), f" {does}") for *pressed, does in keys]
+    help_line = element("p", hints[0], *(part for hint in hints[1:] for part in (" · ", hint)), class_="keys")
     return element(
         "div",
         element("form", element("label", "Search ", search), _fieldset(choices), role="search", id="controls"),
@@ -159,7 +158,7 @@ def _plain_table(record: RunRecord, answers: Answers) -> Html:
         for number, example in enumerate(shown, 1)
     ]
     heads = [element("th", name, scope="col") for name in ("#", "Input", "Target", "Answers")]
-    caption = f"The first {len(shown)} of {len(record.holdout):,} examples. A browser that runs the page's script shows all."
+    caption = f"The first {len(shown)} of {len(record.holdout):,}. A browser that runs the page's script shows all."
     head = element("thead", element("tr", *heads))
     table = element("table", element("caption", caption), head, element("tbody", *rows))
     return element("div", table, class_="scroll", role="region", tabindex=0, aria_label="The first examples")
@@ -176,4 +175,3 @@ def _plain_answers(names: Sequence[str], answers: Sequence[Prediction | None]) -
         said = f"failed: {error}" if value is None else words.score(value) + (f", {reason}" if reason else "")
         lines.append(element("li", element("b", name), f" ({said}) ", element("span", text)))
     return element("ul", *lines)
-

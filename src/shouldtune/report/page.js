@@ -8,6 +8,7 @@
     at, id, input, target, accepted, haystack: null,
     answers: answers.map((a) => a && { text: a[0], score: a[1], reason: a[2], error: a[3] }),
   }));
+  const narrow = matchMedia("screen and (max-width: 46rem)"); // there the style sheet leaves the targets out of the list
   const at = (id) => document.getElementById(id);
   const state = { filter: "all", query: "", page: 0, open: null, matches: examples };
 
@@ -115,7 +116,7 @@
     });
     const legend = list.querySelector("ins, del") && "Underlined: only in the answer. Struck through: only in the target.";
     const cell = make("td", "inside", list, make("p", "note", `Example ${example.id}. `, legend));
-    cell.colSpan = 3 + data.rungs.length;
+    cell.colSpan = (narrow.matches ? 2 : 3) + data.rungs.length;
     return make("tr", "detail", cell);
   }
 
@@ -191,7 +192,8 @@
       return state.open === place ? [row(example, place), detail(example)] : [row(example, place)];
     });
     at("list").tBodies[0].replaceChildren(...rows);
-    const count = `${state.matches.length.toLocaleString("en")} of ${examples.length.toLocaleString("en")} examples`;
+    const noun = examples.length === 1 ? "example" : "examples";
+    const count = `${state.matches.length.toLocaleString("en")} of ${examples.length.toLocaleString("en")} ${noun}`;
     at("status").textContent = shown.length ? `${count}; ${first + 1} to ${first + shown.length} shown.` : `${count}.`;
     at("previous").disabled = state.page === 0;
     at("next").disabled = first + PAGE >= state.matches.length;
@@ -271,6 +273,7 @@
   at("previous").addEventListener("click", () => turn(-1));
   at("next").addEventListener("click", () => turn(1));
   document.addEventListener("keydown", press);
+  narrow.addEventListener("change", show);
   choose();
   at("plain").remove();
   at("browser").hidden = false;

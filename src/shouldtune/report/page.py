@@ -59,8 +59,8 @@ def _skip_link() -> Html:
 
 
 def _main(record: RunRecord) -> Html:
-    made = record.asked.get("created")
-    footer = f"Written by shouldtune{f' from the run of {one_line(made)}' if made else ''}. This file fetches nothing."
+    made = one_line(record.asked.get("created") or "").partition("T")[0]
+    footer = f"Written by shouldtune{f' from the run of {made}' if made else ''}. This file fetches nothing."
     return together(
         element(
             "main",

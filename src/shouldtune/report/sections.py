@@ -14,7 +14,7 @@ from shouldtune.types import Measurement, RungResult, Spent
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord
 
-KEY = {"no language model": "■", "prompting": "●", "weights tuned": "◆"}
+KEY = {"no language model": "□", "prompting": "○", "weights tuned": "◇"}
 TRADE = "Up is better, left is cheaper. Marks as above."
 INSTALL = 'pip install "shouldtune[report]"'
 
@@ -55,8 +55,11 @@ def contents() -> Html:
 
 def ladder(record: RunRecord) -> Html:
     """Two charts, the same as a table, and how to read them."""
+    measured = any(rung.quality is not None for rung in record.verdict.rungs)
     drawn: list[Html] = []
-    if charts.can_draw():
+    if not measured:
+        pass
+    elif charts.can_draw():
         first, second = charts.ladder_chart(record), charts.effort_chart(record)
         drawn += [_figure(first, "Quality of each rung.", _key(first, record))] if first else []
         drawn += [_figure(second, "Quality against what an answer takes.", TRADE)] if second else []
@@ -67,8 +70,8 @@ def ladder(record: RunRecord) -> Html:
         element("h2", "The ladder"),
         element("p", "From the cheapest approach to the dearest, each measured on the same held-out examples."),
         *drawn,
-        _ladder_table(record),
-        element("p", words.how_to_read(record), class_="aside"),
+        _ladder_table(record) if record.verdict.rungs else element("p", "No rung was tried."),
+        element("p", words.how_to_read(record), class_="aside") if measured else None,
         _metrics_table(record.verdict.rungs),
         id="ladder",
     )
@@ -80,7 +83,7 @@ def _figure(drawing: Drawing, title: str, said: str) -> Html:
 
 
 def _key(drawing: Drawing, record: RunRecord) -> str:
-    kinds = ", ".join(f"{KEY[kind]} {kind}" for kind in drawing.kinds)
+    kinds = ", ".join(f"{KEY[kind]}\u00a0{kind}" for kind in drawing.kinds)
     shipped = " The filled mark is the one to ship." if record.verdict.rung else ""
     goal = " The dashed line is the goal." if words.goal_quality(record) is not None else ""
     return f"{kinds}.{shipped}{goal} The line through a mark is its interval."
@@ -123,7 +126,9 @@ def _metrics_table(rungs: Sequence[RungResult]) -> Html | None:
     if not names:
         return None
     rows = [
-        element("tr", element("th", one_line(r.name), scope="row"), *_cells(*(words.score(r.metrics.get(n)) for n in names)))
+        element(
+            "tr", element("th", one_line(r.name), scope="row"), *_cells(*(words.score(r.metrics.get(n)) for n in names))
+        )
         for r in rungs
         if r.applied
     ]
@@ -161,13 +166,12 @@ def effort(record: RunRecord) -> Html:
         for each in record.measurements
     ]
     table = _scrolling("Effort", _caption("What was spent on each rung."), element("thead", top, below), rows)
-    tried = [found for each in record.measurements if (found := _tried(each)) is not None]
     return element(
         "section",
         element("h2", "Equal effort"),
         element("p", f"In all: {words.spent(record.verdict.spent)}."),
         table if rows else None,
-        *tried,
+        _tried(record.measurements),
         id="effort",
     )
 
@@ -182,15 +186,21 @@ def _cost(measurement: Measurement) -> float | None:
     return None if None in known else sum(usd for usd in known if usd is not None)
 
 
-def _tried(measurement: Measurement) -> Html | None:
-    lines = [
-        f"{one_line(t.setting)}: {words.score(t.score)} on {words.counted(t.n, 'example')}" for t in measurement.trials
-    ]
-    lines += [one_line(note) for note in measurement.notes]
-    if not lines:
-        return None
-    summary = element("summary", f"What {one_line(measurement.rung)} tried")
-    return element("details", summary, element("ul", *(element("li", line) for line in lines)))
+def _tried(measurements: Sequence[Measurement]) -> Html | None:
+    """Every setting and note, folded away."""
+    entries: list[Html] = []
+    for each in measurements:
+        lines = [
+            f"{one_line(t.setting)}: {words.score(t.score)} on {words.counted(t.n, 'example')}" for t in each.trials
+        ]
+        lines += [one_line(note) for note in each.notes]
+        listed = element("ul", *(element("li", line) for line in lines))
+        entries += [element("dt", one_line(each.rung)), element("dd", listed)] if lines else []
+    return (
+        element("details", element("summary", "Every setting that was tried"), element("dl", *entries))
+        if entries
+        else None
+    )
 
 
 # ---------------------------------------------------------------- what was asked

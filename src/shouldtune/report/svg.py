@@ -1,4 +1,4 @@
-"""From an altair chart to the SVG that stands in the page: small, without style or script, in colours that CSS can map."""
+"""From an altair chart to the SVG in the page: small, without style or script, in colours that CSS can map."""
 
 from __future__ import annotations
 
@@ -51,7 +51,13 @@ def draw(chart: LayerChart, shape: Shape) -> Html:
     whole = chart.configure(font=FONT, background="transparent", padding=2).configure_view(stroke=None)
     whole = whole.configure_axis(
         **{"labelColor": MUTED, "titleColor": MUTED, "domainColor": LINE, "tickColor": LINE, "gridColor": LINE},
-        **{"labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal", "titlePadding": 10, "labelPadding": 6},
+        **{
+            "labelFontSize": 12,
+            "titleFontSize": 13,
+            "titleFontWeight": "normal",
+            "titlePadding": 10,
+            "labelPadding": 6,
+        },
     )
     drawn = vl_convert.vegalite_to_svg(whole.to_dict(), allowed_base_urls=[])
     return rebuilt(drawn, shape.name)

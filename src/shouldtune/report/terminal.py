@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 80
 ROOM_FOR_TABLE = 96
-ROOM_FOR_BAR = 118
+NAME = 16
+ROOM_FOR_BAR = 116
 BAR = 22
 COMPARED = "Compared, where both answered"
 
@@ -68,43 +69,46 @@ def _wrapped(text: str, width: int, bullet: str = "") -> list[str]:
 
 def _plain_ladder(record: RunRecord, width: int) -> list[str]:
     applied = [rung for rung in record.verdict.rungs if rung.applied]
-    lines = [line for line in _wrapped(_ladder_title(record), width)]
+    lines = _wrapped(_ladder_title(record), width)
     if applied:
-        header = ("", "quality", "n", "s/1k", "$/1k", "tokens", "fit", "tried")
-        rows = [header, *(_plain_cells(rung) for rung in applied)]
-        widths = [max(len(row[column]) for row in rows) for column in range(1, len(header))]
-        room = max(10, width - sum(widths) - len(widths) - 2)
-        name_width = min(room, max(len(_plain_name(record, rung)) for rung in applied))
-        names = ["", *(_plain_name(record, rung) for rung in applied)]
+        rows = [HEADINGS, *(_cells(rung) for rung in applied)]
+        names = ["", *(_starred(record, rung) for rung in applied)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+        longest = max(map(len, names))
+        while len(widths) > 1 and sum(widths) + len(widths) + min(longest, NAME) > width:
+            widths.pop()  # a narrow terminal: the page has the rest
+        room = min(longest, max(NAME, width - sum(widths) - len(widths)))
         for name, row in zip(names, rows, strict=True):
-            cells = " ".join(f"{cell:>{w}}" for cell, w in zip(row[1:], widths, strict=True))
-            short = len(name) <= name_width
-            lines += [] if short else _wrapped(name, width)
-            lines.append(f"{name if short else '':<{name_width}} {cells}".rstrip())
-        if any(rung.unmeasured for rung in applied):
-            lines += _wrapped("n: answers measured + calls that failed.", width)
-    for rung in record.verdict.rungs:
-        if not rung.applied:
-            lines += _wrapped(_skipped(rung), width)
-    return lines
-
-
-def _plain_name(record: RunRecord, rung: RungResult) -> str:
-    return f"{one_line(rung.name)} *" if rung.name == record.verdict.rung else one_line(rung.name)
-
-
-def _plain_cells(rung: RungResult) -> tuple[str, ...]:
-    quality = words.score(rung.quality)
-    if rung.quality is not None and rung.low is not None and rung.high is not None:
-        quality = f"{quality} ({words.score(rung.low)}-{words.score(rung.high)})"
-    count = f"{rung.n}+{rung.unmeasured}" if rung.unmeasured else f"{rung.n}"
-    fit = "-" if rung.fit_seconds is None else words.duration(rung.fit_seconds).replace(" min", "m").replace(" ", "")
-    tokens = "-" if rung.prompt_tokens_mean is None else f"{rung.prompt_tokens_mean:.0f}"
-    each, cost = words.amount(rung.seconds_per_1k), words.money(rung.cost_per_1k)
-    return ("", quality, count, each, cost, tokens, fit, str(rung.settings_tried))
+            fits = len(name) <= room
+            lines += [] if fits else _wrapped(name, width)
+            cells = (f"{cell:>{wide}}" for cell, wide in zip(row, widths, strict=False))
+            lines.append(" ".join((f"{name if fits else '':<{room}}", *cells)))
+    if any(rung.unmeasured for rung in applied):
+        lines += _wrapped(FAILED, width)
+    return lines + [
+        line for rung in record.verdict.rungs if not rung.applied for line in _wrapped(_skipped(rung), width)
+    ]
 
 
 # ---------------------------------------------------------------- said in both forms
+
+
+HEADINGS = ("quality", "n", "s/1k", "$/1k", "prompt", "fit", "tried")
+FAILED = "n: answers measured + calls that failed."
+
+
+def _cells(rung: RungResult) -> tuple[str, ...]:
+    """The rung in numbers, as short as they can be said."""
+    quality = words.interval(rung.quality, rung.low, rung.high).replace(" to ", "-")
+    count = f"{rung.n}+{rung.unmeasured}" if rung.unmeasured else f"{rung.n}"
+    tokens = "-" if rung.prompt_tokens_mean is None else f"{rung.prompt_tokens_mean:.0f}"
+    fit = words.duration(rung.fit_seconds).replace(" min", "m").replace(" ", "")
+    each, cost = words.amount(rung.seconds_per_1k), words.money(rung.cost_per_1k)
+    return quality, count, each, cost, tokens, fit, str(rung.settings_tried)
+
+
+def _starred(record: RunRecord, rung: RungResult) -> str:
+    return f"{one_line(rung.name)} *" if rung.name == record.verdict.rung else one_line(rung.name)
 
 
 def _ladder_title(record: RunRecord) -> str:
@@ -142,6 +146,8 @@ def _show_drawn(record: RunRecord, console: Console) -> None:
     console.print(Text(f"\n{_ladder_title(record)}", style="bold"))
     if any(rung.applied for rung in verdict.rungs):
         console.print(_table(record, bar=BAR if console.width >= ROOM_FOR_BAR else 0))
+    if any(rung.unmeasured for rung in verdict.rungs):
+        console.print(Padding(Text(FAILED, style="dim"), (0, 1)))
     for rung in verdict.rungs:
         if not rung.applied:
             console.print(Padding(Text(_skipped(rung), style="dim"), (0, 1)))
@@ -166,23 +172,17 @@ def _bullet(console: Console, sentence: str) -> None:
 
 def _table(record: RunRecord, bar: int) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="dim")
-    table.add_column("")
-    table.add_column("quality", justify="right")
-    if bar:
-        table.add_column(Text(f"0{'1':>{bar - 1}}"))
-    for heading in ("answers", "s per 1k", "$ per 1k", "prompt", "fit", "tried"):
-        table.add_column(heading, justify="right")
+    table.add_column("", overflow="fold")
+    for number, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="right", no_wrap=True)
+        if bar and number == 0:
+            table.add_column(Text(f"0{'1':>{bar - 1}}"), no_wrap=True)
     for rung in record.verdict.rungs:
         if rung.applied:
-            shipped = rung.name == record.verdict.rung
-            name = Text.assemble(("* " if shipped else "  ", "bold green"), one_line(rung.name))
+            quality, *rest = (Text(cell) for cell in _cells(rung))
             drawn = [_bar(rung, words.goal_quality(record), bar)] if bar else []
-            quality = words.interval(rung.quality, rung.low, rung.high)
-            tokens = "-" if rung.prompt_tokens_mean is None else f"{rung.prompt_tokens_mean:,.0f}"
-            cells = (words.answered(rung), words.amount(rung.seconds_per_1k), words.money(rung.cost_per_1k), tokens)
-            rest = (*cells, words.duration(rung.fit_seconds), str(rung.settings_tried))
-            row = [name, Text(quality), *drawn, *(Text(cell) for cell in rest)]
-            table.add_row(*row, style="bold" if shipped else "")
+            style = "bold" if rung.name == record.verdict.rung else ""
+            table.add_row(Text(_starred(record, rung)), quality, *drawn, *rest, style=style)
     return table
 
 

@@ -10,14 +10,23 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
-from shouldtune.types import Comparison, RungResult, Spent, Verdict
+from shouldtune.types import Comparison, Reason, RungResult, Spent, Verdict
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord
 
 ANSWERS = {"no": "No", "yes": "Yes", "not_yet": "Not yet"}
+CLAUSES: dict[Reason, str] = {
+    "no_model_needed": "{rung} is good enough and needs no language model",
+    "goal_met": "{rung} already meets the goal",
+    "tune": "no cheaper rung does as well as {rung}",
+    "out_of_reach": "no rung, tuned or not, reaches the goal",
+    "no_gain": "fine-tuning adds too little over {rung}",
+    "unmeasured": "too much went unmeasured to tell",
+    "label_more": "there are too few held-out examples to tell{needed}",
+}
 SIMULATED = (
     "Simulated: the answers come from a scripted model. This shows how the report reads, not what a model can do."
 )
@@ -60,34 +69,14 @@ def one_line(text: object) -> str:
 
 def headline(verdict: Verdict) -> tuple[str, str]:
     """The answer (`No`) and the clause after it (`few_shot already meets the goal.`)."""
-    return ANSWERS[verdict.answer], f"{one_line(_clause(verdict))}."
-
-
-def _clause(verdict: Verdict) -> str:
-    rung = verdict.rung or "the ladder"
-    match verdict.reason:
-        case "no_model_needed":
-            return f"{rung} is good enough and needs no language model"
-        case "goal_met":
-            return f"{rung} already meets the goal"
-        case "tune":
-            return f"no cheaper rung does as well as {rung}"
-        case "out_of_reach":
-            return "no rung, tuned or not, reaches the goal"
-        case "no_gain":
-            return f"fine-tuning adds too little over {rung}" if verdict.rung else "fine-tuning adds too little"
-        case "unmeasured":
-            return "too much went unmeasured to tell"
-        case "label_more":
-            return f"the held-out examples are too few to tell{_needed(verdict)}"
-        case _:
-            assert_never(verdict.reason)
+    clause = CLAUSES[verdict.reason].format(rung=verdict.rung or "anything cheaper", needed=_needed(verdict))
+    return ANSWERS[verdict.answer], f"{one_line(clause)}."
 
 
 def _needed(verdict: Verdict) -> str:
     if verdict.examples_needed is None:
         return ""
-    return f"; about {verdict.examples_needed:,} of them would probably settle it"
+    return f"; about {verdict.examples_needed:,} would probably settle it"
 
 
 def goal_quality(record: RunRecord) -> float | None:
@@ -114,8 +103,8 @@ def how_to_read(record: RunRecord) -> str:
         return f"An interval says where the score on examples like these probably lies ({level})."
     shown = max(measured, key=lambda rung: (rung.name == record.verdict.rung, rung.quality))
     return (
-        f"Read {interval(shown.quality, shown.low, shown.high)} as: {score(shown.quality)} on the examples measured; on "
-        f"examples like them the score probably lies between {score(shown.low)} and {score(shown.high)} ({level}). "
+        f"Read {interval(shown.quality, shown.low, shown.high)} as: {score(shown.quality)} on the examples measured; "
+        f"on examples like them the score probably lies between {score(shown.low)} and {score(shown.high)} ({level}). "
         "Failed calls widen the interval."
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from shouldtune.measure import mean_score, measure
 from shouldtune.types import Example, Model, Options, Scorer, Task, Trial
 
@@ -11,7 +13,9 @@ Candidate = tuple[str, Model]
 """(the setting in words, the model with it)"""
 
 
-async def best_of(candidates: Sequence[Candidate], unseen: Sequence[Example], scorer: Scorer) -> tuple[int, tuple[Trial, ...]]:
+async def best_of(
+    candidates: Sequence[Candidate], unseen: Sequence[Example], scorer: Scorer
+) -> tuple[int, tuple[Trial, ...]]:
     """Measure every candidate on the unseen part of the training half.
 
     Returns (index of the best, all trials). Ties go to the earlier one: candidates are listed cheapest first. A
@@ -35,8 +39,17 @@ def answer_options(task: Task) -> Options:
     return Options(max_tokens=task.output.max_tokens)
 
 
-
-
 def shots(examples: Sequence[Example]) -> tuple[tuple[str, str], ...]:
     """Examples as (input, target) pairs for a prompt."""
     return tuple((example.input, example.target) for example in examples)
+
+
+def varied(pool: Sequence[Example], size: int, draw: int) -> list[Example]:
+    """`size` examples in a seeded order, with as many different targets as can be had."""
+    order = [pool[int(index)] for index in np.random.default_rng(draw).permutation(len(pool))]
+    seen: dict[str, int] = {}
+    turn = []
+    for position, example in enumerate(order):
+        turn.append((seen.get(example.target, 0), position))
+        seen[example.target] = seen.get(example.target, 0) + 1
+    return [order[position] for _, position in sorted(turn)[:size]]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from shouldtune.models.prompted import Prompted
-from shouldtune.rungs.choosing import answer_options, best_of, shots
-from shouldtune.types import Example, Fitted, Models, Skipped, Task
+from shouldtune.rungs.choosing import answer_options, best_of, shots, varied
+from shouldtune.types import Fitted, Models, Skipped, Task
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,9 @@ class FewShot:
             return Skipped(f"fewer than {self.sizes[0]} training examples")
 
         def prompt(size: int, draw: int) -> Prompted:
-            return Prompted(models.prompt, task.instruction, shots(varied(pool, size, draw)), options=answer_options(task))
+            return Prompted(
+                models.prompt, task.instruction, shots(varied(pool, size, draw)), options=answer_options(task)
+            )
 
         by_size = [(f"{size} shots", prompt(size, 0)) for size in sizes]
         best, first = await best_of(by_size, unseen, task.scorer)
@@ -37,14 +36,3 @@ class FewShot:
         by_draw = [(f"{size} shots, draw {draw + 1}", prompt(size, draw)) for draw in range(self.draws)]
         draw, second = await best_of(by_draw, unseen, task.scorer)  # draw 0 is in the ledger: it is not paid twice
         return Fitted(prompt(size, draw), (*first, *second[1:]), (by_draw[draw][0],))
-
-
-def varied(pool: Sequence[Example], size: int, draw: int) -> list[Example]:
-    """`size` examples in a seeded order, with as many different targets as can be had."""
-    order = [pool[int(index)] for index in np.random.default_rng(draw).permutation(len(pool))]
-    seen: dict[str, int] = {}
-    turn = []
-    for position, example in enumerate(order):
-        turn.append((seen.get(example.target, 0), position))
-        seen[example.target] = seen.get(example.target, 0) + 1
-    return [order[position] for _, position in sorted(turn)[:size]]

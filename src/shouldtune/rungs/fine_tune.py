@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shouldtune.measure import mean_score, measure
 from shouldtune.models.prompted import Prompted
 from shouldtune.rungs.choosing import answer_options
-from shouldtune.types import Conversation, Example, Fitted, Model, Models, Skipped, Task, Trial, TuneSettings
+from shouldtune.types import Conversation, Example, Fitted, Models, Skipped, Task, Trial, TuneSettings
 
 FEWEST = 32
 """Training examples below which a fine-tune is not tried."""
@@ -18,8 +18,8 @@ FEWEST = 32
 class FineTune:
     """LoRA on all linear layers; the loss is on the answer alone.
 
-    The model is scored on the unseen part of the training half after each epoch: training stops when two epochs in a row
-    brought nothing, and the best epoch is what ships.
+    After each epoch the model is scored on the unseen part of the training half: training stops when two epochs in
+    a row brought nothing, and the best epoch is what ships.
     """
 
     name: str = "fine_tune"
@@ -36,7 +36,7 @@ class FineTune:
             return Skipped(f"{len(pool)} training examples; fewer than {FEWEST} teach nothing that a prompt could not")
         best: Prompted | None = None
         trials: list[Trial] = []
-        async for tuned in models.tune.tune(conversations(pool), self.settings):
+        async for tuned in models.tune.tune(conversations(pool, Prompted(models.tune)), self.settings):
             candidate = Prompted(tuned, options=answer_options(task))
             predictions = await measure(candidate, unseen, task.scorer)
             score = mean_score(predictions)
@@ -53,7 +53,6 @@ class FineTune:
         return len(scores) > self.patience and max(scores[-self.patience :]) <= max(scores[: -self.patience])
 
 
-def conversations(examples: Sequence[Example], instruction: str = "") -> list[Conversation]:
+def conversations(examples: Sequence[Example], prompt: Prompted) -> list[Conversation]:
     """Training texts in the very form in which the tuned model will be asked."""
-    prompt = Prompted(_Nobody(), instruction)
     return [Conversation(prompt.messages(example.input)[0], example.target) for example in examples]

@@ -25,9 +25,14 @@ class NearestShotsRung:
             return Skipped(f"fewer than {self.sizes[0]} training examples")
         options = answer_options(task)
         candidates = [
-            (f"{size} nearest", Prompted(models.prompt, task.instruction, nearest=NearestShots(shots(pool), size), options=options))
+            (
+                f"{size} nearest",
+                Prompted(models.prompt, task.instruction, nearest=NearestShots(shots(pool), size), options=options),
+            )
             for size in sizes
         ]
         best, trials = await best_of(candidates, unseen, task.scorer)
         nearest = NearestShots(shots(task.train), sizes[best])
-        return Fitted(Prompted(models.prompt, task.instruction, nearest=nearest, options=options), trials, (candidates[best][0],))
+        return Fitted(
+            Prompted(models.prompt, task.instruction, nearest=nearest, options=options), trials, (candidates[best][0],)
+        )

@@ -25,7 +25,9 @@ class Retrieval:
         _, unseen = task.halves()
         found = passages(task.documents)
         prompts = [
-            Prompted(models.prompt, task.instruction, passages=NearestPassages(found, size), options=answer_options(task))
+            Prompted(
+                models.prompt, task.instruction, passages=NearestPassages(found, size), options=answer_options(task)
+            )
             for size in self.sizes
         ]
         names = [f"{size} passages" for size in self.sizes]

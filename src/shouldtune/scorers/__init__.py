@@ -17,7 +17,11 @@ NAMES = ("exact", "label", "number", "contains", "json", "chrf", "f1", "call")
 
 
 def load_scorer(
-    named: str | Mapping[str, float], folder: Path, where: str, documents: Sequence[Document] = (), output: Output = Output()
+    named: str | Mapping[str, float],
+    folder: Path,
+    where: str,
+    documents: Sequence[Document] = (),
+    output: Output = Output(),
 ) -> Scorer:
     """The scorer that a task file names: one of NAMES, `file.py:name`, or several with weights. Raises InputError."""
     if isinstance(named, str):
@@ -47,7 +51,9 @@ async def grade(scorer: Scorer, completion: Completion, example: Example) -> Sco
     found = scorer(completion, example)
     score = await found if inspect.isawaitable(found) else found
     if not isinstance(score, Score):
-        raise InputError(f"the scorer returned {type(score).__name__}, not a Score", hint="return shouldtune.types.Score(value)")
+        raise InputError(
+            f"the scorer returned {type(score).__name__}, not a Score", hint="return shouldtune.types.Score(value)"
+        )
     if not 0.0 <= score.value <= 1.0:
         raise InputError(f"the scorer gave {score.value} for example {example.id}", hint="a score lies between 0 and 1")
     return score
@@ -69,5 +75,7 @@ def _one(name: str, folder: Path, where: str, documents: Sequence[Document], out
     if name == "call":
         return calls.call(documents)
     raise InputError(
-        f"there is no scorer {name!r}", where=where, hint=f"one of {', '.join(NAMES)}, or your own as `file.py:function`"
+        f"there is no scorer {name!r}",
+        where=where,
+        hint=f"one of {', '.join(NAMES)}, or your own as `file.py:function`",
     )

@@ -79,8 +79,7 @@ def _candidates(text: str) -> Iterable[str]:
         yield textwrap.dedent(block).strip()
     for line in text.splitlines():
         yield line.strip().strip("`").removeprefix(">>> ").rstrip(":;,.")
-    for span in re.findall(r"`([^`\n]+)`", text):
-        yield span
+    yield from re.findall(r"`([^`\n]+)`", text)
     opening = re.search(r"[A-Za-z_][\w.]*\(", text)
     if opening is not None:  # a call in the middle of a sentence
         yield _balanced(text[opening.start() :])

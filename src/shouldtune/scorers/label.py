@@ -26,7 +26,7 @@ def label(labels: Sequence[str]) -> Callable[[Completion, Example], Score]:
 
 
 def normal(text: str) -> str:
-    """The first line that has text, lower case, without quotes, markup, a `label:` before it or punctuation after it."""
+    """The first line with text, lower case, without quotes, markup, a `label:` before it or a full stop after it."""
     line = next((line for line in text.splitlines() if line.strip()), "")
     line = line.strip().strip("\"'`*.").casefold()
     for prefix in ("label:", "category:", "answer:"):

@@ -65,7 +65,11 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None) -> 
     output = _output(file, folder, [*train, *holdout], where("output", "schema"))
     unknown = sorted({e.target for e in (*train, *holdout)} - set(output.labels)) if output.labels else []
     if unknown:
-        raise InputError(f"the target {unknown[0]!r} is not among the labels", where=where("output", "labels"), hint="add it, or mend the row")
+        raise InputError(
+            f"the target {unknown[0]!r} is not among the labels",
+            where=where("output", "labels"),
+            hint="add it, or mend the row",
+        )
     scorer = load_scorer(file.scorer, folder, where("scorer"), documents, output)
     task = Task(
         name=file.name,
@@ -132,12 +136,16 @@ def _output(file: TaskFile, folder: Path, examples: Sequence[Example], where: st
     if not labels and file.scorer == "label":
         labels = tuple(sorted({example.target for example in examples}))
         if len(labels) > LABELS_MOST:
-            raise InputError(f"{len(labels)} different targets are no label set", where=where, hint="use another scorer")
+            raise InputError(
+                f"{len(labels)} different targets are no label set", where=where, hint="use another scorer"
+            )
     schema: Any = part.json_schema
     if isinstance(schema, str):
         schema_path = (folder / schema).resolve()
         if not schema_path.is_relative_to(folder.resolve()):
-            raise InputError(f"{schema!r} lies outside the task's folder", where=where, hint="copy it next to the task file")
+            raise InputError(
+                f"{schema!r} lies outside the task's folder", where=where, hint="copy it next to the task file"
+            )
         try:
             schema = json.loads(read_text(schema_path, 1_000_000))
         except ValueError as error:
@@ -146,9 +154,16 @@ def _output(file: TaskFile, folder: Path, examples: Sequence[Example], where: st
     return Output(labels=labels, schema=schema, max_tokens=part.max_tokens or max(24, min(1024, longest // 2 + 8)))
 
 
-def _digest(file: TaskFile, folder: Path, train: Sequence[Example], holdout: Sequence[Example], documents: Sequence[Document]) -> str:
+def _digest(
+    file: TaskFile, folder: Path, train: Sequence[Example], holdout: Sequence[Example], documents: Sequence[Document]
+) -> str:
     found = hashlib.sha256()
-    for part in (file.model_dump(mode="json"), [asdict(e) for e in train], [asdict(e) for e in holdout], [asdict(d) for d in documents]):
+    for part in (
+        file.model_dump(mode="json"),
+        [asdict(e) for e in train],
+        [asdict(e) for e in holdout],
+        [asdict(d) for d in documents],
+    ):
         found.update(json.dumps(part, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
     names = file.scorer if isinstance(file.scorer, dict) else [file.scorer]
     for name in sorted(names):

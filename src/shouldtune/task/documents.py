@@ -26,14 +26,18 @@ def read_documents(name: str, folder: Path, where: str) -> tuple[Document, ...]:
     else:
         path = folder / name
         if not path.exists():
-            raise InputError(f"there are no documents at {name!r}", where=where, hint="the path is relative to the task file")
+            raise InputError(
+                f"there are no documents at {name!r}", where=where, hint="the path is relative to the task file"
+            )
         found = (document for file in _files(path) for document in _read(file, path))
     documents = tuple(found)
     if not documents:
         raise InputError(f"no documents in {name!r}", where=where, hint="txt, md and jsonl files are read")
     repeated = len(documents) - len({document.id for document in documents})
     if repeated:
-        raise InputError(f"{repeated} documents in {name!r} share an id with another", where=where, hint="make ids unique")
+        raise InputError(
+            f"{repeated} documents in {name!r} share an id with another", where=where, hint="make ids unique"
+        )
     return documents
 
 
@@ -63,7 +67,9 @@ def _from_json(line: str, where: str, fallback_id: str) -> Document:
     except (ValueError, RecursionError):
         raise InputError("not valid JSON", where=where, hint="each line is one JSON object") from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise InputError("this document has no `text`", where=where, hint='write {"id": ..., "title": ..., "text": ...}')
+        raise InputError(
+            "this document has no `text`", where=where, hint='write {"id": ..., "title": ..., "text": ...}'
+        )
     meta = row.get("meta")
     return Document(
         id=str(row.get("id") or fallback_id),

@@ -96,7 +96,9 @@ def _first_problem(error: ValidationError, path: Path, lines: Lines) -> InputErr
     while at and at not in lines:
         at = at[:-1]
     where = f"{path}:{lines.get(at, 1)}"
-    named = ".".join(str(part) for part in problem["loc"] if part in ("str", "dict") or not str(part).startswith("dict"))
+    named = ".".join(
+        str(part) for part in problem["loc"] if part in ("str", "dict") or not str(part).startswith("dict")
+    )
     more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
     if problem["type"] == "extra_forbidden":
         known = [name for part in (TaskFile, GoalPart, OutputPart, ColumnsPart) for name in part.model_fields]
@@ -107,4 +109,6 @@ def _first_problem(error: ValidationError, path: Path, lines: Lines) -> InputErr
         return InputError(f"the key `{named}` is missing{more}", where=where, hint=f"add `{named}: ...`")
     message = problem["msg"].removeprefix("Value error, ")
     prefix = f"`{named}`: " if named else ""
-    return InputError(f"{prefix}{message}{more}", where=where, hint="see docs/reference/task-file.md for what may stand here")
+    return InputError(
+        f"{prefix}{message}{more}", where=where, hint="see docs/reference/task-file.md for what may stand here"
+    )

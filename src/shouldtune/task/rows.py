@@ -69,7 +69,9 @@ def _raw_rows(path: Path) -> Iterator[Row]:
     elif kind == ".parquet":
         yield from _parquet(path)
     else:
-        raise InputError(f"cannot read {kind or 'a file without an ending'}", where=path, hint="use .jsonl, .csv or .parquet")
+        raise InputError(
+            f"cannot read {kind or 'a file without an ending'}", where=path, hint="use .jsonl, .csv or .parquet"
+        )
 
 
 def _jsonl(path: Path) -> Iterator[Row]:
@@ -84,7 +86,9 @@ def _jsonl(path: Path) -> Iterator[Row]:
                 f"not valid JSON: {detail}", where=f"{path}:{number}", hint="each line is one JSON object"
             ) from None
         if not isinstance(row, dict):
-            raise InputError("this line is not a JSON object", where=f"{path}:{number}", hint='write {"input": ..., "target": ...}')
+            raise InputError(
+                "this line is not a JSON object", where=f"{path}:{number}", hint='write {"input": ..., "target": ...}'
+            )
         yield number, row
 
 
@@ -94,7 +98,11 @@ def _csv(path: Path, delimiter: str) -> Iterator[Row]:
     try:
         for row in reader:
             if None in row:
-                raise InputError("more cells than the header has columns", where=f"{path}:{reader.line_num}", hint="quote cells that hold commas")
+                raise InputError(
+                    "more cells than the header has columns",
+                    where=f"{path}:{reader.line_num}",
+                    hint="quote cells that hold commas",
+                )
             yield reader.line_num, row
     except csv.Error as error:
         raise InputError(f"not valid CSV: {error}", where=f"{path}:{reader.line_num}") from None
@@ -144,9 +152,13 @@ def _example(path: Path, line: int, row: Mapping[str, Any], form: ColumnsPart | 
         if form == ("instruction", "output") and _text(row.get("input")):
             asked = f"{asked}\n\n{_text(row.get('input'))}"
     if not wanted:
-        raise InputError(f"this row has no target (`{target_name}`)", where=where, hint="every row needs the answer you wish for")
+        raise InputError(
+            f"this row has no target (`{target_name}`)", where=where, hint="every row needs the answer you wish for"
+        )
     if not asked:
-        raise InputError(f"this row has no input (`{input_name}`)", where=where, hint="every row needs what the model is asked")
+        raise InputError(
+            f"this row has no input (`{input_name}`)", where=where, hint="every row needs what the model is asked"
+        )
     if len(asked) + len(wanted) > MAX_ROW_CHARACTERS:
         raise InputError(f"this row is longer than {MAX_ROW_CHARACTERS:,} characters", where=where)
     accepted, meta, group = row.get("accepted") or (), row.get("meta") or {}, row.get(group_name)

@@ -54,7 +54,9 @@ def read_text(path: Path, max_bytes: int) -> str:
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"cannot read the file: {error.strerror}", where=path, hint="check the path; it is relative to the task file"
+            f"cannot read the file: {error.strerror}",
+            where=path,
+            hint="check the path; it is relative to the task file",
         ) from None
     try:
         text = raw.decode("utf-8-sig")
@@ -83,7 +85,9 @@ class _Plain:
         if self.nodes > MAX_NODES or len(at) > MAX_DEPTH:
             raise InputError("too large or too deep for a task file", where=f"{self.path}:{line}")
         if node.tag not in PLAIN_TAGS:
-            raise InputError(f"the tag {node.tag} is not allowed", where=f"{self.path}:{line}", hint="write plain values")
+            raise InputError(
+                f"the tag {node.tag} is not allowed", where=f"{self.path}:{line}", hint="write plain values"
+            )
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, at)
         if isinstance(node, yaml.SequenceNode):

@@ -13,8 +13,10 @@ OnStep = Callable[[int, int, float], None]
 """Called with (steps done, steps in all, loss of the last one)."""
 
 
-def open_tunable(model_id: str, store: Path, examples: Sequence[Example] = (), on_step: OnStep | None = None) -> Tunable | None:
-    """The model to fine-tune, keeping its adapters under `store`; None where an id names none that can be tuned here."""
+def open_tunable(
+    model_id: str, store: Path, examples: Sequence[Example] = (), on_step: OnStep | None = None
+) -> Tunable | None:
+    """The model to fine-tune, its adapters kept under `store`; None where an id names none that can be tuned here."""
     if is_local(model_id):
         from shouldtune.models.local import open_local
         from shouldtune.tuning.lora import LocalTunable

@@ -1,0 +1,197 @@
+"""Many concurrent calls of local models become few batches.
+
+Calls wait in one queue per event loop. A task takes all that wait for the same weights, computes them in a
+worker thread under one lock, and answers the callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from shouldtune.errors import ShouldTuneError
+from shouldtune.models.engine import COMPUTE, Base, Engine, load_base
+from shouldtune.types import Completion, Message, Options
+
+if TYPE_CHECKING:
+    from shouldtune.models.generation import Generated, Request
+
+_QUIET_S, _GATHER_S = 0.004, 0.1
+"""A batch starts when no call has come for _QUIET_S seconds, or _GATHER_S after its first call."""
+_MOST_CALLS = 256
+"""Calls in one batch: what is lost when the process dies, since answers arrive together."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which weights answer."""
+
+    id: str
+    """As the user names it: `smollm2`, `gguf:PATH`, `hf:PATH`."""
+    folder: Path
+    """config.json, safetensors, tokenizer.json."""
+    revision: str
+    """Hash of the weights' file, in hex."""
+    engine: Engine
+    adapter: Path | None = None
+    """A folder in peft's format."""
+    adapter_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class _Call:
+    identity: Identity
+    messages: Sequence[Message]
+    options: Options
+    start: float
+    answer: asyncio.Future[Completion]
+
+
+async def ask(identity: Identity, messages: Sequence[Message], options: Options) -> Completion:
+    """Answer a chat together with whatever else is waiting. A failure is a Completion with `error`."""
+    loop = asyncio.get_running_loop()
+    queue = _QUEUES.setdefault(loop, _Queue())
+    return await queue.ask(_Call(identity, messages, options, perf_counter(), loop.create_future()))
+
+
+class _Queue:
+    """The calls that wait in one event loop, and the task that works through them."""
+
+    def __init__(self) -> None:
+        self._waiting: list[_Call] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def ask(self, call: _Call) -> Completion:
+        self._waiting.append(call)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        return await call.answer
+
+    async def _work(self) -> None:
+        while self._waiting:
+            await self._gather()
+            calls = self._take()
+            if not calls:
+                continue
+            stop = _when_all_have_left(calls)
+            try:
+                completions = await asyncio.to_thread(_answer, calls, stop.is_set)
+            except asyncio.CancelledError:
+                stop.set()  # the loop is ending: let the thread end too
+                raise
+            for call, completion in zip(calls, completions, strict=True):
+                if not call.answer.done():
+                    call.answer.set_result(completion)
+
+    async def _gather(self) -> None:
+        """Wait until no more calls come: each that still comes shares the batch's work."""
+        deadline, seen = perf_counter() + _GATHER_S, 0
+        while seen < len(self._waiting) < _MOST_CALLS and perf_counter() < deadline:
+            seen = len(self._waiting)
+            await asyncio.sleep(_QUIET_S)
+
+    def _take(self) -> list[_Call]:
+        """The calls of the first one's weights, in order of arrival; callers that left are dropped."""
+        self._waiting = [call for call in self._waiting if not call.answer.done()]
+        same = [call for call in self._waiting if call.identity == self._waiting[0].identity][:_MOST_CALLS]
+        taken = set(map(id, same))
+        self._waiting = [call for call in self._waiting if id(call) not in taken]
+        return same
+
+
+_QUEUES: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
+
+
+def _when_all_have_left(calls: Sequence[_Call]) -> threading.Event:
+    """An event that is set once nobody waits for any of these calls."""
+    event = threading.Event()
+
+    def left(_: asyncio.Future[Completion]) -> None:
+        if all(call.answer.done() for call in calls):
+            event.set()
+
+    for call in calls:
+        call.answer.add_done_callback(left)
+    return event
+
+
+def _answer(calls: Sequence[_Call], should_stop: Callable[[], bool]) -> list[Completion]:
+    """Compute one batch; a failure becomes every call's error."""
+    try:
+        return _compute(calls, should_stop)
+    except ShouldTuneError as error:
+        why = f"{error} ({error.hint})" if error.hint else str(error)
+    except Exception as error:  # out of memory, say: the caller must get an answer, and a failed call is data
+        why = f"{type(error).__name__}: {error}"
+    return [_failed(call, why) for call in calls]
+
+
+def _compute(calls: Sequence[_Call], should_stop: Callable[[], bool]) -> list[Completion]:
+    identity = calls[0].identity
+    with COMPUTE:
+        base = load_base(identity.folder, identity.engine)
+        start = perf_counter()
+        adapter = None
+        if identity.adapter is not None and identity.adapter_sha256 is not None:
+            adapter = base.adapter(identity.adapter, identity.adapter_sha256)
+        prepared = [_prepare(base, call) for call in calls]
+        requests = [request for request in prepared if not isinstance(request, str)]
+        generated = iter(base.generator.generate(requests, adapter, identity.adapter_sha256 or "", should_stop))
+        seconds = perf_counter() - start
+    answers = [request if isinstance(request, str) else (request, next(generated)) for request in prepared]
+    total = sum(answer[1].computed for answer in answers if not isinstance(answer, str))
+    return [
+        _failed(call, answer) if isinstance(answer, str) else _completion(base, call, *answer, seconds / total)
+        for call, answer in zip(calls, answers, strict=True)
+    ]
+
+
+def _prepare(base: Base, call: _Call) -> Request | str:
+    """The call as token ids, or why it cannot be answered."""
+    from shouldtune.models.generation import Request
+
+    options, window = call.options, base.model.config.window
+    try:
+        ids = base.tokenizer.prompt(call.messages)
+        if not ids:
+            return "the prompt is empty"
+        if len(ids) + options.max_tokens > window:
+            kept = f"less {options.max_tokens} for the answer"
+            return f"prompt of {len(ids)} tokens does not fit the window of {window} {kept}"
+        formed = options.choices or options.schema is not None
+        constraint = base.grammars.constraint(options.schema, options.choices) if formed else None
+    except ShouldTuneError as error:
+        return str(error)
+    return Request(ids, options.max_tokens, options.temperature, options.seed, options.stop, constraint)
+
+
+def _completion(base: Base, call: _Call, request: Request, made: Generated, rate: float) -> Completion:
+    """The answer; `rate` is the batch's seconds for one computed token."""
+    text = base.tokenizer.decode(made.ids)
+    for stop in call.options.stop:
+        text = text.partition(stop)[0]
+    return Completion(
+        text,
+        prompt_tokens=len(request.ids),
+        completion_tokens=len(made.ids),
+        latency_s=perf_counter() - call.start,
+        compute_s=rate * made.computed,
+        finish_reason=made.finish_reason,
+        engine=call.identity.engine.name,
+    )
+
+
+def _failed(call: _Call, why: str) -> Completion:
+    return Completion(
+        "",
+        latency_s=perf_counter() - call.start,
+        finish_reason="error",
+        engine=call.identity.engine.name,
+        error=why,
+    )

@@ -1,0 +1,122 @@
+"""Which arithmetic computes a local model, and its weights in memory: loaded late, loaded once.
+
+Importing this module imports nothing heavy; torch comes with the first `load_base`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shouldtune.errors import InputError, ModelUnavailable
+from shouldtune.models import gguf_cache
+
+if TYPE_CHECKING:
+    from shouldtune.models.adapter import LoraAdapter
+    from shouldtune.models.chat_tokenizer import ChatTokenizer
+    from shouldtune.models.constraint import Grammars
+    from shouldtune.models.generation import Generator
+    from shouldtune.models.llama import Llama
+
+COMPUTE = threading.Lock()
+"""Held by whoever computes, answers or training: two at once would only slow each other down."""
+
+PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "jinja2", "llguidance")
+_MOST_BASES, _MOST_ADAPTERS = 2, 4
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How a model is computed: part of its identity, since answers differ between engines."""
+
+    dtype: str
+    device: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        """`torch-bf16`, `torch-fp32`, `torch-bf16-cuda`."""
+        short = {"bfloat16": "bf16", "float32": "fp32"}[self.dtype]
+        return f"torch-{short}" + ("" if self.device == "cpu" else f"-{self.device}")
+
+    @classmethod
+    def named(cls, name: str) -> Engine:
+        """The engine of that name. Raises InputError for another name."""
+        for dtype in ("bfloat16", "float32"):
+            for device in ("cpu", "cuda"):
+                if (engine := cls(dtype, device)).name == name:
+                    return engine
+        raise InputError(f"{name!r} is no engine", hint="torch-bf16, torch-fp32, torch-bf16-cuda or torch-fp32-cuda")
+
+    @classmethod
+    def fastest(cls) -> Engine:
+        """The quicker type of this machine's CPU, without importing torch.
+
+        bfloat16 halves the memory and triples the speed where the CPU multiplies it in hardware; where it does
+        not, every product is emulated and some seven times slower than float32.
+        """
+        try:
+            flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
+        except OSError:  # not Linux
+            flags = []
+        return cls("bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32")
+
+
+class Base:
+    """One set of base weights in memory, shared by a model and its tuned variants."""
+
+    def __init__(self, folder: Path, engine: Engine) -> None:
+        """Load tokenizer and weights, about two seconds. Raises ModelUnavailable."""
+        gguf_cache.check_packages(PACKAGES)
+        # OpenMP's threads spin while they wait; on a machine that is busy otherwise that is ten times slower.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        import torch
+
+        from shouldtune.models.chat_tokenizer import ChatTokenizer
+        from shouldtune.models.generation import Generator
+        from shouldtune.models.llama import Llama
+
+        self.tokenizer: ChatTokenizer = ChatTokenizer(folder)
+        self.model: Llama = Llama(folder, dtype=getattr(torch, engine.dtype), device=engine.device)
+        self.generator: Generator = Generator(self.model, self.tokenizer.decode)
+        self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
+        self._grammars: Grammars | None = None
+
+    @property
+    def grammars(self) -> Grammars:
+        from shouldtune.models.constraint import Grammars
+
+        if self._grammars is None:
+            self._grammars = Grammars(self.tokenizer)
+        return self._grammars
+
+    def adapter(self, folder: Path, sha256: str) -> LoraAdapter:
+        """The adapter in `folder`, from memory if it was used lately. Raises ModelUnavailable if it changed."""
+        from shouldtune.models.adapter import LoraAdapter, adapter_sha256
+
+        if sha256 not in self._adapters:
+            if adapter_sha256(folder) != sha256:
+                raise ModelUnavailable("the adapter's files have changed since it was made", where=folder)
+            model = self.model
+            self._adapters[sha256] = LoraAdapter(folder, model.config, dtype=model.dtype, device=model.device)
+            while len(self._adapters) > _MOST_ADAPTERS:
+                self._adapters.popitem(last=False)
+        self._adapters.move_to_end(sha256)
+        return self._adapters[sha256]
+
+
+_BASES: OrderedDict[tuple[Path, Engine], Base] = OrderedDict()
+
+
+def load_base(folder: Path, engine: Engine) -> Base:
+    """The base weights of a folder, loaded once in a process. Call it holding COMPUTE. Raises ModelUnavailable."""
+    key = (folder, engine)
+    if key not in _BASES:
+        while len(_BASES) >= _MOST_BASES:
+            _BASES.popitem(last=False)
+        _BASES[key] = Base(folder, engine)
+    _BASES.move_to_end(key)
+    return _BASES[key]

@@ -1,0 +1,301 @@
+"""Generate answers for many prompts at once.
+
+What makes it quick: the tokens that all prompts begin with are computed once and kept between calls;
+prompts run in batches sorted by length; rows that are done are taken out of their batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from shouldtune.models.attention import attend_own, join_prefix
+from shouldtune.models.prefixes import Prefix, PrefixCache, common_length, split_by_prefix
+
+if TYPE_CHECKING:
+    from shouldtune.models.constraint import Constraint
+    from shouldtune.models.llama import Adapter, Llama
+
+_CACHE_BYTES = 700 << 20  # a batch's keys and values
+_PREFILL_TOKENS = 4096  # prompts computed at once; bounds the activations
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt and how to answer it."""
+
+    ids: Sequence[int]
+    max_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    constraint: Constraint | None = None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """An answer's tokens, the one that ended it left out."""
+
+    ids: tuple[int, ...]
+    finish_reason: Literal["stop", "length"]
+    computed: int
+    """Tokens that were computed for this answer alone: its share of the work."""
+
+
+class Stopped(Exception):
+    """Generation was asked to stop."""
+
+
+class Generator:
+    """A model's generation loop, with the prefixes it remembers."""
+
+    def __init__(self, model: Llama, decode: Callable[[Sequence[int]], str]) -> None:
+        self.model = model
+        self._decode = decode
+        self._prefixes = PrefixCache()
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        requests: Sequence[Request],
+        adapter: Adapter | None = None,
+        adapter_key: str = "",
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> list[Generated]:
+        """Answer every request, in order. Each prompt must fit the window and hold at least one token.
+
+        `adapter_key` keeps the prefixes of different adapters apart. Raises Stopped once `should_stop()`.
+        """
+        answers: dict[int, Generated] = {}
+        for group in split_by_prefix([request.ids for request in requests]):
+            prompts = [requests[index].ids for index in group]
+            prefix = self._prefix(prompts, adapter, adapter_key)
+            order = sorted(group, key=lambda index: -len(requests[index].ids))
+            for indices in self._batches(order, requests, prefix.length):
+                batch = _Batch(self, [requests[index] for index in indices], prefix, adapter)
+                answers.update(zip(indices, batch.run(should_stop), strict=True))
+        return [answers[index] for index in range(len(requests))]
+
+    def _prefix(self, prompts: list[Sequence[int]], adapter: Adapter | None, adapter_key: str) -> Prefix:
+        """Keys and values of what the prompts begin with, from memory as far as possible."""
+        wanted = self._prefixes.worth_sharing(prompts, adapter_key)
+        known = self._prefixes.find(wanted, adapter_key)
+        if known.length < len(wanted):
+            known = self._extend(known, wanted, adapter)
+            self._prefixes.keep(known, adapter_key)
+        return known
+
+    def _extend(self, known: Prefix, ids: Sequence[int], adapter: Adapter | None) -> Prefix:
+        """Compute the prefix `ids` from the part of it that is known."""
+        model, device = self.model, self.model.device
+        fresh = torch.tensor(ids[known.length :], device=device)
+        count = len(fresh)
+        x = model.embed(fresh)
+        rotation = model.rotation(torch.arange(known.length, len(ids), device=device))
+        keys, values = [], []
+        for layer in range(model.config.layers):
+            query, key, value = model.project(x, layer, rotation, adapter)
+            keys.append(torch.cat([*known.keys_of(layer), key.transpose(0, 1)], dim=1))
+            values.append(torch.cat([*known.values_of(layer), value.transpose(0, 1)], dim=1))
+            own = attend_own(query[None], key.transpose(0, 1)[None], value.transpose(0, 1)[None], None)
+            attended = own[0][0]
+            if known.length:
+                past = (*known.keys_of(layer), *known.values_of(layer))
+                attended = join_prefix((own[0][0], own[1][0]), query, *past)
+            if layer < model.config.layers - 1:
+                x = model.finish(x, attended.reshape(count, -1), layer, adapter)
+        return Prefix(tuple(ids), torch.stack(keys), torch.stack(values))
+
+    def _batches(self, order: list[int], requests: Sequence[Request], shared: int) -> list[list[int]]:
+        """Cut the sorted requests into batches whose keys and values fit the memory allowed."""
+        config = self.model.config
+        column = 2 * config.layers * config.kv_heads * config.head_width * self.model.norm.element_size()
+        batches: list[list[int]] = []
+        longest = answer = 0
+        for index in order:
+            own = len(requests[index].ids) - shared
+            longest, answer = max(longest, own), max(answer, requests[index].max_tokens)
+            if batches and (len(batches[-1]) + 1) * (longest + answer) * column <= _CACHE_BYTES:
+                batches[-1].append(index)
+            else:
+                batches.append([index])
+                longest, answer = own, requests[index].max_tokens
+        return batches
+
+
+@dataclass
+class _Row:
+    """One answer on its way."""
+
+    request: Request
+    length: int
+    """Prompt tokens after the prefix."""
+    produced: list[int] = field(default_factory=list)
+    finish: Literal["stop", "length"] | None = None
+    sampler: torch.Generator | None = None
+
+
+class _Batch:
+    """Prompts that are answered together.
+
+    Every row's prompt starts at column 0 of the cache and every row's first answer token stands at the same
+    column, right of the longest prompt: a step then writes one column, and a mask hides the gap between.
+    """
+
+    def __init__(self, owner: Generator, requests: list[Request], prefix: Prefix, adapter: Adapter | None) -> None:
+        self.model, self.prefix, self.adapter = owner.model, prefix, adapter
+        self._decode = owner._decode
+        self.rows = [_Row(request, len(request.ids) - prefix.length) for request in requests]
+        for row in self.rows:
+            if row.request.temperature > 0:
+                row.sampler = torch.Generator(self.model.device).manual_seed(row.request.seed)
+        config, device = self.model.config, self.model.device
+        self.start = max(row.length for row in self.rows)
+        columns = self.start + max(row.request.max_tokens for row in self.rows)
+        shape = (config.layers, len(self.rows), config.kv_heads, columns, config.head_width)
+        self.keys = torch.empty(shape, dtype=self.model.dtype, device=device)
+        self.values = torch.empty_like(self.keys)
+        self.lengths = torch.tensor([row.length for row in self.rows], device=device)
+        hidden = torch.arange(columns, device=device)[None] >= self.lengths[:, None]
+        hidden[:, self.start :] = False
+        self.mask = torch.zeros(hidden.shape, dtype=self.model.dtype, device=device)
+        self.mask.masked_fill_(hidden, float("-inf"))
+
+    def run(self, should_stop: Callable[[], bool]) -> list[Generated]:
+        """Prefill, then step until every row is done; answers in the rows' order."""
+        alive = list(self.rows)
+        tokens = self._choose(self._prefill(should_stop), alive)
+        for step in range(max(row.request.max_tokens for row in self.rows)):
+            going = [index for index, row in enumerate(alive) if row.finish is None]
+            if not going:
+                break
+            if should_stop():
+                raise Stopped
+            if len(going) <= 0.8 * len(alive):  # copying the cache pays once a fifth of it is done
+                alive, tokens = [alive[index] for index in going], [tokens[index] for index in going]
+                self._keep(going, self.start + step)
+            tokens = self._choose(self._step(tokens, step), alive)
+        return [
+            Generated(tuple(row.produced), row.finish or "length", row.length + len(row.produced)) for row in self.rows
+        ]
+
+    def _prefill(self, should_stop: Callable[[], bool]) -> Tensor:
+        """Compute the prompts, some rows at a time; logits [B, vocabulary] of each row's next token."""
+        logits, first = [], 0
+        while first < len(self.rows):
+            last, total = first, 0
+            while last < len(self.rows) and (last == first or total + self.rows[last].length <= _PREFILL_TOKENS):
+                total += self.rows[last].length
+                last += 1
+            if should_stop():
+                raise Stopped
+            logits.append(self._prefill_rows(slice(first, last)))
+            first = last
+        return torch.cat(logits)
+
+    def _prefill_rows(self, chosen: slice) -> Tensor:
+        model, config, device = self.model, self.model.config, self.model.device
+        rows, lengths = self.rows[chosen], self.lengths[chosen]
+        width = max(row.length for row in rows)
+        row_of = torch.repeat_interleave(torch.arange(len(rows), device=device), lengths)
+        ends = lengths.cumsum(0)
+        column_of = torch.arange(len(row_of), device=device) - (ends - lengths)[row_of]
+        ids = [token for row in rows for token in row.request.ids[self.prefix.length :]]
+        x = model.embed(torch.tensor(ids, device=device))
+        rotation = model.rotation(column_of + self.prefix.length)
+
+        def spread(packed: Tensor) -> Tensor:
+            """[N, heads, d] -> [rows, width, heads, d], zeros where a row is shorter."""
+            padded = packed.new_zeros(len(rows), width, *packed.shape[1:])
+            padded[row_of, column_of] = packed
+            return padded
+
+        for layer in range(config.layers):
+            query, key, value = model.project(x, layer, rotation, self.adapter)
+            keys = self.keys[layer, chosen, :, :width]
+            values = self.values[layer, chosen, :, :width]
+            keys.copy_(spread(key).transpose(1, 2))
+            values.copy_(spread(value).transpose(1, 2))
+            # Columns that no row of these reaches are masked later, but must hold numbers.
+            self.keys[layer, chosen, :, width : self.start] = 0
+            self.values[layer, chosen, :, width : self.start] = 0
+            output, total = attend_own(spread(query), keys, values, None)
+            attended, total = output[row_of, column_of], total[row_of, column_of]
+            if layer == config.layers - 1:  # only the last tokens speak from here on
+                x, attended, total, query = x[ends - 1], attended[ends - 1], total[ends - 1], query[ends - 1]
+            x = model.finish(x, self._join(layer, (attended, total), query), layer, self.adapter)
+        return model.logits(x)
+
+    def _step(self, tokens: list[int], step: int) -> Tensor:
+        """Write one more column: logits [B, vocabulary] after the rows' newest tokens."""
+        model, column = self.model, self.start + step
+        x = model.embed(torch.tensor(tokens, device=model.device))
+        rotation = model.rotation(self.lengths + (self.prefix.length + step))
+        for layer in range(model.config.layers):
+            query, key, value = model.project(x, layer, rotation, self.adapter)
+            self.keys[layer, :, :, column] = key
+            self.values[layer, :, :, column] = value
+            keys, values = (cache[layer, :, :, : column + 1] for cache in (self.keys, self.values))
+            output, total = attend_own(query[:, None], keys, values, self.mask[:, : column + 1])
+            x = model.finish(x, self._join(layer, (output[:, 0], total[:, 0]), query), layer, self.adapter)
+        return model.logits(x)
+
+    def _join(self, layer: int, own: tuple[Tensor, Tensor], query: Tensor) -> Tensor:
+        """Attention's output with the prefix, [N, H * d]."""
+        if not self.prefix.length:
+            return own[0].reshape(len(query), -1)
+        return join_prefix(own, query, self.prefix.keys[layer], self.prefix.values[layer]).reshape(len(query), -1)
+
+    def _keep(self, going: list[int], used: int) -> None:
+        """Take finished rows out of the cache; `used` columns hold something."""
+        chosen = torch.tensor(going, device=self.model.device)
+
+        def shrink(cache: Tensor) -> Tensor:
+            smaller = cache.new_empty(len(cache), len(going), *cache.shape[2:])
+            smaller[:, :, :, :used] = cache[:, :, :, :used].index_select(1, chosen)
+            return smaller
+
+        self.keys, self.values = shrink(self.keys), shrink(self.values)
+        self.lengths, self.mask = self.lengths[chosen], self.mask[chosen]
+
+    def _choose(self, logits: Tensor, alive: list[_Row]) -> list[int]:
+        """Each row's next token, noted in the row; a row that is done says anything."""
+        for index, row in enumerate(alive):
+            if row.finish is None and row.request.constraint is not None:
+                row.request.constraint.restrict(logits[index])
+        tokens: list[int] = logits.argmax(-1).tolist()
+        for index, row in enumerate(alive):
+            if row.finish is None:
+                if row.sampler is not None:
+                    chances = torch.softmax(logits[index].float() / row.request.temperature, -1)
+                    tokens[index] = int(torch.multinomial(chances, 1, generator=row.sampler))
+                self._note(row, tokens[index])
+        return tokens
+
+    def _note(self, row: _Row, token: int) -> None:
+        request = row.request
+        if token in self.model.config.eos:
+            row.finish = "stop"
+            return
+        row.produced.append(token)
+        if request.constraint is not None:
+            request.constraint.accept(token)
+            if request.constraint.finished:
+                row.finish = "stop"
+                return
+        if request.stop:
+            # A token is at least one byte, so a stop string of n bytes lies within the last n tokens.
+            reach = max(len(stop.encode()) for stop in request.stop) + 1
+            tail = self._decode(row.produced[-reach:])
+            if any(stop in tail for stop in request.stop):
+                row.finish = "stop"
+                return
+        if len(row.produced) >= request.max_tokens:
+            row.finish = "length"
+
+
+__all__ = ["Generated", "Generator", "Request", "Stopped", "common_length"]

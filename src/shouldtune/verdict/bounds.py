@@ -1,0 +1,158 @@
+"""What the measurements prove: every limit, at its share of one run's alpha.
+
+One alpha serves a whole run, alpha = 1 - confidence, once for false *no* and once for false *yes*:
+
+| answer | what is claimed                                         | share | divided over                    |
+|--------|---------------------------------------------------------|-------|---------------------------------|
+| no     | a rung without training meets the goal, or scores above | 1/2   | the rungs without training      |
+|        | 1 - worthwhile_gain                                     |       |                                 |
+| no     | tuning gains too little over some rung                  | 1/4   | half to the best on the         |
+|        |                                                         |       | training half, half to the rest |
+| no     | without a goal, one without an LLM is as good as any    | half of that quarter, over such rungs   |
+| yes    | the candidate beats every rung without training         | 1/2   | the candidates                  |
+| yes    | the candidate alone meets the goal                      | 1/4   | the candidates                  |
+
+A *yes* is not divided over the rungs that must be beaten: all must be (an intersection-union test). The limits in
+the first row hold together, so both of its claims may be read from them.
+What decides is what is drawn, so the two ends of an interval may stand at different levels. To decide by another
+method (a confidence sequence, say) give `gather` other limits: the rows read nothing but an Evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shouldtune.stats import mean_limits, paired_limits
+from shouldtune.types import Goal, Interval
+from shouldtune.verdict.columns import Column
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The one-sided level of each kind of limit."""
+
+    alpha: float
+    low: float
+    """The quality of a rung without training is at least this."""
+    tuned_low: float
+    """The quality of a trained rung is at least this."""
+    high: float
+    """The quality of a rung is at most this."""
+    gain: float
+    """A candidate gains at least this over a rung without training."""
+    no_gain: Mapping[str, float]
+    """A candidate gains at most this over the rung of that name."""
+    relative: float | None
+    """A rung without an LLM loses at most this to another; None where that is not asked."""
+
+    def plain(self) -> dict[str, Any]:
+        """The levels as plain data, for the verdict's provenance."""
+        return {
+            "levels": "one-sided; both ends of an interval may differ",
+            "quality": "Clopper-Pearson for 0/1 scores, else BCa bootstrap with one worst value added",
+            "gain": "Tango for 0/1 scores, else BCa bootstrap with one worst value added",
+            "quality_low": self.low,
+            "quality_low_tuned": self.tuned_low,
+            "quality_high": self.high,
+            "gain_low": self.gain,
+            "gain_high": dict(self.no_gain),
+            "shipped_against_next_best": self.alpha / 2,
+        }
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the rows of the table may look at."""
+
+    goal: Goal
+    columns: tuple[Column, ...]
+    """Cheapest first."""
+    candidates: tuple[Column, ...]
+    """The trained rungs that may be advised; the rest are only shown."""
+    levels: Levels
+    quality: Mapping[str, Interval]
+    gains: Mapping[tuple[str, str], Interval]
+    """(candidate, rung without training): the candidate's gain."""
+    relative: Mapping[tuple[str, str], Interval]
+    """(rung without an LLM, any other): how much better the first is; its lower end decides."""
+
+    @property
+    def lower(self) -> tuple[Column, ...]:
+        """The rungs without training that do not break a limit."""
+        return tuple(c for c in self.columns if not c.training and c.limits != "broken")
+
+    @property
+    def shippable(self) -> tuple[Column, ...]:
+        """The rungs without training that are known to keep every limit."""
+        return tuple(c for c in self.lower if c.limits == "within")
+
+    @property
+    def trained(self) -> tuple[Column, ...]:
+        return tuple(c for c in self.columns if c.training)
+
+    @property
+    def n(self) -> int:
+        """How many examples the holdout has."""
+        return len(self.columns[0].scores) if self.columns else 0
+
+    def best(self, columns: Sequence[Column]) -> Column | None:
+        """The rung with the highest proven quality, the cheapest of equals."""
+        return max(
+            columns, key=lambda c: (self.quality[c.name].low, self.quality[c.name].estimate or 0.0), default=None
+        )
+
+
+def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int) -> Evidence:
+    """Compute every limit that the rows need. `sharing` is over how many rungs the goal's share is divided at least."""
+    candidates = choose_candidates(columns)
+    levels = share_alpha(goal, columns, len(candidates), sharing)
+    lower = [c for c in columns if not c.training and c.limits != "broken"]
+    quality = {}
+    for c in columns:
+        quality[c.name] = mean_limits(c.scores, levels.tuned_low if c.training else levels.low, levels.high, seed)
+    gains = {}
+    for tuned in candidates:
+        for c in lower:
+            ends = (levels.gain, levels.no_gain[c.name])
+            gains[tuned.name, c.name] = paired_limits(tuned.scores, c.scores, *ends, seed)
+    relative = {}
+    if levels.relative is not None:
+        others = [c for c in columns if c.limits != "broken"]
+        for free in (c for c in lower if not c.uses_llm):
+            for c in others:
+                if c is not free:
+                    ends = (levels.relative, levels.alpha / 2)
+                    relative[free.name, c.name] = paired_limits(free.scores, c.scores, *ends, seed)
+    return Evidence(goal, tuple(columns), candidates, levels, quality, gains, relative)
+
+
+def choose_candidates(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The trained rung that was best on the training half; every one where that is not known of all."""
+    trained = tuple(c for c in columns if c.training and c.limits != "broken")
+    scored = [(c.trial, c) for c in trained if c.trial is not None]
+    if len(scored) < len(trained) or not trained:
+        return trained
+    return (max(scored, key=lambda pair: pair[0])[1],)
+
+
+def share_alpha(goal: Goal, columns: Sequence[Column], candidates: int, sharing: int) -> Levels:
+    """Divide one run's alpha as the table at the head of this file says."""
+    alpha = round(1 - goal.confidence, 12)
+    untrained = [c for c in columns if not c.training]
+    free = [c for c in untrained if not c.uses_llm]
+    relative = goal.quality is None and bool(free) and len(untrained) < len(columns)
+    quarter = alpha / 8 if relative else alpha / 4
+    lower = [c for c in untrained if c.limits != "broken"]
+    first = max(lower, key=lambda c: -1.0 if c.trial is None else c.trial, default=None)
+    rest = quarter / 2 / max(1, len(lower) - 1)
+    return Levels(
+        alpha=alpha,
+        low=alpha / 2 / max(1, len(untrained), sharing),
+        tuned_low=alpha / 4 / max(1, candidates),
+        high=alpha / 4,
+        gain=alpha / 2 / max(1, candidates),
+        no_gain={c.name: quarter if len(lower) == 1 else quarter / 2 if c is first else rest for c in lower},
+        relative=alpha / 8 / len(free) if relative else None,
+    )

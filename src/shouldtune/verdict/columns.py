@@ -1,0 +1,150 @@
+"""What was measured, one column a rung: its scores in the holdout's order, and its line in the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from shouldtune.types import Completion, Goal, Interval, Measurement, Prediction, RungResult
+
+Limits = Literal["within", "broken", "unknown"]
+
+LEAST_LATENCIES = 30
+"""Fewer answers than this say nothing about a latency limit."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One rung as deciding sees it."""
+
+    name: str
+    training: bool
+    uses_llm: bool
+    scores: tuple[float | None, ...]
+    """One value per holdout example; None where the call failed or was never made."""
+    limits: Limits = "within"
+    """Whether the rung keeps the goal's limits on cost and latency."""
+    trial: float | None = None
+    """Its best score on the training half, for choosing where alpha goes before the holdout is looked at."""
+
+    @property
+    def failed(self) -> int:
+        return sum(score is None for score in self.scores)
+
+
+def columns_of(goal: Goal, measurements: Sequence[Measurement]) -> tuple[Column, ...]:
+    """Align the measurements on one holdout, by example id: a row that a rung has not is unmeasured there.
+
+    Raises ValueError where two measurements share a name, or a measurement has an example twice.
+    """
+    names = [m.rung for m in measurements]
+    if len(set(names)) < len(names):
+        raise ValueError(f"a rung was measured twice: {', '.join(names)}")
+    holdout = list(dict.fromkeys(p.example_id for m in measurements for p in m.predictions))
+    return tuple(_column(goal, m, holdout) for m in measurements)
+
+
+def _column(goal: Goal, measurement: Measurement, holdout: Sequence[str]) -> Column:
+    scored = {p.example_id: score for p, score in zip(measurement.predictions, measurement.scores, strict=True)}
+    if len(scored) < len(measurement.predictions):
+        raise ValueError(f"{measurement.rung} has an example twice")
+    tried = [trial.score for trial in measurement.trials if trial.score is not None]
+    return Column(
+        name=measurement.rung,
+        training=measurement.training,
+        uses_llm=measurement.uses_llm,
+        scores=tuple(scored.get(row) for row in holdout),
+        limits=limits_of(goal, measurement),
+        trial=max(tried, default=None),
+    )
+
+
+def limits_of(goal: Goal, measurement: Measurement) -> Limits:
+    """Whether a rung keeps the goal's limits: the cost of 1,000 answers, and 19 of 20 answers in time.
+
+    A cost that is not known is not within its limit. Nor is a latency above its limit known to break it: many calls
+    at once wait for one another, and what one call alone would take was not seen.
+    """
+    state: Limits = "within"
+    if goal.max_latency_s is not None:
+        late = _latency(measurement, 95)
+        if late is None or late > goal.max_latency_s or len(_latencies(measurement)) < LEAST_LATENCIES:
+            state = "unknown"
+    if goal.max_cost_per_1k is not None:
+        cost = cost_per_1k(measurement)
+        if cost is not None and cost > goal.max_cost_per_1k:
+            return "broken"
+        if cost is None:
+            state = "unknown"
+    return state
+
+
+def line_of(measurement: Measurement, column: Column, quality: Interval, meets_goal: bool | None) -> RungResult:
+    """A measured rung's line in the verdict."""
+    answered = _answered(measurement)
+    machine = _known([c.compute_s for c in answered])
+    return RungResult(
+        name=measurement.rung,
+        applied=True,
+        training=measurement.training,
+        uses_llm=measurement.uses_llm,
+        quality=quality.estimate,
+        low=quality.low,
+        high=quality.high,
+        n=quality.n,
+        unmeasured=column.failed,
+        meets_goal=meets_goal,
+        cost_per_1k=cost_per_1k(measurement),
+        seconds_per_1k=1000 * float(np.mean(machine)) if machine else None,
+        latency_p50=_latency(measurement, 50),
+        latency_p95=_latency(measurement, 95),
+        prompt_tokens_mean=_mean([c.prompt_tokens for c in answered]),
+        fit_seconds=measurement.fit.seconds,
+        fit_cost=measurement.fit.usd,
+        fit_calls=measurement.fit.calls,
+        settings_tried=len(measurement.trials),
+        metrics=_metrics(measurement.predictions),
+        notes=measurement.notes,
+    )
+
+
+def cost_per_1k(measurement: Measurement) -> float | None:
+    """Dollars for 1,000 answers; None where one answer's price is unknown. A rung without an LLM pays nobody."""
+    answered = _answered(measurement)
+    costs = _known([c.cost_usd for c in answered])
+    if costs:
+        return 1000 * float(np.mean(costs))
+    return None if measurement.uses_llm or not answered else 0.0
+
+
+def _answered(measurement: Measurement) -> list[Completion]:
+    return [p.completion for p in measurement.predictions if p.score is not None]
+
+
+def _known(values: Sequence[float | None]) -> list[float]:
+    """The values where all are known, else none."""
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else []
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _latencies(measurement: Measurement) -> list[float]:
+    return [c.latency_s for c in _answered(measurement) if c.latency_s is not None]
+
+
+def _latency(measurement: Measurement, percent: float) -> float | None:
+    seen = _latencies(measurement)
+    return float(np.percentile(seen, percent)) if seen else None
+
+
+def _metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
+    scores = [p.score for p in predictions if p.score is not None]
+    names = dict.fromkeys(name for score in scores for name in score.metrics)
+    return {name: float(np.mean([s.metrics[name] for s in scores if name in s.metrics])) for name in names}

@@ -1,0 +1,273 @@
+"""Why, in two to five plain sentences with figures: what an engineer can defend in a meeting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from shouldtune.types import Interval
+from shouldtune.verdict.bounds import Evidence
+from shouldtune.verdict.columns import Column
+from shouldtune.verdict.rows import Finding, below_goal, lowest_gain
+
+MOST_SENTENCES = 5
+
+
+def because(
+    e: Evidence,
+    finding: Finding,
+    hidden: Finding | None,
+    needed: int | None,
+    untried: Mapping[str, str],
+) -> tuple[str, ...]:
+    """The reasons for `finding`, the most telling first.
+
+    `hidden` is what failed calls or missing prices may hide, `needed` how many holdout rows would settle it, `untried`
+    why each rung without a measurement has none.
+    """
+    if finding.reason in ("goal_met", "no_model_needed"):
+        said = _meets(e, finding) + _training_beside(e, finding)
+    elif finding.reason == "tune":
+        said = _tune(e, finding)
+    elif finding.reason == "out_of_reach":
+        said = _out_of_reach(e) + ([] if e.trained else [_no_training(untried)])
+    elif finding.reason == "no_gain":
+        said = _no_gain(e, finding) + ([] if e.trained else [_no_training(untried)])
+    elif finding.reason == "unmeasured":
+        said = _unmeasured(e, hidden) + ([] if e.trained else [_no_training(untried)])
+    else:
+        said = _label_more(e, finding, needed)
+    noted = _failures(e) + _limits(e)
+    return tuple([*said[: MOST_SENTENCES - min(2, len(noted))], *noted][:MOST_SENTENCES])
+
+
+# ---------------------------------------------------------------- one reason each
+
+
+def _meets(e: Evidence, finding: Finding) -> list[str]:
+    name, quality = finding.rung or "", e.goal.quality
+    if finding.path == "relative" or quality is None:
+        worst = min((gap.low for (free, _), gap in e.relative.items() if free == name), default=0.0)
+        beside = f"at least {worst:.3f} better than" if worst > 0 else f"at most {-worst:.3f} worse than"
+        return [
+            f"{_scores(e, name)}, without a language model.",
+            f"It is {beside} every other rung, the trained one included; a gain under {e.goal.worthwhile_gain:g}"
+            " would not be worth a dearer one.",
+        ]
+    said = [f"{_scores(e, name, quality)}: above the goal of {quality:g}."]
+    cheaper = [c for c in _before(e, name) if below_goal(e, c)]
+    if cheaper:
+        said.append(
+            f"{_and([c.name for c in cheaper])} stay below the goal."
+            if len(cheaper) > 1
+            else f"{cheaper[0].name} stays below the goal."
+        )
+    return said
+
+
+def _training_beside(e: Evidence, finding: Finding) -> list[str]:
+    if not e.trained:
+        return ["No rung that trains was measured, and none is needed."]
+    gains = [(tuned, gain) for (tuned, lower), gain in e.gains.items() if lower == finding.rung]
+    more = "" if finding.path == "relative" else "; the goal does not ask for it"
+    return [f"{tuned} {_gains(gain)} over {finding.rung}{more}." for tuned, gain in gains]
+
+
+def _tune(e: Evidence, finding: Finding) -> list[str]:
+    tuned, quality, worthwhile = finding.rung or "", e.goal.quality, e.goal.worthwhile_gain
+    best = e.best(e.lower)
+    said = []
+    if best is not None:
+        gain = e.gains[tuned, best.name]
+        much = "more than the" if gain.low > worthwhile else "not proven to be the"
+        said.append(
+            f"{tuned} {_gains(gain, worthwhile)} over {best.name}, the best rung without training,"
+            f" on {e.n} held-out examples: {much} {worthwhile:g} that would be worth it."
+        )
+    if finding.path == "beats" and len(e.lower) > 1:
+        least = min(e.gains[tuned, c.name].low for c in e.lower)
+        said.append(f"It beats each of the {len(e.lower)} rungs without training, by at least {least:.3f}.")
+    if quality is not None:
+        said.append(f"{_scores(e, tuned, quality)}: {_against_goal(e.quality[tuned], quality)}.")
+        if finding.path == "only_one":
+            alone = f"No rung without training reaches the goal of {quality:g}"
+            top = max((e.quality[c.name].high for c in e.lower), default=None)
+            said.append(f"{alone}." if top is None else f"{alone}: at most {_figure(top, quality)} is possible.")
+    else:
+        said.append(f"{_scores(e, tuned)}.")
+    return said
+
+
+def _out_of_reach(e: Evidence) -> list[str]:
+    quality = e.goal.quality or 0.0
+    within = [c for c in e.columns if c.limits != "broken"]
+    if not within:
+        return ["No rung keeps the goal's limits on cost and latency."]
+    top = max(within, key=lambda c: e.quality[c.name].high)
+    said = [
+        f"No rung at hand can reach the goal of {quality:g}: the highest upper limit is"
+        f" {_figure(e.quality[top.name].high, quality)}, of {top.name}, on {e.n} held-out examples."
+    ]
+    best = e.best(within)
+    if best:
+        said.append(f"{_scores(e, best.name, quality)}, the best of {len(within)}.")
+    if e.trained:
+        said.append("This holds for training on the examples at hand; more of them were not tried.")
+    return said
+
+
+def _no_gain(e: Evidence, finding: Finding) -> list[str]:
+    worthwhile, ship = e.goal.worthwhile_gain, finding.rung
+    if finding.path == "limits":
+        said = [f"{_and([c.name for c in e.trained])} cannot be shipped within the goal's limits on cost and latency."]
+    elif finding.path == "ceiling":
+        said = [f"{_scores(e, ship or '')}: no other rung can gain the {worthwhile:g} that would be worth it."]
+        said += [f"{c.name} {_gains(e.gains[c.name, ship])} over {ship}." for c in e.candidates if ship]
+    else:
+        said = []
+        for c in e.candidates:
+            over, gain = lowest_gain(e, c)
+            if gain is not None:
+                said.append(
+                    f"{c.name} {_gains(gain, worthwhile)} over {over} on {e.n} held-out examples:"
+                    f" less than the {worthwhile:g} that would be worth it."
+                )
+    return said + (
+        [f"{_scores(e, ship)}, the best rung without training."] if ship and finding.path != "ceiling" else []
+    )
+
+
+def _unmeasured(e: Evidence, hidden: Finding | None) -> list[str]:
+    if not any(c.failed < len(c.scores) for c in e.columns):
+        return ["Nothing was measured: no call was answered."]
+    if hidden:
+        which = f"{hidden.answer.replace('_', ' ')} ({hidden.reason}" + (f", {hidden.rung})" if hidden.rung else ")")
+        said = [f"What is missing could settle it: with the best luck the answer would be {which}."]
+        if any(c.failed for c in e.columns):
+            said.append("Run again for the failed calls; what was answered is not paid twice.")
+        return said
+    if not e.lower:
+        said = [f"{_scores(e, c.name)}." for c in e.trained[:1]]
+        return [*said, "No rung without training was measured within the limits, so there is nothing to compare with."]
+    return ["What was measured does not settle it."]
+
+
+def _open(e: Evidence, best: Column, gain: Interval) -> str:
+    """Why a gain over the best rung without training does not settle it."""
+    worthwhile, goal = e.goal.worthwhile_gain, e.goal.quality is not None
+    if gain.low > worthwhile:
+        return f"it counts only if {best.name} stays below the goal" if goal else "not proven over every other rung"
+    if gain.high < worthwhile and goal:
+        return f"less than {worthwhile:g}, but it may be what reaches the goal"
+    return f"too wide to say whether that is worth {worthwhile:g}"
+
+
+def _label_more(e: Evidence, finding: Finding, needed: int | None) -> list[str]:
+    said, worthwhile, quality = [], e.goal.worthwhile_gain, e.goal.quality
+    best = e.best(e.lower)
+    if quality is not None and best and not below_goal(e, best):
+        said.append(f"{_scores(e, best.name, quality)}: the goal of {quality:g} lies within.")
+    for tuned in e.candidates[:1]:
+        if best:
+            gain = e.gains[tuned.name, best.name]
+            said.append(
+                f"{tuned.name} {_gains(gain, worthwhile)} over {best.name} on {e.n} held-out examples:"
+                f" {_open(e, best, gain)}."
+            )
+            most = max(0.0, gain.high)
+            ship = (
+                f"Until then ship {best.name}" if finding.rung == best.name else f"Until then {best.name} is the best"
+            )
+            said.append(f"{ship}: fine-tuning could add at most {most:.3f}.")
+    if needed is None:
+        said.append("The estimates lie on the line, so no number of rows can be named that would settle it.")
+    elif needed > 10 * e.n:
+        said.append(
+            f"It would take about {needed} held-out examples, over ten times the {e.n} there are:"
+            " take it that it cannot be settled."
+        )
+    else:
+        said.append(f"About {needed} held-out examples instead of {e.n} would probably settle it.")
+    return said
+
+
+# ---------------------------------------------------------------- said beside every reason
+
+
+def _no_training(untried: Mapping[str, str]) -> str:
+    reasons = {name: why for name, why in untried.items() if "tune" in name or name == "distil"} or untried
+    told = "; ".join(f"{name}: {why.rstrip('.')}" for name, why in list(reasons.items())[:3])
+    return (
+        f"Fine-tuning was not tried ({told}), so this speaks only of the rungs at hand."
+        if told
+        else ("No rung that trains was measured, so this speaks only of the rungs at hand.")
+    )
+
+
+def _failures(e: Evidence) -> list[str]:
+    failed = [(c.name, c.failed) for c in e.columns if c.failed]
+    if not failed:
+        return []
+    told = ", ".join(f"{name} {count}" for name, count in failed[:4]) + (", ..." if len(failed) > 4 else "")
+    return [f"Calls failed ({told}, of {e.n} each): lower limits count them as 0 and upper limits as 1."]
+
+
+def _limits(e: Evidence) -> list[str]:
+    said = []
+    for state, words in (("broken", "break"), ("unknown", "are not known to keep")):
+        names = [c.name for c in e.columns if c.limits == state]
+        if names:
+            asked = [
+                text
+                for limit, text in (
+                    (e.goal.max_cost_per_1k, "${:g} per 1,000 answers"),
+                    (e.goal.max_latency_s, "{:g} s per answer"),
+                )
+                if limit is not None
+                for text in [text.format(limit)]
+            ]
+            verb = words if len(names) > 1 else words.replace("break", "breaks").replace("are", "is")
+            said.append(f"{_and(names)} {verb} the limit of {_and(asked)}.")
+    return said
+
+
+# ---------------------------------------------------------------- figures
+
+
+def _scores(e: Evidence, name: str, line: float | None = None) -> str:
+    quality = e.quality[name]
+    if quality.estimate is None:
+        return f"{name} has no score"
+    return f"{name} scores {_span(quality, line)} on {quality.n} held-out examples"
+
+
+def _gains(gain: Interval, line: float | None = None) -> str:
+    if gain.estimate is None:
+        return "has no example in common"
+    return f"gains {_span(gain, line)}"
+
+
+def _span(interval: Interval, line: float | None) -> str:
+    places = 3 if line is not None and min(abs(interval.low - line), abs(interval.high - line)) < 0.01 else 2
+    return f"{interval.estimate:.{places}f} ({interval.low:.{places}f} to {interval.high:.{places}f})"
+
+
+def _figure(value: float, line: float) -> str:
+    return f"{value:.3f}" if abs(value - line) < 0.01 else f"{value:.2f}"
+
+
+def _against_goal(quality: Interval, goal: float) -> str:
+    if quality.low >= goal:
+        return f"above the goal of {goal:g}"
+    if quality.high < goal:
+        return f"better, and still below the goal of {goal:g}"
+    return f"whether it reaches the goal of {goal:g} is open"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _before(e: Evidence, name: str) -> list[Column]:
+    """The rungs cheaper than one."""
+    names = [c.name for c in e.columns]
+    return list(e.columns[: names.index(name)]) if name in names else []

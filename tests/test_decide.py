@@ -1,0 +1,536 @@
+"""Worlds with known truth: what is decided there, how often it is wrong, and what failed calls may not do."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shouldtune.types import (
+    Completion,
+    Goal,
+    Interval,
+    Measurement,
+    Prediction,
+    RungResult,
+    Score,
+    Spent,
+    Trial,
+    Verdict,
+)
+from shouldtune.verdict import decide
+from shouldtune.verdict.bounds import Evidence, gather
+from shouldtune.verdict.columns import Column
+from shouldtune.verdict.rows import finding_if_filled, findings
+
+Scores = Sequence[float | None]
+CONCLUSIVE = {"no_model_needed", "goal_met", "tune", "out_of_reach", "no_gain"}
+FREE = ("guess", "classic")
+TRAINED = ("fine_tune", "distil")
+
+
+def measured(name: str, scores: Scores, *, trial: float | None = None, **answer: float) -> Measurement:
+    """A rung's measurement; its name says whether it trains or needs no LLM."""
+    predictions = tuple(
+        Prediction(f"row-{i}", Completion("", error="the server was away"), None)
+        if score is None
+        else Prediction(f"row-{i}", Completion("answer", **answer), Score(score, metrics={"valid": 1.0}))
+        for i, score in enumerate(scores)
+    )
+    trials = () if trial is None else (Trial("a setting", trial, 48), Trial("another", None, 0))
+    return Measurement(name, predictions, name in TRAINED, name not in FREE, trials)
+
+
+def right(count: int, n: int = 200, failed: int = 0) -> list[float | None]:
+    """Right on the first `count` of n examples; the last `failed` calls failed."""
+    return [None if i >= n - failed else float(i < count) for i in range(n)]
+
+
+def ladder(n: int = 200, failed: Mapping[str, int] | None = None, **counts: int) -> list[Measurement]:
+    """One rung a keyword, right on its first so many examples: the better one is right wherever the worse one is."""
+    return [measured(name, right(count, n, (failed or {}).get(name, 0))) for name, count in counts.items()]
+
+
+def world(rng: np.random.Generator, n: int, agreement: float = 0.6, **skills: float) -> list[Measurement]:
+    """Rungs with these true skills, that agree on a share of the examples because those are hard or easy for all."""
+    shared, alike = rng.random(n), rng.random(n) < agreement
+    return [
+        measured(name, list(map(float, np.where(alike, shared, rng.random(n)) < skill)), trial=skill)
+        for name, skill in skills.items()
+    ]
+
+
+def answers(goal: Goal, worlds: int, n: int = 200, seed: int = 0, **skills: float) -> Counter[str]:
+    """How often each answer is given in worlds with these true skills."""
+    found: Counter[str] = Counter()
+    for i in range(worlds):
+        found[decide(goal, world(np.random.default_rng([seed, i]), n, **skills), {}).answer] += 1
+    return found
+
+
+# ---------------------------------------------------------------- each row
+
+
+def test_says_no_when_four_shots_are_enough() -> None:
+    verdict = decide(Goal(quality=0.8), ladder(guess=20, zero_shot=100, few_shot=182), {"fine_tune": "not needed"})
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "goal_met", "few_shot")
+    assert verdict.because[0] == "few_shot scores 0.91 (0.85 to 0.95) on 200 held-out examples: above the goal of 0.8."
+
+
+def test_ships_the_cheapest_rung_that_meets_the_goal_not_the_best() -> None:
+    verdict = decide(Goal(quality=0.8), ladder(zero_shot=180, few_shot=195, fine_tune=199), {})
+    assert (verdict.reason, verdict.rung) == ("goal_met", "zero_shot")
+
+
+def test_says_no_model_is_needed_when_a_classifier_meets_the_goal() -> None:
+    verdict = decide(Goal(quality=0.8), ladder(guess=60, classic=184, few_shot=190), {})
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "no_model_needed", "classic")
+
+
+def test_without_a_goal_no_model_is_needed_when_a_classifier_is_as_good_as_any() -> None:
+    verdict = decide(Goal(), ladder(classic=190, few_shot=150, fine_tune=185), {})
+    assert (verdict.reason, verdict.rung) == ("no_model_needed", "classic")
+    assert decide(Goal(), ladder(classic=190, few_shot=150), {}).reason != "no_model_needed"  # training not measured
+
+
+def test_says_yes_when_tuning_beats_every_rung_without_training() -> None:
+    verdict = decide(Goal(), ladder(zero_shot=80, few_shot=120, fine_tune=180), {})
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("yes", "tune", "fine_tune")
+    assert verdict.because[0].startswith("fine_tune gains 0.30 (0.24 to 0.39) over few_shot, the best rung without")
+
+
+def test_says_yes_below_the_goal_too_and_says_that_it_is_below() -> None:
+    verdict = decide(Goal(quality=0.97), ladder(zero_shot=80, few_shot=120, fine_tune=180), {})
+    assert (verdict.answer, verdict.reason) == ("yes", "tune")
+    assert any("still below the goal of 0.97" in sentence for sentence in verdict.because)
+
+
+def test_says_yes_to_the_only_rung_that_meets_the_goal_though_its_gain_is_small() -> None:
+    goal = Goal(quality=0.8, worthwhile_gain=0.2)
+    verdict = decide(goal, ladder(1000, zero_shot=400, few_shot=760, fine_tune=840), {})
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("yes", "tune", "fine_tune")
+    assert any("No rung without training reaches the goal" in sentence for sentence in verdict.because)
+
+
+def test_does_not_say_yes_while_a_cheaper_rung_may_still_meet_the_goal() -> None:
+    verdict = decide(Goal(quality=0.6), ladder(zero_shot=60, few_shot=125, fine_tune=180), {})
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("not_yet", "label_more", "few_shot")
+    assert verdict.examples_needed is not None
+    assert verdict.examples_needed > 200
+
+
+def test_says_out_of_reach_when_no_rung_can_reach_the_goal() -> None:
+    verdict = decide(Goal(quality=0.95), ladder(zero_shot=80, few_shot=140, fine_tune=143), {})
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("not_yet", "out_of_reach", None)
+
+
+def test_out_of_reach_without_training_says_that_it_speaks_of_the_rungs_at_hand() -> None:
+    verdict = decide(Goal(quality=0.95), ladder(zero_shot=80, few_shot=140), {"fine_tune": "no model to tune"})
+    assert verdict.reason == "out_of_reach"
+    assert any("fine_tune: no model to tune" in s and "rungs at hand" in s for s in verdict.because)
+
+
+def test_says_no_when_tuning_adds_nothing() -> None:
+    verdict = decide(Goal(), ladder(1000, zero_shot=500, few_shot=800, fine_tune=800), {})
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "no_gain", "few_shot")
+
+
+def test_says_no_without_tuning_when_there_is_no_room_for_a_gain() -> None:
+    verdict = decide(Goal(), ladder(1000, zero_shot=500, few_shot=995), {"fine_tune": "no model to tune"})
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "no_gain", "few_shot")
+
+
+def test_does_not_say_no_gain_while_tuning_may_be_what_reaches_the_goal() -> None:
+    measurements = ladder(1000, zero_shot=500, few_shot=800, fine_tune=801)
+    assert decide(Goal(), measurements, {}).reason == "no_gain"
+    assert decide(Goal(quality=0.8), measurements, {}).reason == "label_more"
+
+
+def test_says_label_more_and_how_many_when_the_interval_straddles_the_line() -> None:
+    verdict = decide(Goal(quality=0.8), ladder(zero_shot=100, few_shot=170, fine_tune=172), {})
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("not_yet", "label_more", "few_shot")
+    assert verdict.examples_needed is not None
+    many = verdict.examples_needed
+    assert decide(Goal(quality=0.8), ladder(many, few_shot=many * 17 // 20), {}).reason == "goal_met"
+    assert any(f"About {many} held-out examples instead of 200" in sentence for sentence in verdict.because)
+
+
+def test_says_that_it_cannot_be_settled_when_too_many_rows_would_be_needed() -> None:
+    verdict = decide(Goal(), ladder(zero_shot=100, few_shot=150, fine_tune=157), {})
+    assert verdict.reason == "label_more"
+    assert any("cannot be settled" in sentence for sentence in verdict.because)
+    assert any("could add at most" in sentence for sentence in verdict.because)
+
+
+def test_says_unmeasured_when_tuning_was_not_tried_and_why() -> None:
+    verdict = decide(Goal(quality=0.8), ladder(zero_shot=100, few_shot=160), {"fine_tune": "no model to tune"})
+    assert (verdict.answer, verdict.reason) == ("not_yet", "unmeasured")
+    assert any("fine_tune: no model to tune" in sentence for sentence in verdict.because)
+
+
+def test_says_unmeasured_when_nothing_was_answered() -> None:
+    for measurements in ([], ladder(40, {"few_shot": 40, "fine_tune": 40}, few_shot=0, fine_tune=0)):
+        verdict = decide(Goal(quality=0.8), measurements, {})
+        assert (verdict.answer, verdict.reason, verdict.rung) == ("not_yet", "unmeasured", None)
+
+
+# ---------------------------------------------------------------- precedence
+
+
+BOTH: list[tuple[str, str, Goal, dict[str, int]]] = [
+    ("no_model_needed", "goal_met", Goal(quality=0.5), {"classic": 700, "few_shot": 800, "fine_tune": 805}),
+    ("no_model_needed", "no_gain", Goal(), {"classic": 900, "few_shot": 700, "fine_tune": 850}),
+    ("tune", "out_of_reach", Goal(quality=0.99), {"guess": 100, "few_shot": 600, "fine_tune": 900}),
+    ("out_of_reach", "no_gain", Goal(quality=0.95), {"guess": 100, "few_shot": 700, "fine_tune": 650}),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "goal", "counts"), BOTH)
+def test_of_two_rows_that_hold_the_first_wins(first: str, second: str, goal: Goal, counts: dict[str, int]) -> None:
+    measurements = ladder(1000, **counts)
+    assert [finding.reason for finding in findings(evidence(goal, measurements))][:2] == [first, second]
+    assert decide(goal, measurements, {}).reason == first
+
+
+def test_a_goal_that_is_met_wins_over_a_tuned_rung_that_beats_all() -> None:
+    measurements = ladder(1000, guess=100, few_shot=850, fine_tune=980)
+    assert decide(Goal(), measurements, {}).reason == "tune"
+    verdict = decide(Goal(quality=0.8), measurements, {})
+    assert (verdict.reason, verdict.rung) == ("goal_met", "few_shot")
+    assert any("fine_tune gains 0.13" in sentence for sentence in verdict.because)
+
+
+def test_a_classifier_that_meets_the_goal_wins_over_a_tuned_rung_that_beats_all() -> None:
+    verdict = decide(Goal(quality=0.8), ladder(1000, classic=850, few_shot=700, fine_tune=980), {})
+    assert (verdict.reason, verdict.rung) == ("no_model_needed", "classic")
+
+
+def test_a_goal_that_is_met_wins_over_no_room_for_a_gain() -> None:
+    assert decide(Goal(quality=0.9), ladder(1000, few_shot=998, fine_tune=998), {}).reason == "goal_met"
+
+
+# ---------------------------------------------------------------- failed calls
+
+
+def test_ten_percent_failed_calls_end_in_unmeasured_when_filling_them_could_change_the_answer() -> None:
+    whole = ladder(few_shot=172, zero_shot=100)
+    assert decide(Goal(quality=0.75), whole, {}).reason == "goal_met"
+    holed = ladder(failed={"few_shot": 20}, few_shot=172, zero_shot=100)
+    verdict = decide(Goal(quality=0.8), holed, {})
+    assert (verdict.answer, verdict.reason) == ("not_yet", "unmeasured")
+    assert any("few_shot 20, of 200 each" in sentence for sentence in verdict.because)
+    assert "goal_met, few_shot" in verdict.because[0]
+
+
+def test_failed_calls_do_not_stand_in_the_way_of_an_answer_that_they_cannot_change() -> None:
+    holed = {"few_shot": 6, "fine_tune": 6}
+    assert decide(Goal(), ladder(failed=holed, few_shot=100, fine_tune=180), {}).reason == "tune"
+    assert decide(Goal(quality=0.7), ladder(failed=holed, few_shot=180, fine_tune=180), {}).reason == "goal_met"
+
+
+def test_failed_calls_that_could_not_settle_it_leave_label_more() -> None:
+    verdict = decide(Goal(), ladder(failed={"few_shot": 1}, few_shot=150, fine_tune=156), {})
+    assert verdict.reason == "label_more"
+
+
+def test_dropping_the_hard_calls_does_not_meet_the_goal() -> None:
+    """80 of 84 answered is 0.95, far above 0.8; the 16 that failed may all be wrong."""
+    verdict = decide(Goal(quality=0.8), ladder(100, {"few_shot": 16}, few_shot=80, fine_tune=80), {})
+    assert verdict.reason == "unmeasured"
+    assert verdict.rungs[0].quality == pytest.approx(80 / 84)
+    assert (verdict.rungs[0].n, verdict.rungs[0].unmeasured) == (84, 16)
+
+
+def test_failures_never_help_a_verdict() -> None:
+    rng = np.random.default_rng(5)
+    for goal in (Goal(), Goal(quality=0.7)):
+        for _ in range(60):
+            skills = rng.uniform(0.4, 1.0, 4)
+            whole = world(rng, 150, guess=skills[0] - 0.2, zero_shot=skills[1], few_shot=skills[2], fine_tune=skills[3])
+            holed = [fail_some(m, rng) for m in whole]
+            claims = {(f.reason, f.path) for f in findings(evidence(goal, whole))}
+            assert {(f.reason, f.path) for f in findings(evidence(goal, holed))} <= claims
+
+
+def test_a_few_fillings_stand_for_all_of_them() -> None:
+    rng = np.random.default_rng(6)
+    seen: Counter[bool] = Counter()
+    for i in range(60):
+        goal = (Goal(), Goal(quality=0.7))[i % 2]
+        skills = rng.uniform(0.4, 0.95, 4)
+        whole = world(rng, 150, guess=skills[0], few_shot=skills[1], nearest_shots=skills[2], fine_tune=skills[3])
+        columns = columns_of([fail_some(m, rng) for m in whole])
+        every = itertools.product([0.0, 1.0], repeat=len(columns))
+        brute = any(
+            findings(gather(goal, [fill(c, v) for c, v in zip(columns, fills, strict=True)], 0, 0)) for fills in every
+        )
+        assert (finding_if_filled(goal, columns, 0, 0) is not None) == brute
+        seen[brute] += 1
+    assert min(seen.values()) >= 5
+
+
+def test_a_row_that_was_never_asked_is_unmeasured_not_dropped() -> None:
+    whole, short = ladder(few_shot=180), ladder(150, zero_shot=100)
+    verdict = decide(Goal(quality=0.8), [*short, *whole], {})
+    assert (verdict.rungs[0].n, verdict.rungs[0].unmeasured) == (150, 50)
+    assert verdict.reason == "goal_met"
+
+
+# ---------------------------------------------------------------- limits
+
+
+def test_a_rung_over_the_cost_limit_neither_meets_the_goal_nor_blocks_tuning() -> None:
+    dear = measured("stronger", right(195), cost_usd=0.01)
+    tuned = measured("fine_tune", right(180), cost_usd=0.0001)
+    cheap = measured("few_shot", right(100), cost_usd=0.0001)
+    free = Goal(quality=0.8)
+    assert decide(free, [cheap, dear, tuned], {}).rung == "stronger"
+    verdict = decide(replace(free, max_cost_per_1k=1.0), [cheap, dear, tuned], {})
+    assert (verdict.answer, verdict.rung) == ("yes", "fine_tune")
+    assert any("stronger breaks the limit of $1 per 1,000 answers" in sentence for sentence in verdict.because)
+    assert verdict.rungs[1].meets_goal is False
+
+
+def test_an_unknown_cost_does_not_meet_a_cost_limit_and_is_said() -> None:
+    verdict = decide(Goal(quality=0.8, max_cost_per_1k=1.0), ladder(few_shot=195, fine_tune=100), {})
+    assert (verdict.answer, verdict.reason) == ("not_yet", "unmeasured")
+    assert any("not known to keep the limit of $1" in sentence for sentence in verdict.because)
+
+
+def test_an_unknown_cost_still_blocks_a_yes() -> None:
+    tuned = measured("fine_tune", right(190), cost_usd=0.0001)
+    unpriced, priced = measured("few_shot", right(185)), measured("zero_shot", right(100), cost_usd=0.0001)
+    assert decide(Goal(max_cost_per_1k=1.0), [priced, unpriced, tuned], {}).answer != "yes"
+    assert decide(Goal(max_cost_per_1k=1.0), [priced, tuned], {}).answer == "yes"
+
+
+def test_a_tuned_rung_over_the_cost_limit_is_no_gain() -> None:
+    cheap, dear = measured("few_shot", right(100), cost_usd=1e-4), measured("fine_tune", right(195), cost_usd=0.1)
+    verdict = decide(Goal(max_cost_per_1k=1.0), [cheap, dear], {})
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "no_gain", "few_shot")
+    assert "cannot be shipped" in verdict.because[0]
+
+
+@pytest.mark.parametrize(("latency", "reason"), [(0.5, "goal_met"), (3.0, "unmeasured"), (None, "unmeasured")])
+def test_a_latency_that_is_slow_or_unknown_does_not_meet_its_limit(latency: float | None, reason: str) -> None:
+    answer = {} if latency is None else {"latency_s": latency}
+    goal = Goal(quality=0.8, max_latency_s=2.0)
+    assert decide(goal, [measured("few_shot", right(195), **answer)], {}).reason == reason
+
+
+def test_a_rung_without_a_model_pays_nobody() -> None:
+    verdict = decide(Goal(quality=0.8, max_cost_per_1k=1.0), ladder(classic=195), {})
+    assert (verdict.reason, verdict.rungs[0].cost_per_1k) == ("no_model_needed", 0.0)
+
+
+# ---------------------------------------------------------------- alpha
+
+
+def test_the_goals_alpha_is_shared_over_the_rungs_that_may_still_be_measured() -> None:
+    planned = ("zero_shot", "retrieval", "few_shot", "nearest_shots", "fine_tune")
+    first, skipped = ladder(zero_shot=150), {"retrieval": "the task has no documents"}
+    assert levels(decide(Goal(), first, {}))["quality_low"] == pytest.approx(0.025)
+    early = levels(decide(Goal(), first, skipped, planned=planned))["quality_low"]
+    late = levels(
+        decide(Goal(), ladder(zero_shot=150, few_shot=150, nearest_shots=150, fine_tune=150), skipped, planned=planned)
+    )
+    assert early == pytest.approx(0.025 / 4)  # whether the last one trains is not known before it is measured
+    assert late["quality_low"] == pytest.approx(0.025 / 3)
+
+
+def test_half_of_the_share_for_no_gain_goes_to_the_best_on_the_training_half() -> None:
+    rungs = [
+        measured(name, right(100), trial=t) for name, t in (("zero_shot", 0.4), ("few_shot", 0.7), ("retrieval", 0.5))
+    ]
+    shares = levels(decide(Goal(), [*rungs, measured("fine_tune", right(100))], {}))["gain_high"]
+    assert shares == pytest.approx({"zero_shot": 0.05 / 16, "few_shot": 0.05 / 8, "retrieval": 0.05 / 16})
+
+
+def test_the_candidate_is_the_best_on_the_training_half_or_all_share_where_that_is_unknown() -> None:
+    lower = measured("few_shot", right(100))
+    known = [measured("fine_tune", right(190), trial=0.7), measured("distil", right(180), trial=0.8)]
+    verdict = decide(Goal(), [lower, *known], {})
+    assert verdict.rung == "distil"
+    assert levels(verdict)["gain_low"] == pytest.approx(0.025)
+    unknown = [known[0], replace(known[1], trials=())]
+    verdict = decide(Goal(), [lower, *unknown], {})
+    assert verdict.rung == "fine_tune"
+    assert levels(verdict)["gain_low"] == pytest.approx(0.0125)
+
+
+def test_what_decides_is_what_is_drawn() -> None:
+    verdict = decide(Goal(quality=0.8), ladder(few_shot=165, fine_tune=150), {})
+    assert verdict.reason == "label_more"
+    low = verdict.rungs[0].low
+    assert low is not None
+    assert decide(Goal(quality=low - 1e-6), ladder(few_shot=165, fine_tune=150), {}).reason == "goal_met"
+
+
+# ---------------------------------------------------------------- how often it is wrong
+
+
+@pytest.mark.parametrize("goal", [Goal(), Goal(quality=0.75)])
+def test_a_useless_fine_tune_is_rarely_recommended(goal: Goal) -> None:
+    found = answers(goal, 300, guess=0.2, zero_shot=0.5, few_shot=0.7, fine_tune=0.7)
+    assert found["yes"] / 300 <= 0.05
+
+
+def test_a_gain_that_is_just_not_worth_it_is_rarely_recommended() -> None:
+    found = answers(Goal(), 200, n=150, zero_shot=0.6, few_shot=0.7, fine_tune=0.73)
+    assert found["yes"] / 200 <= 0.05
+
+
+def test_no_is_rarely_said_when_every_prompt_lies_just_below_the_goal() -> None:
+    rungs = {f"prompt_{i}": 0.799 for i in range(5)}
+    found = answers(Goal(quality=0.8), 200, n=150, **rungs, fine_tune=0.9)
+    assert found["no"] / 200 <= 0.05
+
+
+def test_no_is_rarely_said_when_tuning_gains_just_what_is_worth_it() -> None:
+    rungs = {f"prompt_{i}": 0.7 for i in range(5)}
+    found = answers(Goal(worthwhile_gain=0.1), 200, n=250, **rungs, fine_tune=0.8)
+    assert found["no"] / 200 <= 0.05
+
+
+def test_the_only_rung_that_meets_the_goal_is_rarely_called_no_gain() -> None:
+    found = answers(Goal(quality=0.8), 200, n=300, few_shot=0.79, fine_tune=0.81)
+    assert found["no"] / 200 <= 0.05
+
+
+def test_a_large_gain_is_usually_seen() -> None:
+    found = answers(Goal(), 100, zero_shot=0.5, few_shot=0.6, fine_tune=0.85)
+    assert found["yes"] / 100 >= 0.9
+
+
+def test_graded_scores_are_rarely_wrong_either() -> None:
+    wrong = 0
+    for i in range(60):
+        rng = np.random.default_rng([8, i])
+        hard = rng.random(100)
+        few, tuned = (np.clip(0.5 + 0.3 * hard + rng.normal(0, 0.1, 100), 0, 1) for _ in range(2))
+        measurements = [measured("few_shot", list(few)), measured("fine_tune", list(tuned))]
+        wrong += decide(Goal(quality=0.66), measurements, {}).answer == "yes"
+    assert wrong / 60 <= 0.05
+
+
+# ---------------------------------------------------------------- the verdict's lines
+
+
+def test_every_rung_has_its_line_with_what_is_unknown_left_out() -> None:
+    fit = Spent(calls=12, usd=0.3, seconds=4.0)
+    answer = {"cost_usd": 0.002, "latency_s": 0.5, "compute_s": 0.25, "prompt_tokens": 80}
+    first = replace(measured("few_shot", right(150, failed=10), trial=0.6, **answer), fit=fit, notes=("4 shots",))
+    verdict = decide(Goal(), [first], {"retrieval": "the task has no documents"}, planned=("few_shot", "fine_tune"))
+    line, waiting, skipped = verdict.rungs
+    assert line == RungResult(
+        name="few_shot",
+        applied=True,
+        quality=pytest.approx(150 / 190),
+        low=line.low,
+        high=line.high,
+        n=190,
+        unmeasured=10,
+        cost_per_1k=pytest.approx(2.0),
+        seconds_per_1k=pytest.approx(250.0),
+        latency_p50=0.5,
+        latency_p95=0.5,
+        prompt_tokens_mean=80,
+        fit_seconds=4.0,
+        fit_cost=0.3,
+        fit_calls=12,
+        settings_tried=2,
+        metrics={"valid": 1.0},
+        notes=("4 shots",),
+    )
+    assert (waiting.name, waiting.applied, waiting.skipped_because) == ("fine_tune", False, "not reached")
+    assert (skipped.name, skipped.skipped_because) == ("retrieval", "the task has no documents")
+    bare = decide(Goal(), ladder(few_shot=150), {}).rungs[0]
+    assert (bare.cost_per_1k, bare.seconds_per_1k, bare.latency_p50, bare.prompt_tokens_mean) == (None,) * 4
+
+
+def test_compares_the_candidate_with_every_rung_and_the_shipped_one_with_the_next_best() -> None:
+    verdict = decide(Goal(quality=0.8), ladder(guess=10, zero_shot=185, few_shot=188, fine_tune=150), {})
+    assert verdict.rung == "zero_shot"
+    assert [(c.better, c.worse) for c in verdict.comparisons] == [
+        ("fine_tune", "guess"),
+        ("zero_shot", "fine_tune"),
+        ("few_shot", "fine_tune"),
+        ("few_shot", "zero_shot"),
+    ]
+    for c in verdict.comparisons:
+        assert c.gain is not None
+        assert c.low < c.gain < c.high
+        assert c.n == 200
+    assert verdict.comparisons[1].p_value == pytest.approx(2 * 0.5**35)
+    assert verdict.comparisons[1].method == "exact McNemar test, Tango interval"
+
+
+def test_passes_on_what_it_was_told() -> None:
+    spent = Spent(calls=5)
+    verdict = decide(Goal(), ladder(few_shot=1), {}, spent=spent, simulated=True, provenance={"model": "scripted"})
+    assert (verdict.spent, verdict.simulated, verdict.provenance["model"]) == (spent, True, "scripted")
+
+
+def test_every_verdict_gives_two_to_five_reasons() -> None:
+    rng = np.random.default_rng(2)
+    for i in range(80):
+        skills = rng.uniform(0.3, 1.0, 3)
+        made = world(rng, 60, guess=skills[0] / 2, few_shot=skills[1], fine_tune=skills[2])
+        goal = (Goal(), Goal(quality=0.7), Goal(quality=0.7, max_cost_per_1k=1.0))[i % 3]
+        verdict = decide(goal, [fail_some(m, rng) for m in made[: 1 + i % 4]], {"retrieval": "no documents."})
+        assert 2 <= len(verdict.because) <= 5, verdict.because
+        assert all(s[0] != " " and s.endswith(".") and "None" not in s and "nan" not in s for s in verdict.because)
+
+
+def test_refuses_what_cannot_be_a_measurement() -> None:
+    twice = ladder(few_shot=10) * 2
+    with pytest.raises(ValueError, match="measured twice"):
+        decide(Goal(), twice, {})
+    doubled = replace(twice[0], predictions=twice[0].predictions * 2)
+    with pytest.raises(ValueError, match="an example twice"):
+        decide(Goal(), [doubled], {})
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        decide(Goal(), [measured("few_shot", [0.5, float("nan")])], {})
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def columns_of(measurements: Iterable[Measurement]) -> list[Column]:
+    return [
+        Column(m.rung, m.training, m.uses_llm, m.scores, trial=max((t.score or 0 for t in m.trials), default=None))
+        for m in measurements
+    ]
+
+
+def evidence(goal: Goal, measurements: Iterable[Measurement]) -> Evidence:
+    return gather(goal, columns_of(measurements), 0, 0)
+
+
+def fail_some(measurement: Measurement, rng: np.random.Generator) -> Measurement:
+    """Up to a tenth of the calls fail."""
+    share = rng.uniform(0, 0.1)
+    failed = tuple(
+        replace(p, score=None, completion=Completion("", error="away")) if rng.random() < share else p
+        for p in measurement.predictions
+    )
+    return replace(measurement, predictions=failed)
+
+
+def fill(column: Column, value: float) -> Column:
+    return replace(column, scores=tuple(value if score is None else score for score in column.scores))
+
+
+def levels(verdict: Verdict) -> Mapping[str, float]:
+    found: Mapping[str, float] = verdict.provenance["intervals"]
+    return found
+
+
+def test_an_interval_of_a_rung_without_answers_is_the_whole_range() -> None:
+    verdict = decide(Goal(), ladder(40, {"few_shot": 40}, few_shot=0, fine_tune=20), {})
+    line = verdict.rungs[0]
+    assert Interval(line.quality, line.low or 0.0, line.high or 0.0, line.n) == Interval(None, 0.0, 1.0, 0)

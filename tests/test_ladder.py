@@ -1,0 +1,207 @@
+"""Climbs in worlds with known truth: scripted models whose ability is set."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.ladder import Climb, chosen_rungs, climb
+from shouldtune.models.open import open_fitted
+from shouldtune.progress import Progress
+from shouldtune.run import RunRecord, load_run
+from shouldtune.task import load_task
+from shouldtune.types import Completion, Message
+from tests.conftest import MakeTask, numbered_rows
+
+SIMULATED = Climb(allow_simulated=True)
+GOAL = {"quality": 0.8}
+
+
+class Counting(Progress):
+    def __init__(self) -> None:
+        self.new = 0
+        self.rungs: list[str] = []
+
+    def called(self, rung: str, purpose: str, completion: Completion, new: bool) -> None:
+        self.new += new
+
+    def rung_started(self, name: str, position: int, total: int) -> None:
+        self.rungs.append(name)
+
+
+def world(make_task: MakeTask, abilities: str, n: int = 400, how: Climb = SIMULATED, **changes: Any) -> RunRecord:
+    folder = make_task(
+        numbered_rows(n), model=f"scripted:{abilities}", tune=f"scripted:{abilities}", **{"goal": GOAL, **changes}
+    )
+    return asyncio.run(climb(load_task(folder), how))
+
+
+def test_says_no_when_four_shots_are_enough(make_task: MakeTask) -> None:
+    verdict = world(make_task, "base=0.2,shots@4=0.95,tuned=0.95").verdict
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "goal_met", "few_shot")
+    assert verdict.simulated
+
+
+def test_says_yes_when_only_tuning_helps(make_task: MakeTask) -> None:
+    verdict = world(make_task, "base=0.2,tuned=0.95").verdict
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("yes", "tune", "fine_tune")
+
+
+def test_says_out_of_reach_when_nothing_helps(make_task: MakeTask) -> None:
+    verdict = world(make_task, "base=0.2,shots@4=0.3,tuned=0.3").verdict
+    assert (verdict.answer, verdict.reason) == ("not_yet", "out_of_reach")
+
+
+def test_says_no_gain_when_tuning_adds_nothing_and_there_is_no_goal(make_task: MakeTask) -> None:
+    verdict = world(make_task, "base=0.2,shots@2=0.97,tuned=0.2", n=900, goal={}).verdict
+    assert (verdict.answer, verdict.reason) == ("no", "no_gain")
+
+
+def test_failed_calls_that_could_change_the_answer_end_in_unmeasured(make_task: MakeTask) -> None:
+    verdict = world(make_task, "base=0.2,shots@4=0.9,tuned=0.9,fails=0.1").verdict
+    assert (verdict.answer, verdict.reason) == ("not_yet", "unmeasured")
+    measured = next(rung for rung in verdict.rungs if rung.name == "few_shot")
+    assert measured.unmeasured > 0
+    assert measured.n + measured.unmeasured == 120
+
+
+def test_says_no_model_needed_when_labels_follow_from_a_word(make_task: MakeTask) -> None:
+    rows = [
+        {
+            "input": f"the {'red' if i % 2 else 'green'} lamp number {i * 7919} is on",
+            "target": "stop" if i % 2 else "go",
+        }
+        for i in range(500)
+    ]
+    folder = make_task(rows, scorer="label", goal=GOAL, model="scripted:base=0.1", tune="scripted:tuned=0.99")
+    verdict = asyncio.run(climb(load_task(folder), SIMULATED)).verdict
+    assert (verdict.answer, verdict.reason) == ("no", "no_model_needed")
+    assert verdict.rung in ("guess", "classic")
+
+
+def test_under_forty_rows_nothing_is_spent(make_task: MakeTask) -> None:
+    folder = make_task(numbered_rows(30), model="scripted:base=1", goal=GOAL)
+    counting = Counting()
+    verdict = asyncio.run(climb(load_task(folder), SIMULATED, counting)).verdict
+    assert (verdict.answer, verdict.reason) == ("not_yet", "label_more")
+    assert counting.new == 0
+
+
+def test_a_rung_that_meets_the_goal_ends_the_climb_unless_all_rungs_are_asked_for(make_task: MakeTask) -> None:
+    folder = make_task(numbered_rows(400), model="scripted:base=0.95", tune="scripted:tuned=0.95", goal=GOAL)
+    short, full = Counting(), Counting()
+    first = asyncio.run(climb(load_task(folder), SIMULATED, short)).verdict
+    second = asyncio.run(climb(load_task(folder), Climb(all_rungs=True, allow_simulated=True), full)).verdict
+    assert short.rungs == ["guess", "classic", "zero_shot"]
+    assert full.rungs[-1] == "fine_tune"
+    assert first.rung == second.rung == "zero_shot"
+
+
+def test_the_same_run_again_calls_no_model_and_writes_the_same_bytes(make_task: MakeTask) -> None:
+    first = world(make_task, "base=0.2,tuned=0.95")
+    before = (first.folder / "verdict.json").read_bytes()
+    counting = Counting()
+    second = asyncio.run(climb(load_task(first.folder.parent.parent), SIMULATED, counting))
+    assert second.folder == first.folder
+    assert counting.new == 0
+    assert (second.folder / "verdict.json").read_bytes() == before
+
+
+class Stop(Progress):
+    """Dies at the n-th call, as abruptly as an exception can."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def called(self, rung: str, purpose: str, completion: Completion, new: bool) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise RuntimeError("cut off")
+
+
+@pytest.mark.parametrize("at", [3, 500, 900])
+def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(make_task: MakeTask, at: int) -> None:
+    whole = world(make_task, "base=0.2,tuned=0.95")
+    wanted = (whole.folder / "verdict.json").read_bytes()
+    task = make_task(
+        numbered_rows(400), model="scripted:base=0.2,tuned=0.95", tune="scripted:base=0.2,tuned=0.95", goal=GOAL
+    )
+    for file in sorted(whole.folder.parent.rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    with pytest.raises(RuntimeError, match="cut off"):
+        asyncio.run(climb(load_task(task), SIMULATED, Stop(at)))
+    with pytest.raises(InputError, match=r"no run here|no verdict"):
+        load_run(task)
+    assert (asyncio.run(climb(load_task(task), SIMULATED)).folder / "verdict.json").read_bytes() == wanted
+
+
+def test_what_was_written_is_read_back_as_it_was(make_task: MakeTask) -> None:
+    record = world(make_task, "base=0.2,shots@4=0.95,fails=0.02")
+    again = load_run(record.folder)
+    assert again == record
+    assert [m.rung for m in again.measurements] == [rung.name for rung in again.verdict.rungs if rung.applied]
+    assert len(again.measurements[0].predictions) == len(again.holdout)
+
+
+def test_the_winner_is_a_folder_that_answers(make_task: MakeTask) -> None:
+    rows = [
+        {
+            "input": f"the {'red' if i % 2 else 'green'} lamp number {i * 7919} is on",
+            "target": "stop" if i % 2 else "go",
+        }
+        for i in range(500)
+    ]
+    folder = make_task(rows, scorer="label", goal=GOAL, model="scripted:base=0.1", tune="scripted:tuned=0.99")
+    record = asyncio.run(climb(load_task(folder), SIMULATED))
+    winner = open_fitted(record.folder / "winner")
+    assert asyncio.run(winner.complete([Message("user", "the red lamp is on")])).text == "stop"
+
+
+def test_a_scripted_model_leads_to_no_verdict_unless_allowed(make_task: MakeTask) -> None:
+    with pytest.raises(InputError, match="simulated"):
+        world(make_task, "base=0.2", how=Climb())
+
+
+def test_a_model_that_never_answers_is_an_error_and_no_verdict(make_task: MakeTask) -> None:
+    with pytest.raises(CannotMeasure, match="every call failed"):
+        world(make_task, "base=0.2,fails=1")
+
+
+def test_no_holdout_target_reaches_a_prompt(make_task: MakeTask) -> None:
+    record = world(make_task, "base=0.2,tuned=0.5")
+    import sqlite3
+
+    held = {example.target for example in record.holdout}
+    with sqlite3.connect(record.folder.parent / "ledger.sqlite") as database:
+        requests = [json.loads(row[0]) for row in database.execute("SELECT request FROM calls")]
+    sent = [content for request in requests for _, content in request.get("messages", ())]
+    assert len(sent) > 1000
+    assert not [content for content in sent if content in held]
+
+
+def test_unknown_rungs_are_refused_and_known_ones_keep_ladder_order() -> None:
+    assert [rung.name for rung in chosen_rungs(["fine_tune", "guess"])] == ["guess", "fine_tune"]
+    with pytest.raises(InputError, match="no rung 'few_shots'"):
+        chosen_rungs(["few_shots"])
+
+
+def test_each_rung_says_what_it_tried_and_what_it_took(make_task: MakeTask) -> None:
+    record = world(make_task, "base=0.2,shots@4=0.5,tuned=0.95")
+    by_name = {m.rung: m for m in record.measurements}
+    few = by_name["few_shot"]
+    assert [trial.setting for trial in few.trials[:4]] == ["2 shots", "4 shots", "8 shots", "16 shots"]
+    assert few.fit.calls == 48 * 7
+    assert few.measured.calls == len(record.holdout)
+    assert "retrieval" not in by_name
+    skipped = {rung.name: rung.skipped_because for rung in record.verdict.rungs if not rung.applied}
+    assert skipped["retrieval"] == "the task has no documents"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)

@@ -1,0 +1,150 @@
+"""The client for OpenAI-compatible servers, against a real server on the loopback interface."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.models.open import open_model
+from shouldtune.models.remote import Remote, open_remote
+from shouldtune.types import Completion, Message, Options
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+GOOD = {
+    "choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 5, "completion_tokens": 2},
+    "model": "m-1",
+}
+
+
+def ask(handler: Handler, options: Options = Options(), *, timeout_s: float = 5.0, path: str = "/v1") -> Completion:
+    """Serve `handler`, ask it one question, and stop."""
+
+    async def go() -> Completion:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", handler)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        model = Remote("m", f"http://127.0.0.1:{port}{path}", "SHOULDTUNE_API_KEY", timeout_s)
+        try:
+            return await model.complete([Message("system", "s"), Message("user", "q")], options)
+        finally:
+            await model.aclose()
+            await runner.cleanup()
+
+    return asyncio.run(go())
+
+
+def answering(body: Any, status: int = 200) -> Handler:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(text=body if isinstance(body, str) else json.dumps(body), status=status)
+
+    return handler
+
+
+def test_an_answer_comes_back_with_its_usage() -> None:
+    completion = ask(answering(GOOD))
+    assert (completion.text, completion.prompt_tokens, completion.completion_tokens) == ("hello", 5, 2)
+    assert completion.engine == "m-1"
+    assert completion.cost_usd is None
+    assert completion.latency_s is not None and completion.latency_s > 0
+
+
+def test_the_request_carries_messages_options_and_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOULDTUNE_API_KEY", "sk-secret")
+    seen: dict[str, Any] = {}
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.update(await request.json(), key=request.headers.get("Authorization"))
+        return web.json_response(
+            {**GOOD, "choices": [{"message": {"content": '{"label": "b"}'}, "finish_reason": "stop"}]}
+        )
+
+    completion = ask(handler, Options(max_tokens=7, seed=3, stop=("x",), choices=("a", "b")))
+    assert completion.text == "b"
+    assert seen["key"] == "Bearer sk-secret"
+    assert seen["messages"] == [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
+    assert (seen["max_tokens"], seen["seed"], seen["stop"]) == (7, 3, ["x"])
+    assert seen["response_format"]["json_schema"]["schema"]["properties"]["label"]["enum"] == ["a", "b"]
+    assert "sk-secret" not in json.dumps(Remote("m", "http://h/v1", "SHOULDTUNE_API_KEY").spec())
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({"error": {"message": "slow down"}}, 429, "429"),
+        ("oops", 500, "500"),
+        ({"error": {"message": "inside"}}, 200, "inside a 200"),
+        ("not json", 200, "not a chat completion"),
+        ({"choices": []}, 200, "not a chat completion"),
+        ({"choices": [{"message": {"content": None}}]}, 200, "no text"),
+        ("[" * 100_000, 200, "not a chat completion"),
+    ],
+)
+def test_what_goes_wrong_is_a_failed_completion_that_says_so(body: Any, status: int, says: str) -> None:
+    completion = ask(answering(body, status))
+    assert completion.failed
+    assert completion.error is not None and says in completion.error
+    assert completion.finish_reason == "error"
+
+
+def test_a_slow_server_is_a_failed_call() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        await asyncio.sleep(2)
+        return web.json_response(GOOD)
+
+    completion = ask(handler, timeout_s=0.2)
+    assert completion.error == "no answer within 0.2 s"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refused_key_or_unknown_model_ends_the_run(status: int) -> None:
+    with pytest.raises(CannotMeasure, match=str(status)):
+        ask(answering({"error": "no"}, status))
+
+
+def test_a_redirect_is_not_followed() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        raise web.HTTPTemporaryRedirect("http://169.254.169.254/latest")
+
+    assert "307" in str(ask(handler).error)
+
+
+def test_a_truncated_answer_says_so() -> None:
+    body = {**GOOD, "choices": [{"message": {"content": "hel"}, "finish_reason": "length"}]}
+    assert ask(answering(body)).finish_reason == "length"
+
+
+def test_a_host_that_is_not_there_ends_the_run_with_a_hint() -> None:
+    model = Remote("m", "http://127.0.0.1:9/v1")
+
+    async def go() -> None:
+        try:
+            await model.complete([Message("user", "q")])
+        finally:
+            await model.aclose()
+
+    with pytest.raises(CannotMeasure, match="cannot reach") as caught:
+        asyncio.run(go())
+    assert caught.value.hint
+
+
+def test_ids_are_understood_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_remote("http://h:1/v1#name").name == "name"
+    with pytest.raises(InputError, match="names no model"):
+        open_remote("http://h:1/v1")
+    with pytest.raises(CannotMeasure, match="OPENAI_API_KEY"):
+        open_model("openai:gpt-5-mini")
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    assert open_remote("openai:gpt-5-mini").base_url == "https://api.openai.com/v1"
+    with pytest.raises(InputError, match="names no model"):
+        open_model("gpt-5")

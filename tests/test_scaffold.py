@@ -1,0 +1,62 @@
+"""`init`: what it sees in data, and that what it writes can be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shouldtune.errors import InputError
+from shouldtune.scaffold import write_task_file
+from shouldtune.task import load_task
+
+
+def data(folder: Path, targets: list[Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "rows.jsonl"
+    path.write_text(
+        "".join(
+            json.dumps({"question": f"what of {i} and {i * 37}", "answer": t}) + "\n" for i, t in enumerate(targets)
+        )
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("targets", "scorer"),
+    [
+        ([["a", "b: c", 'say "d"', "e's"][i % 4] for i in range(80)], "label"),
+        ([{"name": f"n{i}"} for i in range(80)], "json"),
+        ([i * 1.5 for i in range(80)], "number"),
+        ([f"os.path.join(a{i}, b)" for i in range(80)], "call"),
+        ([f"the {i}th of May" for i in range(80)], "f1"),
+        ([" ".join(f"word{i * j}" for j in range(30)) for i in range(80)], "chrf"),
+    ],
+)
+def test_the_kind_of_answer_is_seen_and_the_file_can_be_read(tmp_path: Path, targets: list[Any], scorer: str) -> None:
+    path, guessed = write_task_file(data(tmp_path / "My task: ünï", targets))
+    assert guessed.scorer == scorer
+    loaded = load_task(path)
+    assert loaded.file.scorer == scorer
+    assert len(loaded.task.train) + len(loaded.holdout) == 80
+
+
+def test_a_task_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
+    path = data(tmp_path, ["a"] * 40)
+    (tmp_path / "shouldtune.yaml").write_text("mine")
+    with pytest.raises(InputError, match="already"):
+        write_task_file(path)
+    assert (tmp_path / "shouldtune.yaml").read_text() == "mine"
+
+
+def test_documents_are_named_relative_to_the_data(tmp_path: Path) -> None:
+    path = data(tmp_path / "task", ["a b"] * 40)
+    (tmp_path / "task" / "docs").mkdir()
+    (tmp_path / "task" / "docs" / "one.txt").write_text("text")
+    written, _ = write_task_file(path, tmp_path / "task" / "docs")
+    assert len(load_task(written).task.documents) == 1
+    with pytest.raises(InputError, match="must lie in"):
+        (tmp_path / "task" / "shouldtune.yaml").unlink()
+        write_task_file(path, tmp_path)

@@ -1,0 +1,367 @@
+"""Every statistic against a trusted value, and every interval against a world whose truth is known."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import optimize
+from scipy import stats as scipy_stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+
+from shouldtune import stats
+from shouldtune.stats import (
+    clopper_pearson,
+    examples_for_goal,
+    examples_needed,
+    mcnemar_exact,
+    mean_interval,
+    mean_limits,
+    paired_interval,
+    paired_limits,
+    perfect_proves,
+    permutation_paired,
+    smallest_visible_gain,
+    tango,
+    wilson,
+)
+
+COUNTS = [(0, 10), (1, 10), (9, 10), (10, 10), (37, 192), (175, 192), (500, 1000)]
+
+
+def pairs(gains: int, losses: int, n: int) -> tuple[list[float], list[float]]:
+    same = n - gains - losses
+    return [1.0] * gains + [0.0] * losses + [1.0] * same, [0.0] * gains + [1.0] * losses + [1.0] * same
+
+
+# ---------------------------------------------------------------- known values
+
+
+@pytest.mark.parametrize(("successes", "n"), COUNTS)
+@pytest.mark.parametrize("alpha", [0.05, 0.005])
+def test_wilson_and_clopper_pearson_agree_with_statsmodels(successes: int, n: int, alpha: float) -> None:
+    for ours, method in ((wilson, "wilson"), (clopper_pearson, "beta")):
+        found = ours(successes, n, alpha)
+        assert (found.low, found.high) == pytest.approx(proportion_confint(successes, n, alpha, method), abs=1e-9)
+        assert (found.estimate, found.n) == (successes / n, n)
+
+
+def test_wilson_takes_a_sum_of_graded_scores() -> None:
+    assert wilson(2, 10, 0.05).low < wilson(2.5, 10, 0.05).low < wilson(3, 10, 0.05).low
+
+
+def test_clopper_pearson_rounds_a_fractional_sum_outwards() -> None:
+    found = clopper_pearson(98.5, 100, 0.05)
+    assert found.low == clopper_pearson(98, 100, 0.05).low
+    assert found.high == clopper_pearson(99, 100, 0.05).high
+
+
+def test_tango_gives_the_published_interval_for_airway_hyperresponsiveness() -> None:
+    """1 child of 21 improved one way and 7 the other: -0.517 to -0.026 (Fagerland, Lydersen & Laake 2014)."""
+    found = tango(1, 7, 21, 0.05)
+    assert (round(found.low, 3), round(found.high, 3)) == (-0.517, -0.026)
+
+
+def test_tango_with_no_disagreement_is_the_closed_form() -> None:
+    z2 = 1.959963984540054**2
+    found = tango(0, 0, 100, 0.05)
+    assert (found.low, found.high) == pytest.approx((-z2 / (100 + z2), z2 / (100 + z2)), abs=1e-9)
+
+
+@pytest.mark.parametrize(("gains", "losses", "n"), [(12, 3, 40), (3, 12, 40), (5, 0, 60), (0, 7, 30), (30, 30, 200)])
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_tango_inverts_the_score_test_whose_likelihood_is_maximised_by_brute_force(
+    gains: int, losses: int, n: int, alpha: float
+) -> None:
+    found = tango(gains, losses, n, alpha)
+    for end in (found.low, found.high):
+
+        def surprise(share: float, end: float = end) -> float:
+            cells = [(gains, share + end), (losses, share), (n - gains - losses, 1 - 2 * share - end)]
+            return -sum(count * math.log(max(p, 1e-300)) for count, p in cells if count)
+
+        least, most = max(0.0, -end), (1 - end) / 2
+        share = optimize.minimize_scalar(surprise, bounds=(least, most), method="bounded", options={"xatol": 1e-10}).x
+        score = (gains - losses - n * end) / math.sqrt(n * (2 * share + end - end * end))
+        assert abs(score) == pytest.approx(scipy_stats.norm.isf(alpha / 2), rel=1e-3)
+
+
+def test_tango_mirrors_when_the_two_change_places() -> None:
+    one, other = tango(12, 3, 40, 0.05), tango(3, 12, 40, 0.05)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (1, 5), (2, 2)])
+def test_bca_agrees_with_scipy_but_for_the_worst_value_and_student(shape: tuple[float, float]) -> None:
+    x = np.random.default_rng(3).beta(*shape, 200)
+    theirs = scipy_stats.bootstrap((np.append(x, 0.0),), np.mean, confidence_level=0.95, rng=1, n_resamples=20_000)
+    ours = stats.bca_low(x, 0.0, 0.025, seed=1)
+    arm = np.append(x, 0.0).mean() - theirs.confidence_interval.low
+    assert ours == pytest.approx(theirs.confidence_interval.low, abs=0.1 * arm)
+
+
+@pytest.mark.parametrize("freedom", [9, 10, 30, 200])
+@pytest.mark.parametrize("level", [0.025, 0.005, 0.001])
+def test_students_quantile_agrees_with_scipy(freedom: int, level: float) -> None:
+    assert stats._student(level, freedom) == pytest.approx(scipy_stats.t.isf(level, freedom), rel=0.005)
+
+
+@pytest.mark.parametrize(("gains", "losses"), [(0, 0), (3, 1), (9, 2), (40, 25)])
+def test_mcnemar_agrees_with_statsmodels_and_scipy(gains: int, losses: int) -> None:
+    ours = mcnemar_exact(*pairs(gains, losses, 100))
+    assert ours == pytest.approx(mcnemar([[50, gains], [losses, 50]], exact=True).pvalue)
+    if gains + losses:
+        assert ours == pytest.approx(scipy_stats.binomtest(gains, gains + losses).pvalue)
+
+
+def test_permutation_counts_every_flip_when_they_are_few_and_draws_when_they_are_many() -> None:
+    rng = np.random.default_rng(0)
+    for n in (8, 60):
+        a, b = rng.random(n), rng.random(n) * 0.8
+        theirs = scipy_stats.permutation_test(
+            (a, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=20_000, rng=1
+        ).pvalue
+        assert permutation_paired(a, b, seed=0) == pytest.approx(theirs, abs=1e-9 if n == 8 else 0.01)
+
+
+def test_permutation_of_right_and_wrong_is_mcnemar() -> None:
+    a, b = pairs(9, 2, 50)
+    assert permutation_paired(a, b, seed=0) == pytest.approx(mcnemar_exact(a, b))
+
+
+def test_without_pairs_there_is_no_p_value() -> None:
+    assert mcnemar_exact([], []) is None
+    assert permutation_paired([], [], seed=0) is None
+
+
+# ---------------------------------------------------------------- how many examples
+
+
+def test_a_gain_of_five_points_with_a_fifth_disagreeing_takes_626_examples() -> None:
+    assert examples_needed(0.05, alpha=0.05, power=0.8, disagreement=0.2) == 626
+    assert smallest_visible_gain(626, alpha=0.05, power=0.8, disagreement=0.2) == pytest.approx(0.05, abs=1e-4)
+
+
+def test_the_examples_needed_show_the_gain_four_times_in_five() -> None:
+    n, rng = examples_needed(0.1, alpha=0.05, disagreement=0.3), np.random.default_rng(0)
+    seen = rng.multinomial(n, [0.2, 0.1, 0.7], 400)
+    shown = [tango(int(gains), int(losses), n, 0.05).low > 0 for gains, losses, _ in seen]
+    assert 0.74 < np.mean(shown) < 0.87
+
+
+def test_no_gain_is_visible_on_a_handful() -> None:
+    assert smallest_visible_gain(3, alpha=0.05) is None
+    assert smallest_visible_gain(0, alpha=0.05) is None
+    with pytest.raises(ValueError, match="gain 0"):
+        examples_needed(0.0, alpha=0.05)
+
+
+def test_fifty_of_fifty_right_cannot_prove_ninety_percent_at_a_tenth_of_alpha() -> None:
+    assert not perfect_proves(50, 0.90, alpha=2 * 0.05 / 10)
+    assert perfect_proves(51, 0.90, alpha=2 * 0.05 / 10)
+    assert examples_for_goal(0.90, alpha=2 * 0.05 / 10) == 51
+
+
+@pytest.mark.parametrize("goal", [0.0, 0.3, 0.5, 0.8, 0.95, 0.999])
+def test_examples_for_goal_is_the_fewest_that_prove_it(goal: float) -> None:
+    n = examples_for_goal(goal, alpha=0.01)
+    assert n is not None
+    assert perfect_proves(n, goal, 0.01)
+    assert n == 1 or not perfect_proves(n - 1, goal, 0.01)
+    assert examples_for_goal(1.0, alpha=0.01) is None
+
+
+# ---------------------------------------------------------------- degenerate cases
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("n", [1, 2, 5, 100])
+def test_equal_scores_never_give_a_point(value: float, n: int) -> None:
+    found = mean_interval([value] * n, 0.05, seed=0)
+    assert found.estimate == pytest.approx(value)
+    assert 0 <= found.low <= value <= found.high <= 1
+    assert found.high - found.low > 0.03
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.25, -1.0])
+@pytest.mark.parametrize("n", [1, 2, 5, 100])
+def test_equal_differences_never_give_a_point(difference: float, n: int) -> None:
+    a, b = [max(0.0, difference)] * n, [max(0.0, -difference)] * n
+    found = paired_interval(a, b, 0.05, seed=0)
+    assert -1 <= found.low <= difference <= found.high <= 1
+    assert found.high - found.low > 0.03
+    assert n > 2 or (found.low, found.high) == (-1, 1)
+
+
+def test_a_few_differences_among_many_equals_fall_back_on_tango() -> None:
+    a, b = [0.9] * 4 + [0.5] * 196, [0.4] * 4 + [0.5] * 196
+    assert paired_interval(a, b, 0.05, seed=0).low == tango(2.0, 0.0, 200, 0.05).low
+
+
+def test_a_level_too_small_for_the_bootstrap_falls_back_on_the_exact_interval() -> None:
+    x = np.random.default_rng(0).beta(4, 2, 100)
+    assert mean_interval(x, 1e-4, seed=0).low == clopper_pearson(float(x.sum()), 100, 1e-4).low
+
+
+def test_nothing_measured_leaves_the_whole_range() -> None:
+    assert mean_interval([], 0.05, seed=0) == stats.Interval(None, 0.0, 1.0, 0)
+    assert paired_interval([], [], 0.05, seed=0) == stats.Interval(None, -1.0, 1.0, 0)
+    assert mean_limits([None, None], 0.05, 0.05, seed=0) == stats.Interval(None, 0.0, 1.0, 0)
+    assert wilson(0, 0, 0.05) == stats.Interval(None, 0.0, 1.0, 0)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -0.1, 1.1])
+def test_what_is_no_score_is_refused(wrong: float) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        mean_interval([0.5, wrong], 0.05, seed=0)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        paired_interval([0.5, wrong], [0.5, 0.5], 0.05, seed=0)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        mcnemar_exact([1.0, wrong], [1.0, 1.0])
+
+
+def test_what_cannot_be_counted_is_refused() -> None:
+    for wrong in (lambda: wilson(11, 10, 0.05), lambda: tango(-1, 2, 10, 0.05), lambda: clopper_pearson(1, 10, 0.0)):
+        with pytest.raises(ValueError, match="among 10"):
+            wrong()
+    with pytest.raises(ValueError, match="argument 2"):
+        paired_interval([1.0, 0.0], [1.0], 0.05, seed=0)
+    with pytest.raises(ValueError, match="0/1"):
+        mcnemar_exact([0.5], [1.0])
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    x, y = np.random.default_rng(0).random((2, 60))
+    assert mean_interval(x, 0.05, seed=7) == mean_interval(x, 0.05, seed=7) != mean_interval(x, 0.05, seed=8)
+    assert paired_interval(x, y, 0.05, seed=7) == paired_interval(x, y, 0.05, seed=7)
+
+
+# ---------------------------------------------------------------- failed calls
+
+
+def test_a_failed_call_is_the_worst_case_at_either_end() -> None:
+    scores = [1.0] * 80 + [0.0] * 10 + [None] * 10
+    found = mean_limits(scores, 0.025, 0.025, seed=0)
+    assert found.low == clopper_pearson(80, 100, 0.05).low
+    assert found.high == clopper_pearson(90, 100, 0.05).high
+    assert (found.estimate, found.n) == (80 / 90, 90)
+
+
+def test_a_pair_with_a_failed_call_is_the_worst_difference_at_either_end() -> None:
+    a, b = [1.0] * 30 + [None] * 5 + [0.0] * 65, [0.0] * 30 + [1.0] * 3 + [None] * 4 + [0.0] * 63
+    found = paired_limits(a, b, 0.025, 0.025, seed=0)
+    assert found.low == pytest.approx(tango(30, 7, 100, 0.05).low)
+    assert found.high == pytest.approx(tango(37, 0, 100, 0.05).high)
+    assert (found.estimate, found.n) == (30 / 93, 93)
+
+
+def test_one_more_failed_call_never_narrows_an_interval() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        scores = [*map(float, rng.integers(0, 2, 40))]
+        before = mean_limits(scores, 0.025, 0.01, seed=0)
+        scores[int(rng.integers(40))] = None  # type: ignore[call-overload]
+        after = mean_limits(scores, 0.025, 0.01, seed=0)
+        assert after.low <= before.low <= before.high <= after.high
+
+
+# ---------------------------------------------------------------- coverage
+
+
+@pytest.mark.parametrize("n", [12, 50, 200])
+@pytest.mark.parametrize("level", [0.025, 0.005])
+def test_each_end_of_clopper_pearson_errs_at_most_its_level(n: int, level: float) -> None:
+    found = [clopper_pearson(k, n, 2 * level) for k in range(n + 1)]
+    for p in (0.02, 0.1, 0.5, 0.8, 0.95, 0.99):
+        chance = scipy_stats.binom.pmf(np.arange(n + 1), n, p)
+        assert sum(c for c, i in zip(chance, found, strict=True) if i.low > p) <= level
+        assert sum(c for c, i in zip(chance, found, strict=True) if i.high < p) <= level
+
+
+def test_wilson_covers_on_average_but_one_end_alone_does_not() -> None:
+    n, alpha = 68, 0.025
+    found = [wilson(k, n, alpha) for k in range(n + 1)]
+    shares = np.linspace(0.01, 0.99, 99)
+    chances = [scipy_stats.binom.pmf(np.arange(n + 1), n, p) for p in shares]
+    misses = [
+        sum(c[k] for k in range(n + 1) if not found[k].low <= p <= found[k].high)
+        for c, p in zip(chances, shares, strict=True)
+    ]
+    assert np.mean(misses) < 1.1 * alpha
+    below = sum(chances[97][k] for k in range(n + 1) if found[k].high < 0.98)
+    assert below > 3 * alpha / 2  # why nothing is decided by it
+
+
+@pytest.mark.parametrize("n", [40, 150])
+@pytest.mark.parametrize("losing", [0.0, 0.02, 0.1, 0.3])
+@pytest.mark.parametrize("gain", [0.0, 0.03, 0.1])
+def test_tango_errs_at_most_twice_its_level_below_and_hardly_more_than_it_above(
+    gain: float, losing: float, n: int
+) -> None:
+    level = 0.025
+    low, high = errors_of_tango(gain, losing, n, level)
+    assert low <= 2.05 * level
+    assert high <= (2.05 if gain == 0 else 1.2) * level
+
+
+def errors_of_tango(gain: float, losing: float, n: int, level: float) -> tuple[float, float]:
+    """How often each end errs, by adding up every outcome that is not very rare."""
+    chances = [losing + gain, losing, 1 - gain - 2 * losing]
+    most = [int(scipy_stats.binom.isf(1e-7, n, p)) for p in chances[:2]]
+    low = high = 0.0
+    for gains, losses in itertools.product(range(most[0] + 1), range(most[1] + 1)):
+        if gains + losses <= n:
+            chance = float(scipy_stats.multinomial.pmf([gains, losses, n - gains - losses], n, chances))
+            found = tango(gains, losses, n, 2 * level) if chance > 1e-7 else None
+            low += chance if found and found.low > gain + 1e-12 else 0
+            high += chance if found and found.high < gain - 1e-12 else 0
+    return low, high
+
+
+Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
+
+
+def mostly(value: float, zeros: float) -> Draw:
+    """Scores near `value` with a share of zeros: the disaster that a small sample may not show."""
+    return lambda rng, n: np.where(rng.random(n) < zeros, 0.0, np.clip(rng.normal(value, 0.02, n), 0, 1))
+
+
+GRADED: dict[str, tuple[Draw, float]] = {
+    "low": (lambda rng, n: rng.beta(1, 9, n), 0.1),
+    "high": (lambda rng, n: rng.beta(8, 2, n), 0.8),
+    "parts": (lambda rng, n: rng.choice([0.0, 0.5, 1.0], n, p=[0.1, 0.1, 0.8]), 0.85),
+    "rarely nothing": (mostly(0.85, 0.02), 0.85 * 0.98),
+    "mostly equal": (lambda rng, n: np.where(rng.random(n) < 0.95, 1.0, rng.random(n)), 0.975),
+}
+
+
+@pytest.mark.parametrize("kind", GRADED)
+@pytest.mark.parametrize("n", [30, 120])
+def test_each_end_for_graded_scores_errs_about_its_level(kind: str, n: int) -> None:
+    draw, mean = GRADED[kind]
+    level, worlds = 0.05, 200
+    found = [mean_interval(draw(np.random.default_rng([n, i]), n), 2 * level, seed=i) for i in range(worlds)]
+    most = scipy_stats.binom.isf(0.01, worlds, 1.2 * level) / worlds
+    assert np.mean([i.low > mean for i in found]) <= most
+    assert np.mean([i.high < mean for i in found]) <= most
+
+
+@pytest.mark.parametrize("n", [30, 120])
+def test_each_end_for_graded_differences_errs_about_its_level(n: int) -> None:
+    level, worlds = 0.05, 200
+    low = high = 0
+    for i in range(worlds):
+        rng = np.random.default_rng([n, i])
+        b = rng.beta(4, 2, n)
+        a = np.clip(np.where(rng.random(n) < 0.02, 0.0, b + (1 - b) * rng.beta(1, 3, n)), 0, 1)
+        truth = 0.98 * (2 / 3 + 1 / 12) - 2 / 3
+        found = paired_interval(a, b, 2 * level, seed=i)
+        low, high = low + (found.low > truth), high + (found.high < truth)
+    most = scipy_stats.binom.isf(0.01, worlds, 1.2 * level)
+    assert low <= most
+    assert high <= most
