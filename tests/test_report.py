@@ -163,6 +163,7 @@ def test_comparisons_claim_no_more_than_their_interval() -> None:
     ("said", "meant"),
     [
         (words.duration(0.0), "0 s"),
+        (words.duration(0.0021), "2 ms"),
         (words.duration(0.41), "0.4 s"),
         (words.duration(59.7), "1 min"),
         (words.duration(661), "11 min 1 s"),

@@ -30,6 +30,7 @@ from shouldtune.stats import (
     tango,
     wilson,
 )
+from shouldtune.types import Interval
 
 COUNTS = [(0, 10), (1, 10), (9, 10), (10, 10), (37, 192), (175, 192), (500, 1000)]
 
@@ -209,10 +210,10 @@ def test_a_level_too_small_for_the_bootstrap_falls_back_on_the_exact_interval() 
 
 
 def test_nothing_measured_leaves_the_whole_range() -> None:
-    assert mean_interval([], 0.05, seed=0) == stats.Interval(None, 0.0, 1.0, 0)
-    assert paired_interval([], [], 0.05, seed=0) == stats.Interval(None, -1.0, 1.0, 0)
-    assert mean_limits([None, None], 0.05, 0.05, seed=0) == stats.Interval(None, 0.0, 1.0, 0)
-    assert wilson(0, 0, 0.05) == stats.Interval(None, 0.0, 1.0, 0)
+    assert mean_interval([], 0.05, seed=0) == Interval(None, 0.0, 1.0, 0)
+    assert paired_interval([], [], 0.05, seed=0) == Interval(None, -1.0, 1.0, 0)
+    assert mean_limits([None, None], 0.05, 0.05, seed=0) == Interval(None, 0.0, 1.0, 0)
+    assert wilson(0, 0, 0.05) == Interval(None, 0.0, 1.0, 0)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -0.1, 1.1])
@@ -297,8 +298,8 @@ def test_wilson_covers_on_average_but_one_end_alone_does_not() -> None:
     assert below > 3 * alpha / 2  # why nothing is decided by it
 
 
-@pytest.mark.parametrize("n", [40, 150])
-@pytest.mark.parametrize("losing", [0.0, 0.02, 0.1, 0.3])
+@pytest.mark.parametrize("n", [40, 120])
+@pytest.mark.parametrize("losing", [0.0, 0.02, 0.2])
 @pytest.mark.parametrize("gain", [0.0, 0.03, 0.1])
 def test_tango_errs_at_most_twice_its_level_below_and_hardly_more_than_it_above(
     gain: float, losing: float, n: int
@@ -341,7 +342,7 @@ GRADED: dict[str, tuple[Draw, float]] = {
 
 
 @pytest.mark.parametrize("kind", GRADED)
-@pytest.mark.parametrize("n", [30, 120])
+@pytest.mark.parametrize("n", [30, 100])
 def test_each_end_for_graded_scores_errs_about_its_level(kind: str, n: int) -> None:
     draw, mean = GRADED[kind]
     level, worlds = 0.05, 200

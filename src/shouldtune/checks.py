@@ -115,7 +115,7 @@ def power(loaded: LoadedTask) -> list[Finding]:
     """What this many held-out examples can prove, before anything is spent."""
     goal, n = loaded.task.goal, len(loaded.holdout)
     alpha = 1 - goal.confidence
-    strict = alpha / 20  # a rung's share when about ten are tried: half of alpha is for the goal
+    strict = alpha / 10  # two-sided; a rung's share when about ten are tried: half of alpha is for the goal
     findings = []
     if goal.quality is not None:
         enough = perfect_proves(n, goal.quality, strict)
@@ -125,8 +125,8 @@ def power(loaded: LoadedTask) -> list[Finding]:
         findings.append(
             Finding("ok" if enough else "problem", "goal", what + ("" if enough else f"; {needed} are needed"))
         )
-    visible = smallest_visible_gain(n, alpha / 2)
-    settle = examples_needed(goal.worthwhile_gain, alpha / 2)
+    visible = smallest_visible_gain(n, alpha)
+    settle = examples_needed(goal.worthwhile_gain, alpha)
     seen = "none can be shown" if visible is None else f"{visible:.2f}"
     findings.append(
         Finding(

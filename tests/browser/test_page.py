@@ -104,7 +104,8 @@ class Seen:
 
 
 PRESS_J = """(times) => {
-    for (let i = 0; i < times; i++) document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'j', bubbles: true }));
+    const press = () => document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'j', bubbles: true }));
+    for (let i = 0; i < times; i++) press();
 }"""
 
 Opened = tuple["Page", Seen]

@@ -18,7 +18,7 @@ def attend_own(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | Non
     queries [B, S, H, d]; keys, values [B, K, T, d]; mask [B, T], added to the scores (then S is 1).
     Returns the output [B, S, H, d] and the log-sum-exp of the scores [B, S, H].
     """
-    rows, columns, heads, width = queries.shape
+    rows, _, heads, width = queries.shape
     groups = heads // keys.shape[1]
     if mask is None:
         keys, values = (x.repeat_interleave(groups, dim=1) for x in (keys, values))

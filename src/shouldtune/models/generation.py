@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from shouldtune.models.attention import attend_own, join_prefix
-from shouldtune.models.prefixes import Prefix, PrefixCache, common_length, split_by_prefix
+from shouldtune.models.prefixes import Prefix, PrefixCache, split_by_prefix
 
 if TYPE_CHECKING:
     from shouldtune.models.constraint import Constraint
@@ -56,7 +56,9 @@ class Generator:
     def __init__(self, model: Llama, decode: Callable[[Sequence[int]], str]) -> None:
         self.model = model
         self._decode = decode
-        self._prefixes = PrefixCache()
+        config = model.config
+        none = torch.empty(config.layers, config.kv_heads, 0, config.head_width, dtype=model.dtype, device=model.device)
+        self._prefixes = PrefixCache(Prefix((), none, none))
 
     @torch.inference_mode()
     def generate(
@@ -99,13 +101,14 @@ class Generator:
         keys, values = [], []
         for layer in range(model.config.layers):
             query, key, value = model.project(x, layer, rotation, adapter)
-            keys.append(torch.cat([*known.keys_of(layer), key.transpose(0, 1)], dim=1))
-            values.append(torch.cat([*known.values_of(layer), value.transpose(0, 1)], dim=1))
-            own = attend_own(query[None], key.transpose(0, 1)[None], value.transpose(0, 1)[None], None)
-            attended = own[0][0]
+            key, value = key.transpose(0, 1), value.transpose(0, 1)
+            past_key, past_value = known.keys[layer], known.values[layer]
+            keys.append(torch.cat([past_key, key], dim=1))
+            values.append(torch.cat([past_value, value], dim=1))
+            output, total = attend_own(query[None], key[None], value[None], None)
+            attended = output[0]
             if known.length:
-                past = (*known.keys_of(layer), *known.values_of(layer))
-                attended = join_prefix((own[0][0], own[1][0]), query, *past)
+                attended = join_prefix((attended, total[0]), query, past_key, past_value)
             if layer < model.config.layers - 1:
                 x = model.finish(x, attended.reshape(count, -1), layer, adapter)
         return Prefix(tuple(ids), torch.stack(keys), torch.stack(values))
@@ -296,6 +299,3 @@ class _Batch:
                 return
         if len(row.produced) >= request.max_tokens:
             row.finish = "length"
-
-
-__all__ = ["Generated", "Generator", "Request", "Stopped", "common_length"]

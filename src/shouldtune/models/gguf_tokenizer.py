@@ -53,9 +53,9 @@ def build_tokenizer(file: GgufFile) -> Tokenizer:
 def _byte_level(file: GgufFile, tokens: list[str]) -> Tokenizer:
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-    merges = [tuple(merge.split(" ")) for merge in _strings(file, "tokenizer.ggml.merges")]
+    merges = [(left, right) for left, _, right in (m.partition(" ") for m in _strings(file, "tokenizer.ggml.merges"))]
     known = set(tokens)
-    if any(len(merge) != 2 or not known.issuperset((*merge, "".join(merge))) for merge in merges):
+    if not all(known.issuperset((left, right, left + right)) for left, right in merges):
         raise _unusable(file, "a merge of its tokenizer is not two tokens of its vocabulary")
     split = file.fields.get("tokenizer.ggml.pre", "default")
     words: list[Any]

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as nn
 
 from shouldtune.errors import ModelUnavailable
-from shouldtune.models.gguf_cache import expected_shapes
-from shouldtune.models.llama_config import LlamaConfig, rope_frequencies
+from shouldtune.models.derivatives import gated, rotated
+from shouldtune.models.llama_config import LlamaConfig, rope_frequencies, weight_shapes
 
 LINEARS = ("qkv", "o", "gate_up", "down")
 """A block's linear layers; q, k, v and gate, up are each fused into one product."""
@@ -56,16 +56,17 @@ class Llama:
         """Load the weights of a Hugging Face folder. Raises ModelUnavailable when they are missing or misshapen."""
         self.config = config = LlamaConfig.read(folder)
         self.dtype, self.device = dtype, torch.device(device)
-        weights = _load(folder, expected_shapes(config), dtype, device)
+        weights = _load(folder, weight_shapes(config), dtype, device)
         self.embedding = weights["model.embed_tokens.weight"]
         self.norm = weights["model.norm.weight"]
         self.head = weights.get("lm_head.weight", self.embedding)
         self.blocks = [_block(weights, index) for index in range(config.layers)]
-        self._frequencies = torch.tensor(rope_frequencies(config), dtype=torch.float32, device=device)
+        frequencies = rope_frequencies(config.rope_theta, config.head_width // 2, config.rope_scaling)
+        self._frequencies = torch.tensor(frequencies, dtype=torch.float32, device=device)
 
     def embed(self, ids: Tensor) -> Tensor:
         """ids [N] -> [N, width]"""
-        return F.embedding(ids, self.embedding)
+        return nn.embedding(ids, self.embedding)
 
     def rotation(self, positions: Tensor) -> Rotation:
         """What `project` turns queries and keys by; made once for all layers. positions [N]"""
@@ -74,37 +75,30 @@ class Llama:
         # The sign goes with the sine, so that a rotation is two products and no negation.
         return torch.cat([cosine, cosine], -1).to(self.dtype), torch.cat([-sine, sine], -1).to(self.dtype)
 
-    def project(self, x: Tensor, layer: int, rotation: Rotation, adapter: Adapter | None) -> tuple[Tensor, ...]:
+    def project(
+        self, x: Tensor, layer: int, rotation: Rotation, adapter: Adapter | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [N, H, d], keys [N, K, d] and values [N, K, d] of x [N, width]."""
         config, block = self.config, self.blocks[layer]
-        normed = F.rms_norm(x, (config.width,), block.attention_norm, config.norm_epsilon)
+        normed = nn.rms_norm(x, (config.width,), block.attention_norm, config.norm_epsilon)
         fused = self._linear(normed, layer, "qkv", adapter).view(len(x), -1, config.head_width)
-        turned = config.heads + config.kv_heads
-        rotated = _rotate(fused[:, :turned], rotation)
-        return rotated[:, : config.heads], rotated[:, config.heads :], fused[:, turned:]
+        return rotated(fused, *rotation, config.heads, config.kv_heads)
 
     def finish(self, x: Tensor, attended: Tensor, layer: int, adapter: Adapter | None) -> Tensor:
         """The rest of the block: x [N, width] and attention's output [N, H * d] -> [N, width]."""
         config, block = self.config, self.blocks[layer]
         x = x + self._linear(attended, layer, "o", adapter)
-        normed = F.rms_norm(x, (config.width,), block.mlp_norm, config.norm_epsilon)
-        gate, up = self._linear(normed, layer, "gate_up", adapter).chunk(2, dim=-1)
-        return x + self._linear(F.silu(gate) * up, layer, "down", adapter)
+        normed = nn.rms_norm(x, (config.width,), block.mlp_norm, config.norm_epsilon)
+        inner = gated(self._linear(normed, layer, "gate_up", adapter))
+        return x + self._linear(inner, layer, "down", adapter)
 
     def logits(self, x: Tensor) -> Tensor:
         """x [N, width] after the last block -> [N, vocabulary]"""
-        return F.linear(F.rms_norm(x, (self.config.width,), self.norm, self.config.norm_epsilon), self.head)
+        return nn.linear(nn.rms_norm(x, (self.config.width,), self.norm, self.config.norm_epsilon), self.head)
 
     def _linear(self, x: Tensor, layer: int, name: str, adapter: Adapter | None) -> Tensor:
         weight: Tensor = getattr(self.blocks[layer], name)
-        return F.linear(x, weight) if adapter is None else adapter.linear(x, weight, layer, name)
-
-
-def _rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Rotary position embedding, the two halves of a head as pairs (Hugging Face's layout)."""
-    cosine, sine = rotation
-    first, second = x.chunk(2, dim=-1)
-    return torch.addcmul(x * cosine, torch.cat([second, first], -1), sine)
+        return nn.linear(x, weight) if adapter is None else adapter.linear(x, weight, layer, name)
 
 
 def _block(weights: dict[str, Tensor], index: int) -> Block:
@@ -129,9 +123,8 @@ def _load(folder: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, 
     for path in weight_files(folder):
         try:
             with safe_open(path, framework="pt") as file:
-                for name in file.keys():
-                    if name in shapes:
-                        weights[name] = file.get_tensor(name).to(device=device, dtype=dtype)
+                for name in shapes.keys() & set(file.keys()):
+                    weights[name] = file.get_tensor(name).to(device=device, dtype=dtype)
         except (OSError, SafetensorError) as error:
             raise ModelUnavailable(f"the weights cannot be read: {error}", where=path) from None
     for name, shape in shapes.items():

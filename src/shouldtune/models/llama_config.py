@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shouldtune.errors import ModelUnavailable
+
+RopeScaling = tuple[float, float, float, float]
+"""Llama 3's (factor, low frequency factor, high frequency factor, original window)."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,7 @@ class LlamaConfig:
     bos: int | None = None
     tied: bool = False
     """Whether the output head is the embedding table."""
-    rope_scaling: tuple[float, float, float, float] | None = None
-    """Llama 3's (factor, low frequency factor, high frequency factor, original window)."""
+    rope_scaling: RopeScaling | None = None
 
     @classmethod
     def read(cls, folder: Path) -> LlamaConfig:
@@ -80,7 +83,7 @@ class LlamaConfig:
         )
 
 
-def _rope_scaling(rope: dict[str, Any], path: Path) -> tuple[float, float, float, float] | None:
+def _rope_scaling(rope: dict[str, Any], path: Path) -> RopeScaling | None:
     kind = rope.get("rope_type") or rope.get("type") or "default"
     if kind == "default":
         return None
@@ -91,19 +94,42 @@ def _rope_scaling(rope: dict[str, Any], path: Path) -> tuple[float, float, float
     return factor, low, high, original
 
 
-def rope_frequencies(config: LlamaConfig) -> list[float]:
-    """Radians a position for each pair of a head's dimensions, head_width / 2 of them.
+def rope_frequencies(theta: float, half: int, scaling: RopeScaling | None) -> list[float]:
+    """Radians a position for each of the `half` pairs of a head's dimensions.
 
     Llama 3's scaling: https://github.com/meta-llama/llama-models, `apply_scaling`.
     """
-    half = config.head_width // 2
-    plain = [config.rope_theta ** (-index / half) for index in range(half)]
-    if config.rope_scaling is None:
+    plain = [theta ** (-index / half) for index in range(half)]
+    if scaling is None:
         return plain
-    factor, low, high, original = config.rope_scaling
+    factor, low, high, original = scaling
     scaled = []
     for frequency in plain:
-        turns = original * frequency / (2 * 3.141592653589793)
+        turns = original * frequency / math.tau
         blend = min(1.0, max(0.0, (turns - low) / (high - low)))
         scaled.append(frequency * (blend + (1 - blend) / factor))
     return scaled
+
+
+def weight_shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of the model by its Hugging Face name, with its shape (rows are outputs)."""
+    width, inner = config.width, config.mlp_width
+    query, key = config.heads * config.head_width, config.kv_heads * config.head_width
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocabulary, width)}
+    for index in range(config.layers):
+        block = f"model.layers.{index}."
+        shapes |= {
+            block + "input_layernorm.weight": (width,),
+            block + "self_attn.q_proj.weight": (query, width),
+            block + "self_attn.k_proj.weight": (key, width),
+            block + "self_attn.v_proj.weight": (key, width),
+            block + "self_attn.o_proj.weight": (width, query),
+            block + "post_attention_layernorm.weight": (width,),
+            block + "mlp.gate_proj.weight": (inner, width),
+            block + "mlp.up_proj.weight": (inner, width),
+            block + "mlp.down_proj.weight": (width, inner),
+        }
+    shapes["model.norm.weight"] = (width,)
+    if not config.tied:
+        shapes["lm_head.weight"] = (config.vocabulary, width)
+    return shapes

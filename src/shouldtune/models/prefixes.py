@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 _SHORTEST = 16
@@ -19,10 +19,10 @@ _MOST_TOKENS = 6144
 class Prefix:
     """The beginning of a prompt, computed."""
 
-    ids: tuple[int, ...] = ()
-    keys: Tensor = torch.empty(0)
+    ids: tuple[int, ...]
+    keys: Tensor
     """[layers, K, P, d]"""
-    values: Tensor = torch.empty(0)
+    values: Tensor
 
     @property
     def length(self) -> int:
@@ -30,20 +30,15 @@ class Prefix:
 
     def cut(self, length: int) -> Prefix:
         """Its first tokens: what came later never changed them."""
-        return Prefix(self.ids[:length], self.keys[:, :, :length], self.values[:, :, :length]) if length else Prefix()
-
-    def keys_of(self, layer: int) -> tuple[Tensor, ...]:
-        """The layer's keys [K, P, d], or nothing."""
-        return (self.keys[layer],) if self.ids else ()
-
-    def values_of(self, layer: int) -> tuple[Tensor, ...]:
-        return (self.values[layer],) if self.ids else ()
+        return Prefix(self.ids[:length], self.keys[:, :, :length], self.values[:, :, :length])
 
 
 class PrefixCache:
     """The prefixes of recent calls, the oldest forgotten first."""
 
-    def __init__(self) -> None:
+    def __init__(self, nothing: Prefix) -> None:
+        """`nothing` is the prefix of no tokens."""
+        self._nothing = nothing
         self._kept: OrderedDict[tuple[str, tuple[int, ...]], Prefix] = OrderedDict()
         self._recent: deque[tuple[str, tuple[int, ...]]] = deque(maxlen=4)
 
@@ -68,7 +63,7 @@ class PrefixCache:
             if name[0] == key and (common := common_length(ids, prefix.ids)) > length:
                 best, length = name, common
         if best is None:
-            return Prefix()
+            return self._nothing
         self._kept.move_to_end(best)
         return self._kept[best].cut(length)
 
@@ -96,14 +91,14 @@ def split_by_prefix(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
     as long as that saves at least half of what would be computed.
     """
     order = sorted(range(len(prompts)), key=lambda index: tuple(prompts[index]))
-    between = [common_length(prompts[a], prompts[b]) for a, b in zip(order, order[1:], strict=False)]
+    between = [common_length(prompts[a], prompts[b]) for a, b in pairwise(order)]
     groups: list[list[int]] = []
     todo = [(0, len(order))] if order else []
     while todo:
         start, end = todo.pop()
         least = min(between[start : end - 1], default=0)
         cuts = [start, *(i + 1 for i in range(start, end - 1) if between[i] == least), end]
-        parts = list(zip(cuts, cuts[1:], strict=False))
+        parts = list(pairwise(cuts))
         saved = sum((min(between[a : b - 1], default=0) - least) * (b - a - 1) for a, b in parts if b - a > 1)
         total = sum(len(prompts[index]) - least for index in order[start:end])
         if len(parts) > 1 and saved > total / 2:

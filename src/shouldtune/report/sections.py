@@ -90,35 +90,48 @@ def _key(drawing: Drawing, record: RunRecord) -> str:
 
 
 def _ladder_table(record: RunRecord) -> Html:
+    goal = words.goal_quality(record)
     priced = any(rung.cost_per_1k is not None for rung in record.verdict.rungs)
-    slow = any(rung.latency_p50 is not None for rung in record.verdict.rungs)
-    headings = ["Quality (interval)", "Goal", "Answers", "Seconds per 1,000"]
-    headings += ["Cost per 1,000"] if priced else []
-    headings += ["Latency p50, p95"] if slow else []
+    timed = any(rung.latency_p50 is not None for rung in record.verdict.rungs)
+    headings = ["Quality (interval)", *(["Goal"] if goal is not None else []), "Answers", "Seconds per 1,000"]
+    headings += [*(["Cost per 1,000"] if priced else []), *(["Latency"] if timed else [])]
     headings += ["Prompt tokens", "Fit time", "Settings tried"]
     rows = []
     for rung in record.verdict.rungs:
-        cells = _ladder_cells(rung, priced, slow)
+        cells = _ladder_cells(rung, goal, priced, timed)
         if not rung.applied:
             why = f"Skipped: {one_line(rung.skipped_because or 'no reason was given')}"
             cells = [element("td", why, colspan=len(headings), class_="words")]
-        shipped = rung.name == record.verdict.rung
-        word = ("ship this",) if shipped else ()
-        note = " · ".join((*word, *(() if words.kind(rung) == "prompting" else (words.kind(rung),))))
-        name = element("th", one_line(rung.name), element("small", note) if note else None, scope="row")
+        shipped, kind = rung.name == record.verdict.rung, words.kind(rung)
+        note = " · ".join((("ship this",) if shipped else ()) + (() if kind == "prompting" else (kind,)))
+        name = element("th", one_line(rung.name), _small(note), scope="row")
         rows.append(element("tr", name, *cells, class_="shipped" if shipped else None if rung.applied else "skipped"))
-    unpriced = "" if priced else " No price is known for any rung, so cost is left out."
-    return _table(f"Every rung in numbers.{unpriced}", ["Rung", *headings], rows)
+    unpriced = None if priced else element("p", "No price is known for any rung, so cost is left out.", class_="aside")
+    return together(_table("Every rung in numbers", ["Rung", *headings], rows), unpriced)
 
 
-def _ladder_cells(rung: RungResult, priced: bool, slow: bool) -> list[Html]:
-    goal = "-" if rung.meets_goal is None else "met" if rung.meets_goal else "not proven"
-    quality = words.interval(rung.quality, rung.low, rung.high)
-    cells = [quality, goal, words.answered(rung), words.amount(rung.seconds_per_1k)]
-    cells += [words.money(rung.cost_per_1k)] if priced else []
-    cells += [f"{words.duration(rung.latency_p50)}, {words.duration(rung.latency_p95)}"] if slow else []
+def _ladder_cells(rung: RungResult, goal: float | None, priced: bool, timed: bool) -> list[Html]:
+    slow = f"95%: {words.duration(rung.latency_p95)}" if rung.latency_p95 is not None else ""
+    failed = f"{rung.unmeasured:,} failed" if rung.unmeasured else ""
     tokens = "-" if rung.prompt_tokens_mean is None else f"{rung.prompt_tokens_mean:,.0f}"
-    return _cells(*cells, tokens, words.duration(rung.fit_seconds), str(rung.settings_tried))
+    cells: list[tuple[str, str]] = [(words.interval(rung.quality, rung.low, rung.high), "")]
+    cells += [(_against(rung, goal), "")] if goal is not None else []
+    cells += [(f"{rung.n:,}", failed), (words.amount(rung.seconds_per_1k), "")]
+    cells += [(words.money(rung.cost_per_1k), "")] if priced else []
+    cells += [(words.duration(rung.latency_p50), slow)] if timed else []
+    cells += [(tokens, ""), (words.duration(rung.fit_seconds), ""), (str(rung.settings_tried), "")]
+    return [element("td", text, _small(below)) for text, below in cells]
+
+
+def _against(rung: RungResult, goal: float) -> str:
+    """Where the whole interval stands."""
+    if rung.meets_goal:
+        return "met"
+    return "-" if rung.high is None else "below" if rung.high < goal else "not proven"
+
+
+def _small(text: str) -> Html | None:
+    return element("small", text) if text else None
 
 
 def _metrics_table(rungs: Sequence[RungResult]) -> Html | None:
@@ -132,7 +145,7 @@ def _metrics_table(rungs: Sequence[RungResult]) -> Html | None:
         for r in rungs
         if r.applied
     ]
-    return _table("What the scorer reported beside the score (means).", ["Rung", *map(one_line, names)], rows)
+    return _table("What the scorer reported beside the score (means)", ["Rung", *map(one_line, names)], rows)
 
 
 # ---------------------------------------------------------------- what beat what, and what it took
@@ -165,7 +178,7 @@ def effort(record: RunRecord) -> Html:
         )
         for each in record.measurements
     ]
-    table = _scrolling("Effort", _caption("What was spent on each rung."), element("thead", top, below), rows)
+    table = _scrolling("Effort", _caption("What was spent on each rung"), element("thead", top, below), rows)
     return element(
         "section",
         element("h2", "Equal effort"),
@@ -213,7 +226,7 @@ def asked(record: RunRecord) -> Html:
         element("tr", element("th", name, scope="row"), element("td", value, class_="words"))
         for name, value in _flat(known)
     ]
-    table = element("table", _caption("As recorded in the run's folder."), element("tbody", *rows), class_="asked")
+    table = element("table", _caption("As recorded in the run's folder"), element("tbody", *rows), class_="asked")
     return element("section", element("h2", "What was asked"), table, id="asked")
 
 

@@ -83,8 +83,7 @@ def _plain_ladder(record: RunRecord, width: int) -> list[str]:
             lines += [] if fits else _wrapped(name, width)
             cells = (f"{cell:>{wide}}" for cell, wide in zip(row, widths, strict=False))
             lines.append(" ".join((f"{name if fits else '':<{room}}", *cells)))
-    if any(rung.unmeasured for rung in applied):
-        lines += _wrapped(FAILED, width)
+        lines += _wrapped(KEY, width)
     return lines + [
         line for rung in record.verdict.rungs if not rung.applied for line in _wrapped(_skipped(rung), width)
     ]
@@ -94,7 +93,7 @@ def _plain_ladder(record: RunRecord, width: int) -> list[str]:
 
 
 HEADINGS = ("quality", "n", "s/1k", "$/1k", "prompt", "fit", "tried")
-FAILED = "n: answers measured + calls that failed."
+KEY = "n: answers + failed calls; s/1k, $/1k: for 1,000 answers; prompt: mean tokens."
 
 
 def _cells(rung: RungResult) -> tuple[str, ...]:
@@ -146,8 +145,7 @@ def _show_drawn(record: RunRecord, console: Console) -> None:
     console.print(Text(f"\n{_ladder_title(record)}", style="bold"))
     if any(rung.applied for rung in verdict.rungs):
         console.print(_table(record, bar=BAR if console.width >= ROOM_FOR_BAR else 0))
-    if any(rung.unmeasured for rung in verdict.rungs):
-        console.print(Padding(Text(FAILED, style="dim"), (0, 1)))
+        console.print(Padding(Text(KEY, style="dim"), (0, 1)))
     for rung in verdict.rungs:
         if not rung.applied:
             console.print(Padding(Text(_skipped(rung), style="dim"), (0, 1)))

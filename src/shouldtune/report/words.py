@@ -22,8 +22,8 @@ CLAUSES: dict[Reason, str] = {
     "no_model_needed": "{rung} is good enough and needs no language model",
     "goal_met": "{rung} already meets the goal",
     "tune": "no cheaper rung does as well as {rung}",
-    "out_of_reach": "no rung, tuned or not, reaches the goal",
-    "no_gain": "fine-tuning adds too little over {rung}",
+    "out_of_reach": "no rung that was measured can reach the goal",
+    "no_gain": "fine-tuning is not worth it over {rung}",
     "unmeasured": "too much went unmeasured to tell",
     "label_more": "there are too few held-out examples to tell{needed}",
 }
@@ -117,11 +117,6 @@ def kind(rung: RungResult) -> str:
     return "weights tuned" if rung.training else "prompting" if rung.uses_llm else "no language model"
 
 
-def answered(rung: RungResult) -> str:
-    """How many answers the quality rests on, and how many calls failed."""
-    return f"{rung.n:,}" if not rung.unmeasured else f"{rung.n:,} + {rung.unmeasured:,} failed"
-
-
 def compared(comparison: Comparison) -> str:
     """One comparison as a sentence that claims no more than its interval."""
     better, worse = one_line(comparison.better), one_line(comparison.worse)
@@ -193,6 +188,8 @@ def duration(seconds: float | None) -> str:
         return "-"
     if seconds == 0:
         return "0 s"
+    if seconds < 0.0995:
+        return f"{max(1, round(1000 * seconds))} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

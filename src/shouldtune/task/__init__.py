@@ -126,7 +126,7 @@ def _normal(text: str) -> str:
 
 def _holdout_size(n: int, goal: Goal) -> int:
     """The larger of 30% and what could prove the goal, at most half and at most 1,000."""
-    needed = (examples_for_goal(goal.quality, (1 - goal.confidence) / 20) or 0) if goal.quality is not None else 0
+    needed = (examples_for_goal(goal.quality, (1 - goal.confidence) / 10) or 0) if goal.quality is not None else 0
     return min(n // 2, HOLDOUT_MOST, max(round(HOLDOUT_SHARE * n), needed))
 
 

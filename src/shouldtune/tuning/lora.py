@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import random
-import shutil
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -30,7 +29,8 @@ from shouldtune.types import Completion, Conversation, Message, ModelSpec, Optio
 
 if TYPE_CHECKING:
     from shouldtune.models.chat_tokenizer import ChatTokenizer
-    from shouldtune.tuning.training import Text, TrainableLora
+    from shouldtune.tuning.trainable import TrainableLora
+    from shouldtune.tuning.training import Text
 
 OnStep = Callable[[int, int, float], None]
 """Called with (steps done, steps in all, the step's loss)."""
@@ -154,7 +154,7 @@ class _Training:
                 raise CannotMeasure(f"the adapter cannot be written: {error}", where=self.folder) from None
 
     def _prepare(self) -> TrainableLora:
-        from shouldtune.tuning.training import TrainableLora
+        from shouldtune.tuning.trainable import TrainableLora
 
         if self._lora is None:
             who, settings = self.model.identity, self.settings

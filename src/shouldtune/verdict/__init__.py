@@ -1,12 +1,6 @@
 """From measurements to the verdict.
 
-    measurements --columns--> Column --gather--> Evidence --rows--> Finding --sentences--> Verdict
+    Measurement --columns--> Column --bounds--> Evidence --rows--> Finding --sentences--> Verdict
 
-`decide` is the one name that others need.
+`decide.decide` does all of it. Nothing is imported here, so that reading a verdict back costs nothing.
 """
-
-from __future__ import annotations
-
-from shouldtune.verdict.decide import decide
-
-__all__ = ["decide"]

@@ -30,7 +30,7 @@ def decide(
     provenance: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Verdict:
-    """Should you fine-tune? Not more than 1 - goal.confidence of all *no* are false, nor of all *yes*.
+    """Should you fine-tune? The chance of a false *no* is held to 1 - goal.confidence, and so is that of a false *yes*.
 
     `measurements` are in ladder order, cheapest first, and aligned by example id. `skipped` names the rungs that
     cannot apply, with the reason, known before the holdout was looked at. `planned` names every rung of the ladder
@@ -46,12 +46,13 @@ def decide(
     hidden = None if found else finding_if_filled(goal, columns, sharing, seed)
     finding = found[0] if found else _not_settled(evidence, hidden)
     needed = rows_needed(evidence) if finding.reason == "label_more" else None
+    untried = _untried(planned, measurements, skipped)
     return Verdict(
         answer=finding.answer,
         reason=finding.reason,
         rung=finding.rung,
-        because=because(evidence, finding, hidden, needed, _untried(planned, measurements, skipped)),
-        rungs=_lines(evidence, measurements, _untried(planned, measurements, skipped)),
+        because=because(evidence, finding, hidden, needed, untried),
+        rungs=_lines(evidence, measurements, untried),
         comparisons=_comparisons(evidence, finding, seed),
         spent=spent,
         examples_needed=needed,

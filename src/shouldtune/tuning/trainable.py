@@ -1,0 +1,131 @@
+"""The weights that LoRA trains, and how they are changed.
+
+LoRA: https://arxiv.org/abs/2106.09685. AdamW: https://arxiv.org/abs/1711.05101 (weight decay 0).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shouldtune.models.adapter import FusedLinear, fused_linears, peft_name
+from shouldtune.models.llama import Llama
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """One fused linear layer's LoRA: where it lies in the flat vector, and its copy for computing."""
+
+    fused: FusedLinear
+    down: slice
+    """A of all parts, [parts * rank, inputs]."""
+    ups: tuple[slice, ...]
+    """B of each part, [outputs, rank]."""
+    weight: Tensor
+    """[outputs, inputs + parts * rank]: the base's weight, then scale * B, each part in its own columns."""
+    low: Tensor
+    """A in the computing type."""
+
+
+class TrainableLora:
+    """LoRA on every linear layer: float32 masters and AdamW's moments, each one flat vector."""
+
+    def __init__(self, model: Llama, rank: int, alpha: int, seed: int) -> None:
+        """Start as peft does: A uniform within 1 / sqrt(inputs), B zero."""
+        self.model, self.rank, self.scale = model, rank, alpha / rank
+        self.slots: dict[tuple[int, str], _Slot] = {}
+        end = 0
+        for layer in range(model.config.layers):
+            for name, fused in fused_linears(model.config).items():
+                height = rank * len(fused.parts)
+                sizes = [height * fused.inputs, *(part.outputs * rank for part in fused.parts)]
+                starts = [end + sum(sizes[:index]) for index in range(len(sizes))]
+                spans = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+                base: Tensor = getattr(model.blocks[layer], name)
+                weight = torch.cat([base, base.new_zeros(fused.outputs, height)], dim=1)
+                low = base.new_zeros(height, fused.inputs)
+                self.slots[layer, name] = _Slot(fused, spans[0], tuple(spans[1:]), weight, low)
+                end += sum(sizes)
+        self.masters = torch.zeros(end, device=model.device)
+        self.gradient, self.mean, self.square = (torch.zeros_like(self.masters) for _ in range(3))
+        self.steps = 0
+        draw = torch.Generator().manual_seed(seed)
+        for slot in self.slots.values():
+            spread = 2 * torch.rand(slot.down.stop - slot.down.start, generator=draw) - 1
+            self.masters[slot.down] = (spread / math.sqrt(slot.fused.inputs)).to(model.device)
+        self._anchor = torch.zeros((), device=model.device, requires_grad=True)
+        self.refresh()
+
+    def linear(self, x: Tensor, weight: Tensor, layer: int, name: str) -> Tensor:
+        """The layer with its LoRA; `weight` is inside the slot already."""
+        slot = self.slots[layer, name]
+        product: Tensor = _AugmentedProduct.apply(x, self._anchor, self, slot)  # type: ignore[no-untyped-call]
+        return product
+
+    def refresh(self) -> None:
+        """Copy the masters into the weights that compute."""
+        for slot in self.slots.values():
+            slot.low.copy_(self.masters[slot.down].view_as(slot.low))
+            row, column = 0, slot.fused.inputs
+            for part, span in zip(slot.fused.parts, slot.ups, strict=True):
+                up = self.masters[span].view(part.outputs, self.rank) * self.scale
+                slot.weight[row : row + part.outputs, column : column + self.rank] = up
+                row, column = row + part.outputs, column + self.rank
+
+    def step(self, rate: float) -> None:
+        """One AdamW step on the gradient, its norm clipped to 1; then the gradient is zero."""
+        self.steps += 1
+        gradient = self.gradient.mul_((1.0 / (self.gradient.norm() + 1e-6)).clamp(max=1.0))
+        self.mean.lerp_(gradient, 0.1)
+        self.square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        spread = (self.square / (1 - 0.999**self.steps)).sqrt_().add_(1e-8)
+        self.masters.addcdiv_(self.mean, spread, value=-rate / (1 - 0.9**self.steps))
+        gradient.zero_()
+        self.refresh()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Views of the masters by peft's names."""
+        named: dict[str, Tensor] = {}
+        for (layer, _), slot in self.slots.items():
+            downs = self.masters[slot.down].view(len(slot.fused.parts), self.rank, -1)
+            for part, down, span in zip(slot.fused.parts, downs, slot.ups, strict=True):
+                named[peft_name(layer, part.module, "A")] = down
+                named[peft_name(layer, part.module, "B")] = self.masters[span].view(part.outputs, self.rank)
+        return named
+
+
+class _AugmentedProduct(torch.autograd.Function):
+    """[x, x A^T] [W, scale B]^T. The gradients of A and B go straight into the adapter's flat gradient.
+
+    `anchor` has a gradient so that autograd comes here even where x has none (the first layer).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, anchor: Tensor, lora: TrainableLora, slot: _Slot) -> Tensor:
+        wide = torch.cat([x, x @ slot.low.T], dim=1)
+        ctx.save_for_backward(wide)
+        ctx.lora, ctx.slot, ctx.wants_input = lora, slot, x.requires_grad
+        return wide @ slot.weight.T
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
+        lora, slot, inputs = ctx.lora, ctx.slot, ctx.slot.fused.inputs
+        (wide,) = ctx.saved_tensors
+        outer = gradients[0].contiguous()
+        if ctx.wants_input:
+            whole = outer @ slot.weight
+            inner = whole[:, inputs:].contiguous()
+            result = torch.addmm(whole[:, :inputs], inner, slot.low)
+        else:
+            inner, result = outer @ slot.weight[:, inputs:], None
+        lora.gradient[slot.down] += (inner.T @ wide[:, :inputs]).flatten()
+        row, column = 0, inputs
+        for part, span in zip(slot.fused.parts, slot.ups, strict=True):
+            part_outer, part_low = outer[:, row : row + part.outputs], wide[:, column : column + lora.rank]
+            lora.gradient[span].add_((part_outer.T @ part_low).flatten(), alpha=lora.scale)
+            row, column = row + part.outputs, column + lora.rank
+        return result, None, None, None
