@@ -53,7 +53,7 @@ def test_says_yes_when_only_tuning_helps(make_task: MakeTask) -> None:
 
 
 def test_says_out_of_reach_when_nothing_helps(make_task: MakeTask) -> None:
-    verdict = world(make_task, "base=0.2,shots@4=0.3,tuned=0.3").verdict
+    verdict = world(make_task, "base=0.2,tuned=0.2").verdict
     assert (verdict.answer, verdict.reason) == ("not_yet", "out_of_reach")
 
 
@@ -124,7 +124,7 @@ class Stop(Progress):
             raise RuntimeError("cut off")
 
 
-@pytest.mark.parametrize("at", [3, 500, 900])
+@pytest.mark.parametrize("at", [3, 300, 600])
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(make_task: MakeTask, at: int) -> None:
     whole = world(make_task, "base=0.2,tuned=0.95")
     wanted = (whole.folder / "verdict.json").read_bytes()
@@ -194,9 +194,10 @@ def test_each_rung_says_what_it_tried_and_what_it_took(make_task: MakeTask) -> N
     record = world(make_task, "base=0.2,shots@4=0.5,tuned=0.95")
     by_name = {m.rung: m for m in record.measurements}
     few = by_name["few_shot"]
-    assert [trial.setting for trial in few.trials[:4]] == ["2 shots", "4 shots", "8 shots", "16 shots"]
-    assert few.fit.calls == 48 * 7
+    assert [trial.setting for trial in few.trials[:3]] == ["2 shots", "4 shots", "8 shots"]
+    assert few.fit.calls == 28 * 6
     assert few.measured.calls == len(record.holdout)
+    assert few.trials[3].setting == "4 shots, draw 2"  # 8 were no better than 4, so 16 were not tried
     assert "retrieval" not in by_name
     skipped = {rung.name: rung.skipped_because for rung in record.verdict.rungs if not rung.applied}
     assert skipped["retrieval"] == "the task has no documents"

@@ -1,4 +1,4 @@
-"""The documents of this task: one for each public function and class of the installed Python's standard library.
+"""The documents of this task: one for each public function of the installed Python's standard library.
 
 They are made from the docstrings on the machine where the task runs, so they always speak of the Python at hand.
 """
@@ -99,7 +99,7 @@ MODULES = [
 
 
 def documents() -> list[Document]:
-    """Every documented public callable whose signature is known, once, under the name of the module that lists it."""
+    """Every documented public function whose signature is known, once, under the name of the module that lists it."""
     return [document for name in MODULES for document in _of_module(name, importlib.import_module(name))]
 
 
@@ -107,7 +107,7 @@ def _of_module(module_name: str, module: ModuleType) -> Iterator[Document]:
     public = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
     for name in sorted(set(public)):
         function = getattr(module, name, None)
-        if not callable(function) or (inspect.isclass(function) and issubclass(function, BaseException)):
+        if inspect.isclass(function) or not callable(function):
             continue
         try:
             signature = inspect.signature(function)

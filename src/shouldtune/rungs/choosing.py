@@ -14,19 +14,24 @@ Candidate = tuple[str, Model]
 
 
 async def best_of(
-    candidates: Sequence[Candidate], unseen: Sequence[Example], scorer: Scorer
+    candidates: Sequence[Candidate], unseen: Sequence[Example], scorer: Scorer, *, rising: bool = False
 ) -> tuple[int, tuple[Trial, ...]]:
-    """Measure every candidate on the unseen part of the training half.
+    """Measure candidates on the unseen part of the training half.
 
-    Returns (index of the best, all trials). Ties go to the earlier one: candidates are listed cheapest first. A
-    candidate whose every call failed has no score and cannot win unless all failed.
+    Returns (index of the best, the trials made). Ties go to the earlier one: candidates are listed cheapest first. A
+    candidate whose every call failed has no score and cannot win unless all failed. With `rising`, for sizes that grow
+    dearer, the first that is no better than the best before it is the last that is tried.
     """
-    trials = []
-    for setting, model in candidates:
+    trials: list[Trial] = []
+    best = 0
+    for index, (setting, model) in enumerate(candidates):
         predictions = await measure(model, unseen, scorer)
         answered = sum(prediction.score is not None for prediction in predictions)
         trials.append(Trial(setting, mean_score(predictions), answered))
-    best = max(range(len(trials)), key=lambda index: (_rank(trials[index].score), -index))
+        if _rank(trials[index].score) > _rank(trials[best].score):
+            best = index
+        elif rising and index:
+            break
     return best, tuple(trials)
 
 

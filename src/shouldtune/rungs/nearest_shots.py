@@ -31,7 +31,7 @@ class NearestShotsRung:
             )
             for size in sizes
         ]
-        best, trials = await best_of(candidates, unseen, task.scorer)
+        best, trials = await best_of(candidates, unseen, task.scorer, rising=True)
         nearest = NearestShots(shots(task.train), sizes[best])
         return Fitted(
             Prompted(models.prompt, task.instruction, nearest=nearest, options=options), trials, (candidates[best][0],)

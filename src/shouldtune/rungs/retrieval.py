@@ -31,5 +31,5 @@ class Retrieval:
             for size in self.sizes
         ]
         names = [f"{size} passages" for size in self.sizes]
-        best, trials = await best_of(list(zip(names, prompts, strict=True)), unseen, task.scorer)
+        best, trials = await best_of(list(zip(names, prompts, strict=True)), unseen, task.scorer, rising=True)
         return Fitted(prompts[best], trials, (names[best],))

@@ -36,5 +36,5 @@ class RetrievalShots:
 
         names = [f"{near} nearest, {many} passages" for near, many in self.sizes]
         candidates = [(name, prompt(shots(pool), *size)) for name, size in zip(names, self.sizes, strict=True)]
-        best, trials = await best_of(candidates, unseen, task.scorer)
+        best, trials = await best_of(candidates, unseen, task.scorer, rising=True)
         return Fitted(prompt(shots(task.train), *self.sizes[best]), trials, (names[best],))
