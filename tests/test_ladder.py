@@ -195,7 +195,7 @@ def test_each_rung_says_what_it_tried_and_what_it_took(make_task: MakeTask) -> N
     by_name = {m.rung: m for m in record.measurements}
     few = by_name["few_shot"]
     assert [trial.setting for trial in few.trials[:3]] == ["2 shots", "4 shots", "8 shots"]
-    assert few.fit.calls == 28 * 6
+    assert few.fit.calls == 32 * 6
     assert few.measured.calls == len(record.holdout)
     assert few.trials[3].setting == "4 shots, draw 2"  # 8 were no better than 4, so 16 were not tried
     assert "retrieval" not in by_name

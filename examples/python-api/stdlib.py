@@ -123,4 +123,4 @@ def _of_module(module_name: str, module: ModuleType) -> Iterator[Document]:
             and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         ]
         call = f"{module_name}.{name}({', '.join(required)})"
-        yield Document(id=f"{module_name}.{name}", title=call, text=summary[:300], meta={"api_call": call})
+        yield Document(id=f"{module_name}.{name}", title=call, text=summary[:200], meta={"api_call": call})

@@ -12,6 +12,7 @@ from shouldtune import __version__
 from shouldtune.errors import InputError, ShouldTuneError
 
 if TYPE_CHECKING:
+    from shouldtune.ladder import Climb
     from shouldtune.run import RunRecord
     from shouldtune.task import LoadedTask
 
@@ -39,9 +40,10 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Run a bundled real task on the embedded model, to a verdict and a report. Spends nothing."""
-    from shouldtune.demo import lay_out
+    from shouldtune.demo import ladder, lay_out
+    from shouldtune.ladder import Climb
 
-    _climb_and_show(_load(lay_out(folder)), all_rungs=True, as_json=json)
+    _climb_and_show(_load(lay_out(folder)), Climb(ladder(), all_rungs=True), as_json=json)
 
 
 @app.command()
@@ -90,8 +92,11 @@ def run(
     """Climb the ladder for a task until the answer is clear. A run that was cut off goes on."""
     if fail_on not in (None, "goal"):
         raise InputError(f"--fail-on {fail_on} is not known", hint="--fail-on goal")
-    loaded = _load(task, model, tune)
-    record = _climb_and_show(loaded, rungs=rungs, all_rungs=all_rungs, allow_simulated=allow_simulated, as_json=json)
+    from shouldtune.ladder import Climb, chosen_rungs
+    from shouldtune.rungs import LADDER
+
+    chosen = chosen_rungs([name.strip() for name in rungs.split(",")]) if rungs else LADDER
+    record = _climb_and_show(_load(task, model, tune), Climb(chosen, all_rungs, allow_simulated), as_json=json)
     if fail_on == "goal" and not any(rung.meets_goal for rung in record.verdict.rungs):
         raise typer.Exit(GOAL_MISSED)
 
@@ -121,27 +126,18 @@ def _load(task: Path, model: str | None = None, tune: str | None = None) -> Load
     return load_task(task, model=model, tune=tune)
 
 
-def _climb_and_show(
-    loaded: LoadedTask,
-    *,
-    rungs: str | None = None,
-    all_rungs: bool = False,
-    allow_simulated: bool = False,
-    as_json: bool = False,
-) -> RunRecord:
+def _climb_and_show(loaded: LoadedTask, how: Climb, *, as_json: bool) -> RunRecord:
     import asyncio
 
-    from shouldtune.ladder import Climb, chosen_rungs, climb
+    from shouldtune.ladder import climb
     from shouldtune.report.live import progress_for
-    from shouldtune.rungs import LADDER
     from shouldtune.user_code import loaded_files
 
-    chosen = chosen_rungs([name.strip() for name in rungs.split(",")]) if rungs else LADDER
     for file in loaded_files:
         _say(f"runs your code: {file}")
     _say("\n".join(loaded.notes))
     with progress_for(sys.stderr) as progress:
-        record = asyncio.run(climb(loaded, Climb(chosen, all_rungs, allow_simulated), progress))
+        record = asyncio.run(climb(loaded, how, progress))
     _write_page(record, record.folder / "report.html")
     if as_json:
         _print_json(record)

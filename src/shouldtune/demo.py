@@ -6,8 +6,26 @@ import shutil
 from pathlib import Path
 
 from shouldtune.errors import CannotMeasure
+from shouldtune.rungs import LADDER
+from shouldtune.rungs.few_shot import FewShot
+from shouldtune.rungs.nearest_shots import NearestShotsRung
+from shouldtune.rungs.retrieval import Retrieval
+from shouldtune.rungs.retrieval_shots import RetrievalShots
+from shouldtune.types import Rung
 
 TASK = "python-api"
+FEWER_SETTINGS: dict[str, Rung] = {
+    "few_shot": FewShot(sizes=(2, 4, 8), draws=2),
+    "nearest_shots": NearestShotsRung(sizes=(2, 4)),
+    "retrieval": Retrieval(sizes=(1, 3)),
+    "retrieval_shots": RetrievalShots(sizes=((2, 1),)),
+}
+"""Rungs that try less than usual, so that the demo ends within minutes on two slow cores."""
+
+
+def ladder() -> tuple[Rung, ...]:
+    """Every rung, some with fewer settings to choose from."""
+    return tuple(FEWER_SETTINGS.get(rung.name, rung) for rung in LADDER)
 
 
 def lay_out(folder: Path) -> Path:

@@ -218,7 +218,7 @@ def what_is_asked(loaded: LoadedTask, how: Climb) -> dict[str, Any]:
         "holdout_n": len(loaded.holdout),
         "documents_n": len(loaded.task.documents),
         "task_sha256": loaded.digest,
-        "rungs": [rung.name for rung in how.rungs],
+        "rungs": [repr(rung) for rung in how.rungs],
         "all_rungs": how.all_rungs,
         "shouldtune": __version__,
     }

@@ -190,8 +190,8 @@ class Task:
     documents: tuple[Document, ...] = ()
     goal: Goal = Goal()
     output: Output = Output()
-    unseen_size: int | None = None
-    """How many training examples are kept apart for choosing between settings; None: a tenth, 24 to 48."""
+    unseen_size: int = 32
+    """At most this many training examples are kept apart for choosing between settings, an eighth at most."""
 
     def halves(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
         """Split the training examples into (pool to learn from, unseen part to choose settings on).
@@ -199,8 +199,7 @@ class Task:
         `train` is already in seeded random order with groups and near-duplicates side by side, so the
         tail is as good as any draw; the cut is moved so that it never falls inside a group.
         """
-        tenth = min(48, max(24, len(self.train) // 10))
-        cut = len(self.train) - min(self.unseen_size or tenth, len(self.train) // 4)
+        cut = len(self.train) - min(self.unseen_size, len(self.train) // 8)
         while 0 < cut < len(self.train) and _same_group(self.train[cut - 1], self.train[cut]):
             cut -= 1
         return self.train[:cut], self.train[cut:]

@@ -1,7 +1,7 @@
 """Many concurrent calls of local models become few batches.
 
 Calls wait in one queue per event loop. A task takes all that wait for the same weights, computes them in a
-worker thread under one lock, and answers the callers.
+the engine's thread, and answers the callers.
 """
 
 from __future__ import annotations
@@ -69,25 +69,31 @@ class _Queue:
 
     async def ask(self, call: _Call) -> Completion:
         self._waiting.append(call)
-        if self._worker is None or self._worker.done():
+        if self._worker is None:
             self._worker = asyncio.create_task(self._work())
         return await call.answer
 
     async def _work(self) -> None:
-        while self._waiting:
-            await self._gather()
-            calls = self._take()
-            if not calls:
-                continue
-            stop = _when_all_have_left(calls)
-            try:
-                completions = await asyncio.to_thread(_answer, calls, stop.is_set)
-            except asyncio.CancelledError:
-                stop.set()  # the loop is ending: let the thread end too
-                raise
-            for call, completion in zip(calls, completions, strict=True):
-                if not call.answer.done():
-                    call.answer.set_result(completion)
+        try:
+            while self._waiting:
+                await self._gather()
+                if calls := self._take():
+                    await self._answer(calls)
+        finally:
+            self._worker = None  # a finished task would keep its loop, and so this queue, for ever
+
+    async def _answer(self, calls: list[_Call]) -> None:
+        stop = _when_all_have_left(calls)
+        try:
+            completions = await asyncio.get_running_loop().run_in_executor(COMPUTE, _answer, calls, stop.is_set)
+        except BaseException:  # the loop is ending: the thread and the callers must not wait for each other
+            stop.set()
+            for call in calls:
+                call.answer.cancel()
+            raise
+        for call, completion in zip(calls, completions, strict=True):
+            if not call.answer.done():
+                call.answer.set_result(completion)
 
     async def _gather(self) -> None:
         """Wait until no more calls come: each that still comes shares the batch's work."""
@@ -134,16 +140,15 @@ def _answer(calls: Sequence[_Call], should_stop: Callable[[], bool]) -> list[Com
 
 def _compute(calls: Sequence[_Call], should_stop: Callable[[], bool]) -> list[Completion]:
     identity = calls[0].identity
-    with COMPUTE:
-        base = load_base(identity.folder, identity.engine)
-        start = perf_counter()
-        adapter = None
-        if identity.adapter is not None and identity.adapter_sha256 is not None:
-            adapter = base.adapter(identity.adapter, identity.adapter_sha256)
-        prepared = [_prepare(base, call) for call in calls]
-        requests = [request for request in prepared if not isinstance(request, str)]
-        generated = iter(base.generator.generate(requests, adapter, identity.adapter_sha256 or "", should_stop))
-        seconds = perf_counter() - start
+    base = load_base(identity.folder, identity.engine)
+    start = perf_counter()
+    adapter = None
+    if identity.adapter is not None and identity.adapter_sha256 is not None:
+        adapter = base.adapter(identity.adapter, identity.adapter_sha256)
+    prepared = [_prepare(base, call) for call in calls]
+    requests = [request for request in prepared if not isinstance(request, str)]
+    generated = iter(base.generator.generate(requests, adapter, identity.adapter_sha256 or "", should_stop))
+    seconds = perf_counter() - start
     answers = [request if isinstance(request, str) else (request, next(generated)) for request in prepared]
     total = sum(answer[1].computed for answer in answers if not isinstance(answer, str))
     return [

@@ -62,7 +62,7 @@ class ChatTokenizer:
 
     def end_of_turn(self) -> int:
         """The token that ends an assistant's turn in the template; the model learns to say it."""
-        marker = "0"
+        marker = "ANSWER"
         chat = [Message("user", marker), Message("assistant", marker)]
         tail = self.render(chat, for_answer=False).rpartition(marker)[2]
         ids = self.encode(tail)

@@ -6,8 +6,8 @@ Importing this module imports nothing heavy; torch comes with the first `load_ba
 from __future__ import annotations
 
 import os
-import threading
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from shouldtune.models.generation import Generator
     from shouldtune.models.llama import Llama
 
-COMPUTE = threading.Lock()
-"""Held by whoever computes, answers or training: two at once would only slow each other down."""
+COMPUTE = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shouldtune-engine")
+"""The one thread on which answers and training are computed: two at once would only slow each other down, and
+OpenMP keeps a team of threads for every thread that calls it."""
 
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "jinja2", "llguidance")
 _MOST_BASES, _MOST_ADAPTERS = 2, 4
@@ -71,8 +72,9 @@ class Base:
     def __init__(self, folder: Path, engine: Engine) -> None:
         """Load tokenizer and weights, about two seconds. Raises ModelUnavailable."""
         gguf_cache.check_packages(PACKAGES)
-        # OpenMP's threads spin while they wait; on a machine that is busy otherwise that is ten times slower.
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        # OpenMP's threads spin while they wait for work: without end, a machine that is busy otherwise is ten times
+        # slower; hardly at all, training is a third slower.
+        os.environ.setdefault("GOMP_SPINCOUNT", "100000")
         import torch
 
         from shouldtune.models.chat_tokenizer import ChatTokenizer
@@ -112,7 +114,7 @@ _BASES: OrderedDict[tuple[Path, Engine], Base] = OrderedDict()
 
 
 def load_base(folder: Path, engine: Engine) -> Base:
-    """The base weights of a folder, loaded once in a process. Call it holding COMPUTE. Raises ModelUnavailable."""
+    """The base weights of a folder, loaded once in a process. Call it on COMPUTE. Raises ModelUnavailable."""
     key = (folder, engine)
     if key not in _BASES:
         while len(_BASES) >= _MOST_BASES:

@@ -95,7 +95,6 @@ class Generator:
         """Compute the prefix `ids` from the part of it that is known."""
         model, device = self.model, self.model.device
         fresh = torch.tensor(ids[known.length :], device=device)
-        count = len(fresh)
         x = model.embed(fresh)
         rotation = model.rotation(torch.arange(known.length, len(ids), device=device))
         keys, values = [], []
@@ -105,12 +104,13 @@ class Generator:
             past_key, past_value = known.keys[layer], known.values[layer]
             keys.append(torch.cat([past_key, key], dim=1))
             values.append(torch.cat([past_value, value], dim=1))
+            if layer == model.config.layers - 1:
+                break  # a prefix is wanted for its keys and values alone
             output, total = attend_own(query[None], key[None], value[None], None)
             attended = output[0]
             if known.length:
                 attended = join_prefix((attended, total[0]), query, past_key, past_value)
-            if layer < model.config.layers - 1:
-                x = model.finish(x, attended.reshape(count, -1), layer, adapter)
+            x = model.finish(x, attended.flatten(1), layer, adapter)
         return Prefix(tuple(ids), torch.stack(keys), torch.stack(values))
 
     def _batches(self, order: list[int], requests: Sequence[Request], shared: int) -> list[list[int]]:

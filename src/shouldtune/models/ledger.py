@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -59,6 +60,7 @@ class Ledger:
         self._seen: dict[str, Completion] = {}
         self._waiting: list[_Entry] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._one_at_a_time = threading.Lock()
         self._lock = path.with_suffix(".lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,7 +92,8 @@ class Ledger:
 
     def find(self, key: str) -> Completion | None:
         """The recorded answer to a request, or None."""
-        row = self._database.execute("SELECT completion FROM calls WHERE key = ?", (key,)).fetchone()
+        with self._one_at_a_time:
+            row = self._database.execute("SELECT completion FROM calls WHERE key = ?", (key,)).fetchone()
         return None if row is None else completion_from_json(row[0])
 
     async def record(self, key: str, request: dict[str, Any], completion: Completion) -> None:
@@ -122,7 +125,7 @@ class Ledger:
                     entry.saved.set_result(None)
 
     def _commit(self, batch: Sequence[_Entry]) -> None:
-        with self._database:
+        with self._one_at_a_time, self._database:
             self._database.executemany(
                 "INSERT OR REPLACE INTO calls (key, request, completion, rung, purpose) VALUES (?, ?, ?, ?, ?)",
                 [entry.row for entry in batch],
@@ -146,7 +149,8 @@ class Ledger:
         return total
 
     def close(self) -> None:
-        self._database.close()
+        with self._one_at_a_time:  # a run that is cut off may close while a commit is under way in its thread
+            self._database.close()
         self._lock.close()
 
     def __enter__(self) -> Ledger:

@@ -68,7 +68,7 @@ class LocalTunable:
         try:
             for epoch in range(1, settings.epochs + 1):
                 if not (training.folder_of(epoch) / WEIGHTS).exists():
-                    await asyncio.to_thread(training.run_to, epoch)
+                    await asyncio.get_running_loop().run_in_executor(COMPUTE, training.run_to, epoch)
                 yield self.model.with_adapter(training.folder_of(epoch))
         finally:
             training.stop.set()
@@ -119,7 +119,7 @@ class _Stopped(Exception):
 
 
 class _Training:
-    """One training run, in memory from its first untrained epoch on. Runs in a worker thread."""
+    """One training run, in memory from its first untrained epoch on. Runs on the engine's thread."""
 
     def __init__(
         self,
@@ -141,17 +141,16 @@ class _Training:
 
     def run_to(self, epoch: int) -> None:
         """Train until `epoch` is on disk."""
-        with COMPUTE:
-            try:
-                lora = self._prepare()
-                while self._done < epoch:
-                    self._train_epoch(lora, self._done + 1)
-                    self._save(lora, self._done + 1)
-                    self._done += 1
-            except _Stopped:
-                return
-            except OSError as error:
-                raise CannotMeasure(f"the adapter cannot be written: {error}", where=self.folder) from None
+        try:
+            lora = self._prepare()
+            while self._done < epoch:
+                self._train_epoch(lora, self._done + 1)
+                self._save(lora, self._done + 1)
+                self._done += 1
+        except _Stopped:
+            return
+        except OSError as error:
+            raise CannotMeasure(f"the adapter cannot be written: {error}", where=self.folder) from None
 
     def _prepare(self) -> TrainableLora:
         from shouldtune.tuning.trainable import TrainableLora
