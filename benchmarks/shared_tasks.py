@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 DATA = Path(os.environ.get("SHOULDTUNE_DATA", HERE.parent.parent / "shared" / "data"))
 TASKS: dict[str, dict[str, Any]] = {
     "apibench-tensorhub": {
-        "instruction": "Answer with the one Python call that loads the right TensorFlow Hub model for the request, and nothing else.",
+        "instruction": "Answer with the one Python call that loads the right TensorFlow Hub model, and nothing else.",
         "scorer": "call",
         "documents": "docs.jsonl",
     },

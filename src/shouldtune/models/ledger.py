@@ -224,7 +224,9 @@ class LedgeredTunable(Ledgered):
             part = {**request, "epoch": epoch}
             key = digest(part)
             recorded = self.ledger.find(key)
-            completion = recorded or Completion(f"epoch {epoch}", compute_s=round(loop.time() - start, 1), engine="training")
+            completion = recorded or Completion(
+                f"epoch {epoch}", compute_s=round(loop.time() - start, 1), engine="training"
+            )
             if recorded is None:
                 await self.ledger.record(key, part, completion)
             self.ledger.charge(key, completion, new=recorded is None)

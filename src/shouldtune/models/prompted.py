@@ -129,7 +129,8 @@ def options_to_dict(options: Options) -> dict[str, Any]:
 
 def options_from_dict(plain: dict[str, Any]) -> Options:
     """The inverse of `options_to_dict`."""
-    return Options(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return Options(**fields)
 
 
 def _shots(rows: Sequence[Sequence[str]]) -> tuple[Shot, ...]:

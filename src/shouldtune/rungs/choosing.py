@@ -24,6 +24,8 @@ async def best_of(
     """
     trials: list[Trial] = []
     best = 0
+    if len(candidates) == 1:
+        return best, ()  # there is nothing to choose
     for index, (setting, model) in enumerate(candidates):
         predictions = await measure(model, unseen, scorer)
         answered = sum(prediction.score is not None for prediction in predictions)

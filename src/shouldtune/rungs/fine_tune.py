@@ -72,8 +72,8 @@ class FineTune:
 
 
 def epochs_for(n: int) -> int:
-    """Few examples are read more often: about 1,400 readings in all, 3 to 8 epochs."""
-    return min(8, max(3, round(1400 / n)))
+    """Few examples are read more often: about 1,200 readings in all, 3 to 8 epochs."""
+    return min(8, max(3, round(1200 / n)))
 
 
 def conversations(examples: Sequence[Example], prompt: Prompted) -> list[Conversation]:

@@ -92,7 +92,7 @@ class _Plain:
             return self._mapping(node, at)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*at, index)) for index, child in enumerate(node.value)]
-        return self.scalars.construct_object(node)  # type: ignore[no-untyped-call]
+        return self.scalars.construct_object(node)
 
     def _mapping(self, node: yaml.MappingNode, at: tuple[str | int, ...]) -> dict[str, Any]:
         found: dict[str, Any] = {}
