@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -226,31 +226,34 @@ def nothing_applied(folder: Path) -> RunRecord:
     return RunRecord(folder, asked(None, 1), verdict, (Example("only", "one", "1"),), ())
 
 
-@dataclass(frozen=True)
-class Poison:
-    """One hostile string in every field that a user or a model can fill."""
-
-    text: str
-    folder: Path = field(default=Path("run"))
-
-    def record(self) -> RunRecord:
-        t = self.text
-        spent = Spent(calls=2)
-        rung = RungResult(t, True, None, True, True, 0.5, 0.4, 0.6, 2, 1, None, notes=(t,), metrics={t: 0.5})
-        other = replace(rung, name=f"{t}2", training=False, seconds_per_1k=10.0, quality=0.3)
-        skipped = RungResult(f"{t}3", applied=False, skipped_because=t)
-        comparison = Comparison(t, t, 0.1, 0.05, 0.2, 2, 0.04, t)
-        verdict = Verdict(
-            "yes", "tune", t, (t, t), (replace(rung, seconds_per_1k=500.0), other, skipped), (comparison,), spent
+def poisoned(*texts: str, rungs: int = 60) -> RunRecord:
+    """Every text in every field that a user or a model can fill; about `rungs` of them as names of measured rungs."""
+    named = texts[:: max(1, len(texts) // rungs)]
+    measured = tuple(
+        RungResult(
+            *(text, True, None, at % 2 == 0, True, 0.5, 0.4, 0.6, 9, 1, None, None, 3.0 + at),
+            metrics={text: 0.5},
+            notes=(text,),
         )
-        example = Example(t, t, t, accepted=(t,), group=t, meta={t: t})
-        answer = Prediction(t, Completion(t, engine=t), Score(0.0, t, {t: 1.0}))
-        failed = Prediction(t, Completion("", error=t), None)
-        trials = (Trial(t, 0.5, 2),)
-        measured = (
-            Measurement(t, (answer,), training=True, trials=trials, notes=(t,)),
-            Measurement(f"{t}2", (failed,), trials=trials, notes=(t,)),
-        )
-        goal = {"quality": 0.9, t: t}
-        made = {"name": t, "instruction": t, "model": t, t: t, "goal": goal, "versions": {t: t}, "list": [t]}
-        return RunRecord(self.folder, made, verdict, (example,), measured)
+        for at, text in enumerate(named)
+    )
+    skipped = tuple(RungResult(f"{at} {text}", applied=False, skipped_because=text) for at, text in enumerate(texts))
+    comparisons = tuple(Comparison(text, text, 0.1, 0.05, 0.2, 2, 0.04, text) for text in texts)
+    verdict = Verdict("yes", "tune", named[0], texts, (*measured, *skipped), comparisons, Spent(calls=2))
+    examples = tuple(
+        Example(f"{at} {text}", text, f"t {text}", (f"a {text}",), group=text, meta={text: text})
+        for at, text in enumerate(texts)
+    )
+    answers = tuple(
+        Prediction(e.id, Completion(f"{e.input}!", engine=e.input), Score(0.0, e.input, {e.input: 1.0}))
+        for e in examples
+    )
+    failures = tuple(Prediction(e.id, Completion(e.input, error=e.input), None) for e in examples)
+    trials = tuple(Trial(text, 0.5, 2) for text in texts)
+    measurements = (
+        Measurement(named[0], answers, training=True, trials=trials, notes=texts),
+        Measurement(named[-1], failures, trials=trials, notes=texts),
+    )
+    first = {"name": texts[0], "model": texts[-1], "instruction": texts[0], "list": list(texts)}
+    made = {**first, "goal": {"quality": 0.9}, **{text: {text: text} for text in texts}}
+    return RunRecord(Path("run"), made, verdict, examples, measurements)

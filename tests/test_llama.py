@@ -134,6 +134,13 @@ def test_bfloat16_stays_close_to_float32(folder: Path, model: Llama) -> None:
     assert torch.nn.functional.cosine_similarity(exact, rough).min() > 0.99
 
 
+def test_bfloat16_answers_batches_with_a_shared_prefix(folder: Path, tokenizer: ChatTokenizer) -> None:
+    rough = Generator(Llama(folder, dtype=torch.bfloat16), tokenizer.decode)
+    answers = rough.generate([Request(some_ids(40) + some_ids(count, seed=count), 6) for count in (2, 9, 5)])
+    assert [len(answer.ids) for answer in answers] == [6, 6, 6]
+    assert len({answer.ids for answer in answers}) > 1
+
+
 # ---------------------------------------------------------------- batches and prefixes
 
 

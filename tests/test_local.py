@@ -188,6 +188,10 @@ def test_a_prompt_that_does_not_fit_is_an_error_and_its_neighbours_are_answered(
     assert fine.text == ask(model, ["the inn"])[0].text
 
 
+def test_an_answer_of_no_tokens_is_an_error(model: LocalModel) -> None:
+    assert ask(model, ["a"], Options(max_tokens=0))[0].failed
+
+
 def test_a_form_that_cannot_be_enforced_fails_its_call_alone(model: LocalModel) -> None:
     async def mixed() -> tuple[Completion, Completion]:
         return await asyncio.gather(

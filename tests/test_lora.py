@@ -117,6 +117,16 @@ def test_the_loss_falls_and_the_model_learns_its_examples(model: LocalModel, tmp
     assert sum(right) >= 10
 
 
+def test_bfloat16_learns_too(model: LocalModel, tmp_path: Path) -> None:
+    losses: list[float] = []
+    rough = open_local(model.identity.id, engine="torch-bf16")
+    tuned = train(rough, tmp_path, replace(SETTINGS, epochs=8), on_step=lambda done, total, loss: losses.append(loss))
+    assert losses[-1] < losses[0] / 2
+    answer = asyncio.run(tuned[-1].complete(conversations()[0].messages, Options(max_tokens=6)))
+    assert answer.engine == "torch-bf16"
+    assert answer.text in {each.answer for each in conversations()}
+
+
 def test_an_adapter_changes_the_answer_and_the_base_still_answers_as_before(model: LocalModel, tmp_path: Path) -> None:
     async def answer(who: LocalModel) -> str:
         return (await who.complete(conversations()[0].messages, Options(max_tokens=6))).text

@@ -9,6 +9,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -26,12 +27,12 @@ from shouldtune.types import Comparison, RungResult, Spent, Verdict
 from shouldtune.verdict.plain import verdict_from_json, verdict_to_json
 from tests.report_worlds import (
     LADDER,
-    Poison,
     a_no,
     a_not_yet,
     a_yes,
     ladder_record,
     nothing_applied,
+    poisoned,
 )
 
 World = Callable[[Path], RunRecord]
@@ -90,6 +91,11 @@ class Outline(HTMLParser):
         return sum(found == tag for found, _ in self.tags)
 
 
+@cache
+def page_of(world: World) -> str:
+    return to_html(world(HERE))
+
+
 def printed(record: RunRecord, *, terminal: bool, width: int = 120) -> str:
     out = io.StringIO()
     show(
@@ -116,7 +122,7 @@ def test_the_first_line_is_the_answer() -> None:
 @pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
 def test_the_page_and_the_terminal_say_the_same(world: World) -> None:
     record = world(HERE)
-    page, plain = text_of(to_html(record)), " ".join(" ".join(plain_lines(record)).split())
+    page, plain = text_of(page_of(world)), " ".join(" ".join(plain_lines(record)).split())
     answer, clause = words.headline(record.verdict)
     for fact in (f"{answer}: {clause}", *record.verdict.because, *map(words.compared, record.verdict.comparisons)):
         assert fact in page
@@ -212,7 +218,7 @@ def test_long_rung_names_do_not_break_the_table() -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize("text", [*CONTROLS, *HOSTILE, "[bold red]x[/]", "[link=http://evil.example]x[/link]"])
 def test_no_control_byte_of_a_model_reaches_a_terminal(text: str, terminal: bool) -> None:
-    out = printed(Poison(text).record(), terminal=terminal, width=160)
+    out = printed(poisoned(text), terminal=terminal, width=160)
     ours = re.sub(r"\x1b\[[0-9;]*m", "", out)
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", ours)
     assert "\x1b]" not in out
@@ -221,7 +227,7 @@ def test_no_control_byte_of_a_model_reaches_a_terminal(text: str, terminal: bool
 
 
 def test_an_ascii_pipe_does_not_crash_on_other_letters() -> None:
-    record = Poison("süß 😀").record()
+    record = poisoned("süß 😀")
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     show(record, Console(file=out, force_terminal=False))
 
@@ -237,9 +243,7 @@ def test_printable_keeps_words_and_drops_orders(text: str) -> None:
 # ---------------------------------------------------------------- JSON
 
 
-@pytest.mark.parametrize(
-    "world", [*WORLDS.values(), *(lambda _, t=t: Poison(t).record() for t in (*HOSTILE, *CONTROLS))]
-)
+@pytest.mark.parametrize("world", [*WORLDS.values(), *(lambda _, t=t: poisoned(t) for t in (*HOSTILE, *CONTROLS))])
 def test_a_verdict_survives_json_exactly(world: World) -> None:
     verdict = world(HERE).verdict
     text = verdict_to_json(verdict)
@@ -261,12 +265,10 @@ def test_json_keeps_null_and_refuses_nan() -> None:
 # ---------------------------------------------------------------- the page
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_no_text_becomes_markup(text: str) -> None:
+def test_no_text_becomes_markup() -> None:
     """The hostile page has the same tags and attributes as a harmless one, and its data holds no `<`."""
-    harmless = Outline(to_html(Poison("plain").record()))
-    page = to_html(Poison(text).record())
-    found = Outline(page)
+    harmless = Outline(to_html(poisoned(*(f"plain {at}" for at in range(len(HOSTILE))))))
+    found = Outline(to_html(poisoned(*HOSTILE)))
     shape = [(tag, sorted(attributes)) for tag, attributes in found.tags]
     assert shape == [(tag, sorted(attributes)) for tag, attributes in harmless.tags]
     data, _ = found.raw["script"]
@@ -274,19 +276,18 @@ def test_no_text_becomes_markup(text: str) -> None:
     assert not any(name.startswith("on") for _, attributes in found.tags for name in attributes)
 
 
-@pytest.mark.parametrize("text", CONTROLS)
-def test_the_page_holds_no_control_character(text: str) -> None:
-    page = to_html(Poison(text).record())
+def test_the_page_holds_no_control_character() -> None:
+    page = to_html(poisoned(*CONTROLS))
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]", page)
-    assert "\\u001b" not in page
+    assert not re.search(r"\\u(00[01]|007f|008|009|202[89a-e])", page.replace(r"\\u003", ""))
 
 
 def test_a_lone_surrogate_can_be_written() -> None:
-    to_html(Poison("\ud800").record()).encode("utf-8")
+    to_html(poisoned("\ud800")).encode("utf-8")
 
 
 def test_the_policy_names_the_script_and_the_style_and_nothing_else() -> None:
-    found = Outline(to_html(a_yes(HERE)))
+    found = Outline(page_of(a_yes))
     policy = next(a["content"] for tag, a in found.tags if tag == "meta" and a.get("http-equiv"))
     assert policy is not None
     assert "unsafe" not in policy
@@ -297,7 +298,7 @@ def test_the_policy_names_the_script_and_the_style_and_nothing_else() -> None:
 
 
 def test_the_page_fetches_nothing() -> None:
-    page = to_html(a_yes(HERE)).replace('xmlns="http://www.w3.org/2000/svg"', "")
+    page = page_of(a_yes).replace('xmlns="http://www.w3.org/2000/svg"', "")
     assert not re.search(r"https?://|url\(|@import|\bsrc=", page)
     found = Outline(page)
     assert not {"link", "img", "iframe", "object", "embed", "base", "image", "use"} & {tag for tag, _ in found.tags}
@@ -305,14 +306,14 @@ def test_the_page_fetches_nothing() -> None:
 
 
 def test_the_script_never_makes_markup_from_text() -> None:
-    script = Outline(to_html(nothing_applied(HERE))).raw["script"][1]
+    script = Outline(page_of(nothing_applied)).raw["script"][1]
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(|setAttribute\(.on", script
     )
 
 
 def test_headings_and_tables_are_in_order() -> None:
-    found = Outline(to_html(a_yes(HERE)))
+    found = Outline(page_of(a_yes))
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -322,16 +323,15 @@ def test_headings_and_tables_are_in_order() -> None:
 
 
 def test_without_script_the_first_fifty_examples_are_there() -> None:
-    record = a_yes(HERE)
-    page = text_of(to_html(record))
+    record, page = a_yes(HERE), text_of(page_of(a_yes))
     assert "The first 50 of 200." in page
     assert record.holdout[49].target in page
-    assert "TimeoutError" in to_html(record)
+    assert "TimeoutError" in page
 
 
 def test_every_example_is_in_the_data() -> None:
     record = a_yes(HERE)
-    data = json.loads(Outline(to_html(record)).raw["script"][0])
+    data = json.loads(Outline(page_of(a_yes)).raw["script"][0])
     assert [row[0] for row in data["examples"]] == [example.id for example in record.holdout]
     assert data["rungs"][data["tuned"]]["name"] == "fine_tune"
     assert data["rungs"][data["untuned"]]["name"] == "nearest_shots"
@@ -341,7 +341,7 @@ def test_every_example_is_in_the_data() -> None:
 
 
 def test_unknown_prices_are_left_out_and_known_ones_shown() -> None:
-    assert "cost is left out" in text_of(to_html(a_yes(HERE)))
+    assert "cost is left out" in text_of(page_of(a_yes))
     priced = tuple(replace(approach, cost=0.4) for approach in LADDER)
     page = text_of(to_html(ladder_record(HERE, ladder=priced)))
     assert "Cost per 1,000" in page
@@ -378,15 +378,16 @@ def test_a_thousand_examples_on_eight_rungs_make_a_small_page() -> None:
 
 
 def test_one_endless_answer_is_clipped_and_says_so() -> None:
-    record = Poison("x" * 50_000).record()
-    assert "30,000 more characters are in predictions.jsonl" in to_html(record)
+    record = nothing_applied(HERE)
+    endless = replace(record, holdout=(replace(record.holdout[0], input="x" * 50_000),))
+    assert "30,000 more characters are in predictions.jsonl" in to_html(endless)
 
 
 # ---------------------------------------------------------------- charts
 
 
 def test_charts_are_drawn_in_two_widths_with_words_beside_them() -> None:
-    page = to_html(a_yes(HERE))
+    page = page_of(a_yes)
     found = Outline(page)
     assert [a["class"] for tag, a in found.tags if tag == "svg"] == ["wide", "narrow"] * 2
     described = [a["aria-label"] for tag, a in found.tags if a.get("role") == "img"]
@@ -396,7 +397,7 @@ def test_charts_are_drawn_in_two_widths_with_words_beside_them() -> None:
 
 
 def test_every_colour_of_a_chart_is_mapped_by_the_style_sheet() -> None:
-    page = to_html(a_yes(HERE))
+    page = page_of(a_yes)
     style = Outline(page).raw["style"][0]
     for paint, colour in set(re.findall(r'(fill|stroke)="(#[0-9a-f]+)"', "".join(re.findall("<svg.*?</svg>", page)))):
         assert f'[{paint}="{colour}"]' in style

@@ -14,8 +14,8 @@ import pytest
 
 from shouldtune.report.page import to_html
 from shouldtune.run import RunRecord
-from shouldtune.types import Completion, Example, Measurement, Prediction, RungResult, Score, Trial
-from tests.report_worlds import LADDER, a_yes, ladder_record, nothing_applied
+from shouldtune.types import Completion, Example, Measurement, Prediction, Score
+from tests.report_worlds import LADDER, a_yes, ladder_record, nothing_applied, poisoned
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -149,51 +149,12 @@ def rows(page: Page) -> list[str]:
     return page.locator("#list tbody > tr:not(.detail) .number").all_inner_texts()
 
 
-def poisoned() -> RunRecord:
-    """Every hostile string in every field that a user or a model can fill."""
-    verdict = nothing_applied(Path("run")).verdict
-    few = POISON[:: len(POISON) // 60]
-    rungs = tuple(
-        RungResult(
-            text,
-            True,
-            None,
-            i % 2 == 0,
-            True,
-            0.5,
-            0.4,
-            0.6,
-            9,
-            1,
-            None,
-            None,
-            3.0 + i,
-            notes=(text,),
-            metrics={text: 1},
-        )
-        for i, text in enumerate(few)
-    )
-    skipped = tuple(RungResult(f"skipped {i}", applied=False, skipped_because=text) for i, text in enumerate(POISON))
-    examples = tuple(Example(f"{i} {text}", text, f"t {text}", (f"a {text}",)) for i, text in enumerate(POISON))
-    answers = tuple(
-        Prediction(e.id, Completion(f"{e.input}!"), Score(0.0, e.input))
-        if i % 3
-        else Prediction(e.id, Completion(e.input, error=e.input), None)
-        for i, e in enumerate(examples)
-    )
-    trials, measured = tuple(Trial(text, 0.5, 9) for text in POISON), POISON[0]
-    measurement = Measurement(measured, answers, training=True, trials=trials, notes=POISON)
-    asked = {"name": POISON[1], "model": POISON[2], "goal": {"quality": 0.9}, **{text: text for text in POISON}}
-    verdict = replace(verdict, rung=few[0], reason="tune", because=POISON, rungs=(*rungs, *skipped))
-    return RunRecord(Path("run"), asked, verdict, examples, (measurement,))
-
-
 # ---------------------------------------------------------------- safe
 
 
 def test_no_hostile_string_runs_or_fetches(open_page: Open) -> None:
     assert len(POISON) >= 1500
-    page, seen = open_page(poisoned())
+    page, seen = open_page(poisoned(*POISON))
     assert page.evaluate("document.querySelectorAll('#plain').length") == 0, "the script did not start"
     page.evaluate(PRESS_J, len(POISON))
     assert page.locator("#list tr.open .number").inner_text() == str(len(POISON))

@@ -162,6 +162,8 @@ def _prepare(base: Base, call: _Call) -> Request | str:
     from shouldtune.models.generation import Request
 
     options, window = call.options, base.model.config.window
+    if options.max_tokens < 1:
+        return f"an answer of {options.max_tokens} tokens was asked for"
     try:
         ids = base.tokenizer.prompt(call.messages)
         if not ids:

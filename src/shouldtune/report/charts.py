@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 SHAPES = {"no language model": "square", "prompting": "circle", "weights tuned": "diamond"}
 
+LONGEST_NAME = 80
+"""Characters of a rung's name that are handed to the drawing, which shortens them to the room there is."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -119,7 +122,7 @@ def _facts(rung: RungResult, shipped: str | None) -> dict[str, Any]:
     ships, kind = rung.name == shipped, words.kind(rung)
     notes = (*(("ship this",) if ships else ()), *(() if kind == "prompting" else (kind,)))
     return {
-        "name": one_line(rung.name),
+        "name": one_line(rung.name)[:LONGEST_NAME],
         "note": " · ".join(notes),
         "kind": kind,
         "quality": rung.quality,
