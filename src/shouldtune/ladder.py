@@ -160,7 +160,6 @@ def _too_few_rows(loaded: LoadedTask, at: _Climbing) -> Verdict:
             f"Label {FEWEST_ROWS - n} more, better a few hundred.",
         ),
         rungs=(),
-        examples_needed=FEWEST_ROWS,
         simulated=at.simulated,
         provenance=at.asked,
     )

@@ -82,13 +82,20 @@ def _from_spec(spec: ModelSpec, folder: Path) -> Model:
     if kind == "local":
         from shouldtune.models.local import open_local
 
+        model = open_local(spec["model"], engine=spec["engine"])
+        if model.identity.revision != spec["revision"]:
+            raise ModelUnavailable(
+                f"{spec['model']!r} is no longer the model that this was fitted with",
+                where=folder / SPEC_FILE,
+                hint="run the task again with the model at hand",
+            )
         adapter: dict[str, Any] | None = spec.get("adapter")
         if adapter is None:
-            return open_local(spec["model"])
+            return model
         place = (folder / adapter["path"]).resolve()
         if not place.is_relative_to(folder.resolve()):
             raise InputError("the adapter lies outside the model's folder", where=folder / SPEC_FILE)
-        return open_local(spec["model"]).with_adapter(place, expected_sha256=adapter["sha256"])
+        return model.with_adapter(place, expected_sha256=adapter["sha256"])
     plain: dict[str, Any] = {
         "constant": lambda: Constant(spec["text"]),
         "echo": Echo,

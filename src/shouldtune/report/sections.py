@@ -154,7 +154,9 @@ def _metrics_table(rungs: Sequence[RungResult]) -> Html | None:
 def compared(record: RunRecord) -> Html:
     """Each comparison in words that claim no more than its interval."""
     lines = [element("li", words.compared(each)) for each in record.verdict.comparisons]
-    both = element("p", "Differences are taken example by example, where both rungs answered.")
+    both = element(
+        "p", "Mean differences where both rungs answered; their limits count a failed call as the worst case."
+    )
     body = together(both, element("ul", *lines)) if lines else element("p", "No two rungs were compared.")
     return element("section", element("h2", "Compared"), body, id="compared")
 

@@ -98,7 +98,7 @@ def _goal(record: RunRecord, name: str) -> float | None:
 def how_to_read(record: RunRecord) -> str:
     """What an interval says, with this run's own numbers where it has any."""
     measured = [rung for rung in record.verdict.rungs if rung.quality is not None and rung.low is not None]
-    level = f"{100 * confidence(record):g}% confidence"
+    level = f"{100 * confidence(record):g}% confidence for the whole run, so wider than an interval that stands alone"
     if not measured:
         return f"An interval says where the score on examples like these probably lies ({level})."
     shown = max(measured, key=lambda rung: (rung.name == record.verdict.rung, rung.quality))
