@@ -13,7 +13,7 @@ from typing import Any
 from shouldtune import __version__
 from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.measure import measure
-from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, digest, paying
+from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, digest, identity, paying
 from shouldtune.models.open import is_simulated, open_model, save_fitted
 from shouldtune.progress import Progress
 from shouldtune.run import (
@@ -69,11 +69,11 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
             "a scripted model's answers are simulated: they can lead to no verdict",
             hint="--allow-simulated, to see how a verdict would read",
         )
-    asked = what_is_asked(loaded, how)
-    folder = run_folder(loaded.folder, loaded.task.name, digest(asked)[:8])
     ledger = Ledger(ledger_path(loaded.folder), lambda who, completion, new: progress.called(*who, completion, new))
     try:
         models = open_models(loaded, ledger, progress)
+        asked = what_is_asked(loaded, how, models)
+        folder = run_folder(loaded.folder, loaded.task.name, digest(asked)[:8])
         save_asked(
             folder, {**asked, "created": datetime.now(UTC).isoformat(timespec="seconds"), **machine()}, loaded.holdout
         )
@@ -203,13 +203,15 @@ def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Model
     return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger))
 
 
-def what_is_asked(loaded: LoadedTask, how: Climb) -> dict[str, Any]:
+def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, Any]:
     """Everything that decides what a run will find; its digest names the run."""
     return {
         "name": loaded.task.name,
         "instruction": loaded.task.instruction,
         "model": loaded.file.model,
         "tune": loaded.file.tune,
+        "prompt_model": identity(models.prompt.spec()),
+        "tuned_model": None if models.tune is None else identity(models.tune.spec()),
         "scorer": loaded.file.scorer,
         "goal": asdict(loaded.task.goal),
         "seed": loaded.file.seed,
