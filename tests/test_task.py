@@ -75,7 +75,7 @@ def test_an_alias_bomb_is_refused(tmp_path: Path) -> None:
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "shouldtune.yaml"
     path.write_text("name: " + "[" * 5000 + "]" * 5000)
-    refusal(path)
+    assert refusal(path).exit_code == 2
 
 
 def test_a_typo_is_answered_with_the_key_that_was_meant(tmp_path: Path) -> None:
