@@ -16,7 +16,7 @@ from shouldtune.progress import Progress
 from shouldtune.run import RunRecord, load_run
 from shouldtune.task import load_task
 from shouldtune.types import Completion, Message
-from tests.conftest import MakeTask, numbered_rows
+from tests.conftest import MakeTask, Rows, numbered_rows
 
 SIMULATED = Climb(allow_simulated=True)
 GOAL = {"quality": 0.8}
@@ -39,6 +39,17 @@ def world(make_task: MakeTask, abilities: str, n: int = 400, how: Climb = SIMULA
         numbered_rows(n), model=f"scripted:{abilities}", tune=f"scripted:{abilities}", **{"goal": GOAL, **changes}
     )
     return asyncio.run(climb(load_task(folder), how))
+
+
+def lamp_rows() -> Rows:
+    """Rows whose label follows from one word."""
+    return [
+        {
+            "input": f"the {'red' if i % 2 else 'green'} lamp number {i * 7919} is on",
+            "target": "stop" if i % 2 else "go",
+        }
+        for i in range(500)
+    ]
 
 
 def test_says_no_when_four_shots_are_enough(make_task: MakeTask) -> None:
@@ -71,14 +82,7 @@ def test_failed_calls_that_could_change_the_answer_end_in_unmeasured(make_task: 
 
 
 def test_says_no_model_needed_when_labels_follow_from_a_word(make_task: MakeTask) -> None:
-    rows = [
-        {
-            "input": f"the {'red' if i % 2 else 'green'} lamp number {i * 7919} is on",
-            "target": "stop" if i % 2 else "go",
-        }
-        for i in range(500)
-    ]
-    folder = make_task(rows, scorer="label", goal=GOAL, model="scripted:base=0.1", tune="scripted:tuned=0.99")
+    folder = make_task(lamp_rows(), scorer="label", goal=GOAL, model="scripted:base=0.1", tune="scripted:tuned=0.99")
     verdict = asyncio.run(climb(load_task(folder), SIMULATED)).verdict
     assert (verdict.answer, verdict.reason) == ("no", "no_model_needed")
     assert verdict.rung in ("guess", "classic")
@@ -149,14 +153,7 @@ def test_what_was_written_is_read_back_as_it_was(make_task: MakeTask) -> None:
 
 
 def test_the_winner_is_a_folder_that_answers(make_task: MakeTask) -> None:
-    rows = [
-        {
-            "input": f"the {'red' if i % 2 else 'green'} lamp number {i * 7919} is on",
-            "target": "stop" if i % 2 else "go",
-        }
-        for i in range(500)
-    ]
-    folder = make_task(rows, scorer="label", goal=GOAL, model="scripted:base=0.1", tune="scripted:tuned=0.99")
+    folder = make_task(lamp_rows(), scorer="label", goal=GOAL, model="scripted:base=0.1", tune="scripted:tuned=0.99")
     record = asyncio.run(climb(load_task(folder), SIMULATED))
     winner = open_fitted(record.folder / "winner")
     assert asyncio.run(winner.complete([Message("user", "the red lamp is on")])).text == "stop"
