@@ -88,9 +88,9 @@ def test_training_moves_the_adapter_and_leaves_the_base_as_it_was(model: LocalMo
     from safetensors.torch import load_file
 
     base = load_base(model.identity.folder, model.identity.engine).model
-    before = [block.qkv.clone() for block in base.blocks] + [base.embedding.clone()]
+    before = [block.qkv.weight.clone() for block in base.blocks] + [base.embedding.clone()]
     tuned = train(model, tmp_path)
-    after = [block.qkv for block in base.blocks] + [base.embedding]
+    after = [block.qkv.weight for block in base.blocks] + [base.embedding]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     folders = [each.identity.adapter for each in tuned]
     first, last = (load_file(folder / "adapter_model.safetensors") for folder in (folders[0], folders[-1]) if folder)

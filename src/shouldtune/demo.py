@@ -15,9 +15,9 @@ from shouldtune.types import Rung
 
 TASK = "python-api"
 FEWER_SETTINGS: dict[str, Rung] = {
-    "few_shot": FewShot(sizes=(2, 4, 8), draws=2),
-    "nearest_shots": NearestShotsRung(sizes=(2, 4)),
-    "retrieval": Retrieval(sizes=(1, 3)),
+    "few_shot": FewShot(sizes=(2, 4), draws=1),
+    "nearest_shots": NearestShotsRung(sizes=(2,)),
+    "retrieval": Retrieval(sizes=(1,)),
     "retrieval_shots": RetrievalShots(sizes=((2, 1),)),
 }
 """Rungs that try less than usual, so that the demo ends within minutes on two slow cores."""

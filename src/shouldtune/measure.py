@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from shouldtune.scorers import grade
 from shouldtune.types import Example, Message, Model, Prediction, Scorer
 
-AT_ONCE = 64
+AT_ONCE = 96
 """Calls under way together: a local engine makes batches of them, a server's client sets its own limit below."""
 
 OnPrediction = Callable[[Prediction], None]

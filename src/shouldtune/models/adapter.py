@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from shouldtune.models.linear import Linear
+
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -113,9 +115,9 @@ class LoraAdapter:
         if weights:
             raise ModelUnavailable(f"the adapter changes something unknown: {next(iter(weights))}", where=folder)
 
-    def linear(self, x: Tensor, weight: Tensor, layer: int, name: str) -> Tensor:
+    def linear(self, x: Tensor, base: Linear, layer: int, name: str) -> Tensor:
         """x W^T + scale (x A^T) B^T, over the fused layer's modules at once."""
-        product = x @ weight.T
+        product = base(x)
         down = self._down.get((layer, name))
         return product if down is None else product.addmm_(x @ down.T, self._up[layer, name].T)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shouldtune.models.llama import Adapter, Llama
 
 _CACHE_BYTES = 700 << 20  # a batch's keys and values
-_PREFILL_TOKENS = 4096  # prompts computed at once; bounds the activations
+_PREFILL_TOKENS = 2048  # prompts computed at once; bounds the activations
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,9 @@ class _Batch:
                 break
             if should_stop():
                 raise Stopped
-            if len(going) <= 0.8 * len(alive):  # copying the cache pays once a fifth of it is done
-                alive, tokens = [alive[index] for index in going], [tokens[index] for index in going]
-                self._keep(going, self.start + step)
+            if len(going) <= 0.9 * len(alive):
+                order = self._keep(going, self.start + step)
+                alive, tokens = [alive[index] for index in order], [tokens[index] for index in order]
             tokens = self._choose(self._step(tokens, step), alive)
         return [
             Generated(tuple(row.produced), row.finish or "length", row.length + len(row.produced)) for row in self.rows
@@ -253,17 +253,22 @@ class _Batch:
             return own[0].reshape(len(query), -1)
         return join_prefix(own, query, self.prefix.keys[layer], self.prefix.values[layer]).reshape(len(query), -1)
 
-    def _keep(self, going: list[int], used: int) -> None:
-        """Take finished rows out of the cache; `used` columns hold something."""
-        chosen = torch.tensor(going, device=self.model.device)
+    def _keep(self, going: list[int], used: int) -> list[int]:
+        """Take finished rows out of the cache, of which `used` columns hold something; returns the rows' new order.
 
-        def shrink(cache: Tensor) -> Tensor:
-            smaller = cache.new_empty(len(cache), len(going), *cache.shape[2:])
-            smaller[:, :, :, :used] = cache[:, :, :, :used].index_select(1, chosen)
-            return smaller
-
-        self.keys, self.values = shrink(self.keys), shrink(self.values)
-        self.lengths, self.mask = self.lengths[chosen], self.mask[chosen]
+        The last rows move into the places of finished ones: most of the cache is not touched.
+        """
+        count = len(going)
+        holes = sorted(set(range(count)) - set(going))
+        movers = [index for index in going if index >= count]
+        order = list(range(count))
+        for hole, mover in zip(holes, movers, strict=True):
+            order[hole] = mover
+        for cache in (self.keys, self.values):
+            cache[:, holes, :, :used] = cache[:, movers, :, :used]
+        self.keys, self.values = self.keys[:, :count], self.values[:, :count]
+        self.lengths, self.mask = self.lengths[order], self.mask[order]
+        return order
 
     def _choose(self, logits: Tensor, alive: list[_Row]) -> list[int]:
         """Each row's next token, noted in the row; a row that is done says anything."""

@@ -19,6 +19,7 @@ from torch.nn import functional as nn
 
 from shouldtune.errors import ModelUnavailable
 from shouldtune.models.derivatives import gated, rotated
+from shouldtune.models.linear import Linear
 from shouldtune.models.llama_config import LlamaConfig, rope_frequencies, weight_shapes
 
 LINEARS = ("qkv", "o", "gate_up", "down")
@@ -27,20 +28,20 @@ LINEARS = ("qkv", "o", "gate_up", "down")
 
 @dataclass(frozen=True)
 class Block:
-    """One layer's weights; a matrix is [outputs, inputs]."""
+    """One layer's weights."""
 
     attention_norm: Tensor
-    qkv: Tensor
-    o: Tensor
+    qkv: Linear
+    o: Linear
     mlp_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Linear
+    down: Linear
 
 
 class Adapter(Protocol):
     """Something that changes what the linear layers compute."""
 
-    def linear(self, x: Tensor, weight: Tensor, layer: int, name: str) -> Tensor:
+    def linear(self, x: Tensor, base: Linear, layer: int, name: str) -> Tensor:
         """x [N, inputs] times the base's weight and the adapter's change of it: [N, outputs]."""
         ...
 
@@ -59,7 +60,7 @@ class Llama:
         weights = _load(folder, weight_shapes(config), dtype, device)
         self.embedding = weights["model.embed_tokens.weight"]
         self.norm = weights["model.norm.weight"]
-        self.head = weights.get("lm_head.weight", self.embedding)
+        self.head = Linear(weights.get("lm_head.weight", self.embedding))
         self.blocks = [_block(weights, index) for index in range(config.layers)]
         frequencies = rope_frequencies(config.rope_theta, config.head_width // 2, config.rope_scaling)
         self._frequencies = torch.tensor(frequencies, dtype=torch.float32, device=device)
@@ -94,11 +95,11 @@ class Llama:
 
     def logits(self, x: Tensor) -> Tensor:
         """x [N, width] after the last block -> [N, vocabulary]"""
-        return nn.linear(nn.rms_norm(x, (self.config.width,), self.norm, self.config.norm_epsilon), self.head)
+        return self.head(nn.rms_norm(x, (self.config.width,), self.norm, self.config.norm_epsilon))
 
     def _linear(self, x: Tensor, layer: int, name: str, adapter: Adapter | None) -> Tensor:
-        weight: Tensor = getattr(self.blocks[layer], name)
-        return nn.linear(x, weight) if adapter is None else adapter.linear(x, weight, layer, name)
+        base: Linear = getattr(self.blocks[layer], name)
+        return base(x) if adapter is None else adapter.linear(x, base, layer, name)
 
 
 def _block(weights: dict[str, Tensor], index: int) -> Block:
@@ -108,11 +109,11 @@ def _block(weights: dict[str, Tensor], index: int) -> Block:
 
     return Block(
         attention_norm=take("input_layernorm"),
-        qkv=take("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        o=take("self_attn.o_proj"),
+        qkv=Linear(take("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
+        o=Linear(take("self_attn.o_proj")),
         mlp_norm=take("post_attention_layernorm"),
-        gate_up=take("mlp.gate_proj", "mlp.up_proj"),
-        down=take("mlp.down_proj"),
+        gate_up=Linear(take("mlp.gate_proj", "mlp.up_proj")),
+        down=Linear(take("mlp.down_proj")),
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from shouldtune.models.adapter import FusedLinear, fused_linears, peft_name
+from shouldtune.models.linear import Linear
 from shouldtune.models.llama import Llama
 
 
@@ -45,7 +46,7 @@ class TrainableLora:
                 sizes = [height * fused.inputs, *(part.outputs * rank for part in fused.parts)]
                 starts = [end + sum(sizes[:index]) for index in range(len(sizes))]
                 spans = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-                base: Tensor = getattr(model.blocks[layer], name)
+                base: Tensor = getattr(model.blocks[layer], name).weight
                 weight = torch.cat([base, base.new_zeros(fused.outputs, height)], dim=1)
                 low = base.new_zeros(height, fused.inputs)
                 self.slots[layer, name] = _Slot(fused, spans[0], tuple(spans[1:]), weight, low)
@@ -60,8 +61,8 @@ class TrainableLora:
         self._anchor = torch.zeros((), device=model.device, requires_grad=True)
         self.refresh()
 
-    def linear(self, x: Tensor, weight: Tensor, layer: int, name: str) -> Tensor:
-        """The layer with its LoRA; `weight` is inside the slot already."""
+    def linear(self, x: Tensor, base: Linear, layer: int, name: str) -> Tensor:
+        """The layer with its LoRA; the base's weight is inside the slot already."""
         slot = self.slots[layer, name]
         product: Tensor = _AugmentedProduct.apply(x, self._anchor, self, slot)  # type: ignore[no-untyped-call]
         return product
