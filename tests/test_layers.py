@@ -49,7 +49,7 @@ HEAVY = {
     "gguf",
 }
 
-TORCH_THROUGHOUT = {"attention", "derivatives", "generation", "llama", "trainable", "training"}
+TORCH_THROUGHOUT = {"attention", "derivatives", "generation", "label_trie", "linear", "llama", "trainable", "training"}
 """Modules that need torch on every line; they are themselves imported inside functions only."""
 
 

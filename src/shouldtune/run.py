@@ -20,7 +20,8 @@ from typing import Any
 
 from shouldtune.errors import InputError
 from shouldtune.files import write_whole
-from shouldtune.types import Completion, Example, Measurement, Prediction, Score, Spent, Trial, Verdict
+from shouldtune.models.ledger import completion_from_dict
+from shouldtune.types import Example, Measurement, Prediction, Score, Spent, Trial, Verdict
 from shouldtune.verdict.plain import verdict_from_json, verdict_to_json
 
 RUNS = "runs"
@@ -115,7 +116,7 @@ def _find(folder: Path) -> Path:
 def _measurements(folder: Path) -> tuple[Measurement, ...]:
     predictions: dict[str, list[Prediction]] = {}
     for row in _rows(folder / "predictions.jsonl"):
-        completion = Completion(**{**row["completion"], "passages": tuple(row["completion"]["passages"])})
+        completion = completion_from_dict(row["completion"])
         score = None if row["score"] is None else Score(**row["score"])
         predictions.setdefault(row["rung"], []).append(Prediction(row["example_id"], completion, score))
     return tuple(

@@ -38,6 +38,8 @@ class Options:
     """A JSON schema that the answer must satisfy, enforced while decoding where the model can."""
     choices: tuple[str, ...] = ()
     """A closed label set: the answer is exactly one of these."""
+    choice_logprobs: bool = False
+    """Where the model can: score all choices, tell their log-probabilities, and answer with the likeliest."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Completion:
     """Set when the call failed: then there is no answer, and it is neither right nor wrong."""
     passages: tuple[str, ...] = ()
     """Ids of the documents that stood in the prompt."""
+    choice_logprobs: tuple[float, ...] = ()
+    """Log-probability in nats of each of the choices asked for; empty where they were not asked for or not known."""
 
     @property
     def failed(self) -> bool:

@@ -30,6 +30,14 @@ def attend_own(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | Non
     return output.reshape(rows, 1, heads, width), total.reshape(rows, 1, heads)
 
 
+def attend_masked(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for S queries a row that see what a mask [B, 1, S, T], added to the scores, leaves them."""
+    groups = queries.shape[2] // keys.shape[1]
+    keys, values = (x.repeat_interleave(groups, dim=1) for x in (keys, values))
+    output, total = _attend(queries.transpose(1, 2), keys, values, mask, causal=False)
+    return output.transpose(1, 2), total.transpose(1, 2)
+
+
 def join_prefix(own: tuple[Tensor, Tensor], queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attention's output with the shared prefix joined in.
 

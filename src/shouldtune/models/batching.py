@@ -168,9 +168,12 @@ def _prepare(base: Base, call: _Call) -> Request | str:
         ids = base.tokenizer.prompt(call.messages)
         if not ids:
             return "the prompt is empty"
-        if len(ids) + options.max_tokens > window:
-            kept = f"less {options.max_tokens} for the answer"
-            return f"prompt of {len(ids)} tokens does not fit the window of {window} {kept}"
+        trie = base.label_trie(options.choices) if options.choices and options.choice_logprobs else None
+        room = options.max_tokens if trie is None else max(trie.depths, default=0)
+        if len(ids) + room > window:
+            return f"prompt of {len(ids)} tokens does not fit the window of {window} less {room} for the answer"
+        if trie is not None:
+            return Request(ids, options.max_tokens, labels=trie)
         formed = options.choices or options.schema is not None
         constraint = base.grammars.constraint(options.schema, options.choices) if formed else None
     except ShouldTuneError as error:
@@ -181,6 +184,8 @@ def _prepare(base: Base, call: _Call) -> Request | str:
 def _completion(base: Base, call: _Call, request: Request, made: Generated, rate: float) -> Completion:
     """The answer; `rate` is the batch's seconds for one computed token."""
     text = base.tokenizer.decode(made.ids)
+    if made.label_scores:
+        text = call.options.choices[max(range(len(made.label_scores)), key=made.label_scores.__getitem__)]
     for stop in call.options.stop:
         text = text.partition(stop)[0]
     return Completion(
@@ -191,6 +196,7 @@ def _completion(base: Base, call: _Call, request: Request, made: Generated, rate
         compute_s=rate * made.computed,
         finish_reason=made.finish_reason,
         engine=call.identity.engine.name,
+        choice_logprobs=tuple(round(score, 4) for score in made.label_scores),
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shouldtune.models.chat_tokenizer import ChatTokenizer
     from shouldtune.models.constraint import Grammars
     from shouldtune.models.generation import Generator
+    from shouldtune.models.label_trie import LabelTrie
     from shouldtune.models.llama import Llama
 
 COMPUTE = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shouldtune-engine")
@@ -86,6 +87,7 @@ class Base:
         self.generator: Generator = Generator(self.model, self.tokenizer.decode)
         self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
         self._grammars: Grammars | None = None
+        self._tries: dict[tuple[str, ...], LabelTrie] = {}
 
     @property
     def grammars(self) -> Grammars:
@@ -94,6 +96,17 @@ class Base:
         if self._grammars is None:
             self._grammars = Grammars(self.tokenizer)
         return self._grammars
+
+    def label_trie(self, labels: tuple[str, ...]) -> LabelTrie:
+        """The tree of a closed label set's tokens. Raises InputError when two labels are the same."""
+        from shouldtune.models.label_trie import LabelTrie
+
+        if labels not in self._tries:
+            ids = [tuple(self.tokenizer.encode(label)) for label in labels]
+            if len(set(ids)) < len(ids) or () in ids:
+                raise InputError("the labels to choose from must be different and not empty")
+            self._tries[labels] = LabelTrie.of(ids, self.tokenizer.end_of_turn())
+        return self._tries[labels]
 
     def adapter(self, folder: Path, sha256: str) -> LoraAdapter:
         """The adapter in `folder`, from memory if it was used lately. Raises ModelUnavailable if it changed."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from shouldtune.models.attention import attend_own, join_prefix
+from shouldtune.models.label_trie import LabelTrie, score_labels
 from shouldtune.models.prefixes import Prefix, PrefixCache, split_by_prefix
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Request:
     seed: int = 0
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
+    labels: LabelTrie | None = None
+    """A closed label set: every label is scored and the most probable one is the answer; nothing is decoded."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Generated:
     finish_reason: Literal["stop", "length"]
     computed: int
     """Tokens that were computed for this answer alone: its share of the work."""
+    label_scores: tuple[float, ...] = ()
+    """Each label's log-probability, where they were scored."""
 
 
 class Stopped(Exception):
@@ -77,10 +82,32 @@ class Generator:
             prompts = [requests[index].ids for index in group]
             prefix = self._prefix(prompts, adapter, adapter_key)
             order = sorted(group, key=lambda index: -len(requests[index].ids))
+            for trie, indices in _by_labels(order, requests).items():
+                if should_stop():
+                    raise Stopped
+                answers.update(self._scored(trie, indices, requests, prefix, adapter))
+            order = [index for index in order if requests[index].labels is None]
             for indices in self._batches(order, requests, prefix.length):
                 batch = _Batch(self, [requests[index] for index in indices], prefix, adapter)
                 answers.update(zip(indices, batch.run(should_stop), strict=True))
         return [answers[index] for index in range(len(requests))]
+
+    def _scored(
+        self,
+        trie: LabelTrie,
+        indices: list[int],
+        requests: Sequence[Request],
+        prefix: Prefix,
+        adapter: Adapter | None,
+    ) -> dict[int, Generated]:
+        """The answers of requests that choose among the same labels."""
+        rows = score_labels(self.model, adapter, prefix, [requests[index].ids for index in indices], trie)
+        answers = {}
+        for index, scores in zip(indices, rows, strict=True):
+            computed = len(requests[index].ids) - prefix.length + len(trie.tokens)
+            best = max(range(len(scores)), key=scores.__getitem__)
+            answers[index] = Generated(trie.label_ids[best], "stop", computed, scores)
+        return answers
 
     def _prefix(self, prompts: list[Sequence[int]], adapter: Adapter | None, adapter_key: str) -> Prefix:
         """Keys and values of what the prompts begin with, from memory as far as possible."""
@@ -128,6 +155,16 @@ class Generator:
                 batches.append([index])
                 longest, answer = own, requests[index].max_tokens
         return batches
+
+
+def _by_labels(order: list[int], requests: Sequence[Request]) -> dict[LabelTrie, list[int]]:
+    """The requests that choose among labels, by their trie."""
+    groups: dict[LabelTrie, list[int]] = {}
+    for index in order:
+        trie = requests[index].labels
+        if trie is not None:
+            groups.setdefault(trie, []).append(index)
+    return groups
 
 
 @dataclass

@@ -12,10 +12,10 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -253,5 +253,9 @@ def digest(value: Any) -> str:
 
 def completion_from_json(text: str) -> Completion:
     """The completion that `canonical(asdict(completion))` wrote."""
-    fields = json.loads(text)
-    return replace(Completion(**fields), passages=tuple(fields["passages"]))
+    return completion_from_dict(json.loads(text))
+
+
+def completion_from_dict(fields: Mapping[str, Any]) -> Completion:
+    """The completion that `asdict` took apart; lists become tuples again."""
+    return Completion(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})

@@ -93,9 +93,13 @@ class Llama:
         inner = gated(self._linear(normed, layer, "gate_up", adapter))
         return x + self._linear(inner, layer, "down", adapter)
 
+    def normed(self, x: Tensor) -> Tensor:
+        """x [N, width] after the last block -> what the head reads [N, width]"""
+        return nn.rms_norm(x, (self.config.width,), self.norm, self.config.norm_epsilon)
+
     def logits(self, x: Tensor) -> Tensor:
         """x [N, width] after the last block -> [N, vocabulary]"""
-        return self.head(nn.rms_norm(x, (self.config.width,), self.norm, self.config.norm_epsilon))
+        return self.head(self.normed(x))
 
     def _linear(self, x: Tensor, layer: int, name: str, adapter: Adapter | None) -> Tensor:
         base: Linear = getattr(self.blocks[layer], name)

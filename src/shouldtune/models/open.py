@@ -10,6 +10,7 @@ from typing import Any
 
 from shouldtune.errors import InputError, ModelUnavailable
 from shouldtune.files import write_whole
+from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
 from shouldtune.models.plain import Constant, Echo, Linear, Nearest
 from shouldtune.models.prompted import Prompted
@@ -77,6 +78,9 @@ def _from_spec(spec: ModelSpec, folder: Path) -> Model:
     kind = spec["kind"]
     if kind == "prompted":
         return Prompted.from_spec(spec, _from_spec(spec["model"], folder))
+    if kind == "calibrated":
+        inner = _from_spec(spec["model"], folder)
+        return Calibrated(inner, tuple(spec["choices"]), tuple(spec["usual"]))
     if kind == "remote":
         return Remote(spec["name"], spec["base_url"], spec["key_variable"])
     if kind == "local":

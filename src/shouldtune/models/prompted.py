@@ -76,7 +76,8 @@ class Prompted:
         sent, documents = self.messages(messages[-1].content)
         asked = self.options
         if options != Options():
-            asked = replace(options, schema=self.options.schema, choices=self.options.choices)
+            own = self.options
+            asked = replace(options, schema=own.schema, choices=own.choices, choice_logprobs=own.choice_logprobs)
         completion = await self.model.complete(sent, asked)
         return replace(completion, passages=documents) if documents else completion
 
