@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from shouldtune.ladder import Climb, chosen_rungs, climb
 from shouldtune.models.open import open_fitted
 from shouldtune.progress import Progress
 from shouldtune.run import RunRecord, load_run
+from shouldtune.rungs.choosing import best_of
+from shouldtune.scorers import load_scorer
 from shouldtune.task import load_task
-from shouldtune.types import Completion, Message
+from shouldtune.types import Completion, Example, Message, ModelSpec, Options
 from tests.conftest import MakeTask, Rows, numbered_rows
 
 SIMULATED = Climb(allow_simulated=True)
@@ -191,13 +195,34 @@ def test_each_rung_says_what_it_tried_and_what_it_took(make_task: MakeTask) -> N
     record = world(make_task, "base=0.2,shots@4=0.5,tuned=0.95")
     by_name = {m.rung: m for m in record.measurements}
     few = by_name["few_shot"]
-    assert [trial.setting for trial in few.trials[:3]] == ["2 shots", "4 shots", "8 shots"]
-    assert few.fit.calls == 32 * 6
+    assert [trial.setting for trial in few.trials[:4]] == ["2 shots", "4 shots", "8 shots", "16 shots"]
+    assert few.fit.calls == 32 * 7
     assert few.measured.calls == len(record.holdout)
-    assert few.trials[3].setting == "4 shots, draw 2"  # 8 were no better than 4, so 16 were not tried
+    assert few.trials[4].setting.endswith("shots, draw 2")
     assert "retrieval" not in by_name
     skipped = {rung.name: rung.skipped_because for rung in record.verdict.rungs if not rung.applied}
     assert skipped["retrieval"] == "the task has no documents"
+
+
+def test_sizes_are_tried_until_one_falls_far_behind() -> None:
+    @dataclass(frozen=True)
+    class Right:
+        """Answers `share` of ten questions rightly."""
+
+        share: float
+
+        async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+            return Completion("yes" if int(messages[-1].content) < 10 * self.share else "no")
+
+        def spec(self) -> ModelSpec:
+            return {"kind": "right", "share": self.share}
+
+    ten = [Example(str(number), str(number), "yes") for number in range(10)]
+    sizes = [(str(share), Right(share)) for share in (0.3, 0.5, 0.5, 0.3, 0.9)]
+    exact = load_scorer("exact", Path(), "")
+    best, trials = asyncio.run(best_of(sizes, ten, exact, rising=True))
+    assert (best, [trial.score for trial in trials]) == (1, [0.3, 0.5, 0.5, 0.3])
+    assert asyncio.run(best_of(sizes, ten, exact))[0] == 4
 
 
 @pytest.fixture(autouse=True)

@@ -149,7 +149,7 @@ def _score(model: Llama, adapter: Adapter | None, prefix: Prefix, own: list[list
     turn_places, turn_tokens = (list(column) for column in zip(*trie.turns, strict=True))
     logits = torch.einsum("rtw,tw->rt", states[:, turn_places], model.head.weight[turn_tokens]).float()
     sizes = [turn_places.count(each) for each in dict.fromkeys(turn_places)]
-    chances = torch.cat([part.log_softmax(-1) for part in logits.split(sizes, dim=1)], dim=1)
+    chances = torch.cat([part.log_softmax(-1) for part in torch.split(logits, sizes, dim=1)], dim=1)
     return chances @ trie.members.to(device).T
 
 

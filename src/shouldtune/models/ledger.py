@@ -258,4 +258,5 @@ def completion_from_json(text: str) -> Completion:
 
 def completion_from_dict(fields: Mapping[str, Any]) -> Completion:
     """The completion that `asdict` took apart; lists become tuples again."""
-    return Completion(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    found: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    return Completion(**found)

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,9 @@ class _Unreachable(Exception):
 class _Client:
     """One aiohttp session for all calls of a model, made in the loop that first asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, concurrency: int) -> None:
         self._session: aiohttp.ClientSession | None = None
-        self._places = asyncio.Semaphore(CONCURRENCY)
+        self._places = asyncio.Semaphore(concurrency)
 
     async def post(
         self, url: str, body: dict[str, Any], headers: Mapping[str, str], timeout_s: float
@@ -68,7 +69,12 @@ class Remote:
     base_url: str
     key_variable: str = ""
     timeout_s: float = TIMEOUT_S
-    _client: _Client = field(default_factory=_Client, repr=False, compare=False)
+    concurrency: int = CONCURRENCY
+    """Calls under way at once."""
+
+    @cached_property
+    def _client(self) -> _Client:
+        return _Client(self.concurrency)
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         """One POST to /chat/completions. A server's refusal comes back as a failed Completion.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from shouldtune.measure import mean_score, measure
 from shouldtune.types import Example, Model, Options, Scorer, Task, Trial
+
+_FALLEN = 0.1
+"""On the few examples that settings are chosen on, a smaller difference says nothing."""
 
 Candidate = tuple[str, Model]
 """(the setting in words, the model with it)"""
@@ -20,7 +24,7 @@ async def best_of(
 
     Returns (index of the best, the trials made). Ties go to the earlier one: candidates are listed cheapest first. A
     candidate whose every call failed has no score and cannot win unless all failed. With `rising`, for sizes that grow
-    dearer, the first that is no better than the best before it is the last that is tried.
+    dearer, the first that falls behind the best before it by more than `_FALLEN` is the last that is tried.
     """
     trials: list[Trial] = []
     best = 0
@@ -32,7 +36,7 @@ async def best_of(
         trials.append(Trial(setting, mean_score(predictions), answered))
         if _rank(trials[index].score) > _rank(trials[best].score):
             best = index
-        elif rising and index:
+        elif rising and _rank(trials[index].score) < _rank(trials[best].score) - _FALLEN:
             break
     return best, tuple(trials)
 
@@ -41,9 +45,15 @@ def _rank(score: float | None) -> float:
     return -1.0 if score is None else score
 
 
-def answer_options(task: Task) -> Options:
+def free_options(task: Task) -> Options:
     """How answers are made for this task: as long as its targets are, with some room."""
     return Options(max_tokens=task.output.max_tokens)
+
+
+def answer_options(task: Task) -> Options:
+    """The same, and held to their form where they have one: the rungs above `structured` build on it."""
+    labels, schema = task.output.labels, task.output.schema
+    return replace(free_options(task), choices=labels, schema=schema, choice_logprobs=bool(labels))
 
 
 def shots(examples: Sequence[Example]) -> tuple[tuple[str, str], ...]:

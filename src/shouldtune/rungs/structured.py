@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shouldtune.models.calibrated import Calibrated, usual_logprobs
 from shouldtune.models.prompted import Prompted
@@ -25,8 +25,7 @@ class Structured:
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
         if not task.output.labels and task.output.schema is None:
             return Skipped("the answers are free text: there is no form to hold them to")
-        labels = task.output.labels
-        options = replace(answer_options(task), choices=labels, schema=task.output.schema, choice_logprobs=bool(labels))
+        options = answer_options(task)
         pool, unseen = task.halves()
         prompts = []
         candidates: list[tuple[str, Model]] = []

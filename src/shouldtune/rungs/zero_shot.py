@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shouldtune.models.prompted import Prompted
-from shouldtune.rungs.choosing import answer_options
+from shouldtune.rungs.choosing import free_options
 from shouldtune.types import Fitted, Models, Task
 
 
@@ -18,4 +18,4 @@ class ZeroShot:
     uses_llm: bool = True
 
     async def fit(self, task: Task, models: Models) -> Fitted:
-        return Fitted(Prompted(models.prompt, task.instruction, options=answer_options(task)))
+        return Fitted(Prompted(models.prompt, task.instruction, options=free_options(task)))

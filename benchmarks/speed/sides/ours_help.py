@@ -1,0 +1,8 @@
+"""`shouldtune --help`."""
+
+import sys
+
+from shouldtune.cli import main
+
+sys.argv = ["shouldtune", "--help"]
+main()

@@ -1,0 +1,33 @@
+"""Our LoRA step: r 16 on all linear layers, batch 8, the batches in the given order."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from turns import take_turns
+
+from shouldtune.models.llama import Llama
+from shouldtune.tuning.trainable import TrainableLora
+from shouldtune.tuning.training import Text, accumulate
+
+job: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
+device = job.get("device", "cpu")
+model = Llama(Path(job["folder"]), dtype=getattr(torch, job["dtype"]), device=device)
+texts = [Text(tuple(row["prompt"]), tuple(row["answer"])) for row in job["rows"]]
+
+
+def work() -> dict[str, Any]:
+    lora = TrainableLora(model, 16, 32, seed=0)
+    losses = []
+    for start in range(0, len(texts), 8):
+        losses.append(round(accumulate(lora, texts[start : start + 8]), 4))
+        lora.step(1e-3)
+    return {"losses": losses}
+
+
+accumulate(TrainableLora(model, 16, 32, seed=0), texts[:2])
+take_turns(work)
