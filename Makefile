@@ -5,7 +5,7 @@ BIN := .venv/bin
 # torch is installed first and alone, at its exact pin: a looser requirement pulls gigabytes of CUDA packages.
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: help install demo test test-slow check bench clean
+.PHONY: help install demo test test-slow check bench bench-peers bench-speed clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,5 +40,14 @@ test-slow: .venv/.installed-dev ## the slow tests and those in a real browser (n
 bench: .venv/.installed-dev ## the experiments behind the README's figures (hours; see benchmarks/README.md)
 	$(BIN)/python benchmarks/shared_tasks.py
 
+bench-peers: ## install the programs that we are timed beside into benchmarks/.peers
+	test -x benchmarks/.peers/bin/python || $(PYTHON) -m venv benchmarks/.peers
+	benchmarks/.peers/bin/pip install --quiet --disable-pip-version-check $(TORCH)
+	benchmarks/.peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+
+bench-speed: .venv/.installed-dev ## our speed beside theirs, turn by turn (half an hour; after bench-peers)
+	for subject in start retrieval client labels training generation; do \
+		$(BIN)/python benchmarks/speed/$$subject.py || exit 1; done
+
 clean: ## remove what was built
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache demo
+	rm -rf .venv benchmarks/.peers dist build .mypy_cache .ruff_cache .pytest_cache demo

@@ -17,7 +17,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     sides = {
         "ours": Side(OURS, "whole_process.py", "ours_help.py"),
-        "bare typer": Side(PEERS, "whole_process.py", "bare_typer.py"),
+        "bare typer": Side(OURS, "whole_process.py", "bare_typer.py"),
     }
     compare("--help, whole process", sides, rounds)
     sides = {
