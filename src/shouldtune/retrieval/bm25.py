@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 
@@ -22,7 +23,10 @@ class Bm25:
         if not words:
             return list(range(min(k, len(self._texts))))
         scores = self._index.get_scores(words)
-        order = np.argsort(-scores, kind="stable")[:k]  # stable: the same k on every machine
+        k = min(k, len(scores))
+        least = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
+        among = np.flatnonzero(scores >= least)  # in order, so that ties fall the same way on every machine
+        order = among[np.argsort(-scores[among], kind="stable")][:k]
         return [int(index) for index in order]
 
     def _vocabulary(self) -> dict[str, int]:
@@ -36,6 +40,7 @@ class Bm25:
         return vocabulary
 
 
+_WORD = re.compile(r"\w+")
 _STOP_WORDS = frozenset(
     [
         "a",
@@ -93,11 +98,13 @@ _STOP_WORDS = frozenset(
 
 def tokens(text: str) -> list[str]:
     """Lower-case words without stop words; names like `os.path` and `copy_tree` also give their parts."""
-    words = re.findall(r"\w+", text.lower())
-    parts = [part for word in words if "_" in word for part in word.split("_") if part]
-    return [_stem(word) for word in (*words, *parts) if word not in _STOP_WORDS]
+    words = _WORD.findall(text.lower())
+    if "_" in text:
+        words += [part for word in words if "_" in word for part in word.split("_") if part]
+    return [_stem(word) for word in words if word not in _STOP_WORDS]
 
 
+@lru_cache(maxsize=1 << 16)
 def _stem(word: str) -> str:
     """Plural and -ing / -ed endings off: crude, the same on both sides of a search, and without a dependency."""
     for ending in ("ing", "ies", "ed", "es", "s"):
