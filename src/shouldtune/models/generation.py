@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shouldtune.models.constraint import Constraint
     from shouldtune.models.llama import Adapter, Llama
 
-_CACHE_BYTES = 700 << 20  # a batch's keys and values
+_CACHE_BYTES = 512 << 20  # a batch's keys and values
 _PREFILL_TOKENS = 2048  # prompts computed at once; bounds the activations
 
 

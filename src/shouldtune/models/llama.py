@@ -60,7 +60,7 @@ class Llama:
         weights = _load(folder, weight_shapes(config), dtype, device)
         self.embedding = weights["model.embed_tokens.weight"]
         self.norm = weights["model.norm.weight"]
-        self.head = Linear(weights.get("lm_head.weight", self.embedding))
+        self.head = Linear(weights.get("lm_head.weight", self.embedding), shared=True)
         self.blocks = [_block(weights, index) for index in range(config.layers)]
         frequencies = rope_frequencies(config.rope_theta, config.head_width // 2, config.rope_scaling)
         self._frequencies = torch.tensor(frequencies, dtype=torch.float32, device=device)
