@@ -89,9 +89,12 @@ class Ledger:
         )
         self._database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._database.commit()
+        self._keys = {key for (key,) in self._database.execute("SELECT key FROM calls")}
 
     def find(self, key: str) -> Completion | None:
         """The recorded answer to a request, or None."""
+        if key not in self._keys:
+            return None  # without waiting for whatever is being written
         with self._one_at_a_time:
             row = self._database.execute("SELECT completion FROM calls WHERE key = ?", (key,)).fetchone()
         return None if row is None else completion_from_json(row[0])
@@ -102,7 +105,7 @@ class Ledger:
         if completion.failed:
             return  # a failure is no answer: the next run may try again
         saved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        row = (key, canonical(request), canonical(asdict(completion)), *_paying.get())
+        row = (key, canonical(request), canonical(vars(completion)), *_paying.get())
         self._waiting.append(_Entry(row, saved))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
@@ -130,6 +133,7 @@ class Ledger:
                 "INSERT OR REPLACE INTO calls (key, request, completion, rung, purpose) VALUES (?, ?, ?, ?, ?)",
                 [entry.row for entry in batch],
             )
+        self._keys.update(entry.row[0] for entry in batch)
 
     def charge(self, key: str, completion: Completion, *, new: bool) -> None:
         """Put one answer on the bill of whoever is paying, at list price whether it was bought now or before."""
@@ -252,11 +256,11 @@ def digest(value: Any) -> str:
 
 
 def completion_from_json(text: str) -> Completion:
-    """The completion that `canonical(asdict(completion))` wrote."""
+    """The completion that `canonical(vars(completion))` wrote."""
     return completion_from_dict(json.loads(text))
 
 
 def completion_from_dict(fields: Mapping[str, Any]) -> Completion:
-    """The completion that `asdict` took apart; lists become tuples again."""
+    """The completion of these fields; lists become tuples again."""
     found: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
     return Completion(**found)
