@@ -20,7 +20,7 @@ from shouldtune.models.prefixes import common_length
 from shouldtune.tuning.trainable import TrainableLora
 
 _SHORTEST_PREFIX = 16
-_MOST_TOKENS = 1024
+_MOST_TOKENS = 768
 """Tokens with kept activations, some 2 MB each for a 135M model in float32; a larger batch is computed in parts."""
 
 
