@@ -8,6 +8,7 @@ from pathlib import Path
 from shouldtune.errors import CannotMeasure
 from shouldtune.rungs import LADDER
 from shouldtune.rungs.few_shot import FewShot
+from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.nearest_shots import NearestShotsRung
 from shouldtune.rungs.retrieval import Retrieval
 from shouldtune.rungs.retrieval_shots import RetrievalShots
@@ -19,6 +20,7 @@ FEWER_SETTINGS: dict[str, Rung] = {
     "nearest_shots": NearestShotsRung(sizes=(2,)),
     "retrieval": Retrieval(sizes=(1,)),
     "retrieval_shots": RetrievalShots(sizes=((2, 1),)),
+    "fine_tune": FineTune(readings=1200),
 }
 """Rungs that try less than usual, so that the demo ends within minutes on two slow cores."""
 

@@ -40,6 +40,8 @@ class FineTune:
     uses_llm: bool = True
     settings: tuple[Setting, ...] = (Setting(1e-3, instructed=False), Setting(3e-4, instructed=True))
     patience: int = 2
+    readings: int = 1700
+    """About how many times an example is read in all; a few are read more often, 3 to 8 epochs."""
 
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
         if models.tune is None:
@@ -53,7 +55,7 @@ class FineTune:
             first = len(trials)
             instruction = task.instruction if setting.instructed else ""
             texts = conversations(pool, Prompted(models.tune, instruction))
-            rates = TuneSettings(learning_rate=setting.learning_rate, epochs=epochs_for(len(pool)))
+            rates = TuneSettings(learning_rate=setting.learning_rate, epochs=epochs_for(len(pool), self.readings))
             async for tuned in models.tune.tune(texts, rates):
                 candidates.append(Prompted(tuned, instruction, options=answer_options(task)))
                 score = mean_score(predictions := await measure(candidates[-1], unseen, task.scorer))
@@ -62,7 +64,8 @@ class FineTune:
                     break
             if not self._is_stuck(trials[first:]):
                 break
-        best = max(range(len(trials)), key=lambda index: trials[index].score or 0.0)
+        # Of equals the later one: the rate falls to zero at the end, which is where training settles.
+        best = max(range(len(trials)), key=lambda index: (trials[index].score or 0.0, index))
         return Fitted(candidates[best], tuple(trials), (trials[best].setting,))
 
     def _is_stuck(self, trials: Sequence[Trial]) -> bool:
@@ -71,9 +74,9 @@ class FineTune:
         return len(scores) > self.patience and max(scores[-self.patience :]) <= max(scores[: -self.patience])
 
 
-def epochs_for(n: int) -> int:
-    """Few examples are read more often: about 1,200 readings in all, 3 to 8 epochs."""
-    return min(8, max(3, round(1200 / n)))
+def epochs_for(n: int, readings: int) -> int:
+    """Epochs over n examples that come nearest to so many readings, 3 to 8."""
+    return min(8, max(3, round(readings / n)))
 
 
 def conversations(examples: Sequence[Example], prompt: Prompted) -> list[Conversation]:
