@@ -223,6 +223,7 @@ def test_sizes_are_tried_until_one_falls_far_behind() -> None:
     best, trials = asyncio.run(best_of(sizes, ten, exact, rising=True))
     assert (best, [trial.score for trial in trials]) == (1, [0.3, 0.5, 0.5, 0.3])
     assert asyncio.run(best_of(sizes, ten, exact))[0] == 4
+    assert len(asyncio.run(best_of([("a", Right(0)), ("b", Right(0)), sizes[4]], ten, exact, rising=True))[1]) == 2
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,8 @@ async def best_of(
 
     Returns (index of the best, the trials made). Ties go to the earlier one: candidates are listed cheapest first. A
     candidate whose every call failed has no score and cannot win unless all failed. With `rising`, for sizes that grow
-    dearer, the first that falls behind the best before it by more than `_FALLEN` is the last that is tried.
+    dearer, the last that is tried is the first that falls behind the best by more than `_FALLEN`, or the second in a
+    row that gets nothing right.
     """
     trials: list[Trial] = []
     best = 0
@@ -36,9 +37,18 @@ async def best_of(
         trials.append(Trial(setting, mean_score(predictions), answered))
         if _rank(trials[index].score) > _rank(trials[best].score):
             best = index
-        elif rising and _rank(trials[index].score) < _rank(trials[best].score) - _FALLEN:
+        elif rising and (_fell(trials, best) or _hopeless(trials)):
             break
     return best, tuple(trials)
+
+
+def _fell(trials: Sequence[Trial], best: int) -> bool:
+    return _rank(trials[-1].score) < _rank(trials[best].score) - _FALLEN
+
+
+def _hopeless(trials: Sequence[Trial]) -> bool:
+    """Whether two sizes in a row got nothing right."""
+    return len(trials) > 1 and not trials[-1].score and not trials[-2].score
 
 
 def _rank(score: float | None) -> float:
