@@ -175,6 +175,46 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Price:
+    """What a provider asks, in dollars per million tokens."""
+
+    read: float
+    """For the tokens of the prompt."""
+    written: float
+    """For the tokens of the answer."""
+    source: str = "your price table"
+    """Where the price was found, and as of when."""
+
+
+@dataclass(frozen=True)
+class Economics:
+    """What only the user knows about money. Unknown is None; what depends on it is then unknown too."""
+
+    per_month: float | None = None
+    """Requests a month once the application runs."""
+    months: float | None = None
+    """The horizon: how long the choice is to last."""
+    value_per_correct: float | None = None
+    """Dollars that one correct answer is worth."""
+    usd_per_label: float | None = None
+    """Dollars for one labelled example."""
+    labels_bought: int = 0
+    """Examples labelled for training alone; they are on the bill of the rungs that train."""
+    machine_usd_per_hour: float | None = None
+    """Dollars an hour of the machine that runs a local or tuned model, at the throughput measured."""
+    fine_tune_usd: float | None = None
+    """Dollars for one fine-tune, in place of what training took here."""
+    tuned_fixed_usd_per_month: float | None = None
+    """Dollars a month for a machine kept for the tuned model: it then serves every request at no further price."""
+    refits: int = 0
+    """How often an approach is fitted again within the horizon."""
+    prompt_price: Price | None = None
+    """Of the model that is prompted."""
+    tuned_price: Price | None = None
+    """Of the model that training makes."""
+
+
+@dataclass(frozen=True)
 class Output:
     """What form an answer has, where it has one."""
 
