@@ -434,6 +434,60 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class RungCost:
+    """What a rung costs, in dollars; None where a price in it is not known."""
+
+    rung: str
+    fit: float | None
+    """To fit it once, the search for its settings included."""
+    labels: float | None
+    fixed_per_month: float | None
+    each: float | None
+    """One answer, without a share of what is fixed."""
+    per_1k: float | None
+    """1,000 answers, with their share of what is fixed."""
+    total: float | None
+    """Over the horizon."""
+    per_correct: float | None
+    """The total over the horizon, for each answer that is right."""
+    price: str
+    """Where the price of an answer comes from."""
+
+
+Pays = Literal["above", "below", "always", "never"]
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """From where on a trained rung is the better bargain than another."""
+
+    rung: str
+    against: str
+    pays: Pays
+    """Above or below the volume, at every volume, or at none."""
+    per_month: float | None
+    """Requests a month at which both come to the same; None where there is no such volume."""
+    low: float | None
+    high: float | None
+    """The band of the volume; None where it has no end."""
+    value: float | None
+    """Dollars that a correct answer must be worth for it to pay at the task's own volume; 0 where it costs less."""
+    value_low: float | None
+    value_high: float | None
+
+
+@dataclass(frozen=True)
+class MoneyTable:
+    """What the rungs cost, where anything is known of it."""
+
+    per_month: float | None
+    """Requests a month."""
+    months: float | None
+    costs: tuple[RungCost, ...]
+    break_even: tuple[BreakEven, ...] = ()
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Should you fine-tune? With the evidence."""
 
@@ -449,4 +503,6 @@ class Verdict:
     """For `label_more`: how many holdout rows would probably settle it."""
     simulated: bool = False
     """Whether the answers come from a scripted model."""
+    economics: MoneyTable | None = None
+    """None where nothing is known of what anything costs."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
