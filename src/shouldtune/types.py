@@ -375,8 +375,10 @@ class Interval:
 Answer = Literal["no", "yes", "not_yet"]
 Reason = Literal[
     "no_model_needed",
+    "tune_to_save",
     "goal_met",
     "tune",
+    "does_not_pay",
     "out_of_reach",
     "no_gain",
     "unmeasured",

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 ANSWERS = {"no": "No", "yes": "Yes", "not_yet": "Not yet"}
 CLAUSES: dict[Reason, str] = {
     "no_model_needed": "{rung} is good enough and needs no language model",
+    "tune_to_save": "{rung} does as well for less",
     "goal_met": "{rung} already meets the goal",
     "tune": "no cheaper rung does as well as {rung}",
+    "does_not_pay": "fine-tuning does not pay beside {rung}",
     "out_of_reach": "no rung that was measured can reach the goal",
     "no_gain": "fine-tuning is not worth it over {rung}",
     "unmeasured": "too much went unmeasured to tell",
