@@ -490,6 +490,21 @@ class MoneyTable:
 
 
 @dataclass(frozen=True)
+class Flip:
+    """One change of what was asked that would flip the answer."""
+
+    key: str
+    """As in the task file; `prices.prompt` and `prices.tuned` are factors on all of a model's price."""
+    now: float
+    at: float
+    """The nearest value at which the answer is another one."""
+    answer: Answer
+    reason: Reason
+    rung: str | None
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Should you fine-tune? With the evidence."""
 
@@ -507,4 +522,6 @@ class Verdict:
     """Whether the answers come from a scripted model."""
     economics: MoneyTable | None = None
     """None where nothing is known of what anything costs."""
+    sensitivity: tuple[Flip, ...] = ()
+    """What would flip the answer, the smallest change first; at most three."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

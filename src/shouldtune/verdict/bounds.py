@@ -26,12 +26,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from shouldtune.stats import mean_limits, paired_limits
 from shouldtune.types import Goal, Interval
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.economics import Money
+
+_mean_limits = lru_cache(maxsize=512)(mean_limits)
+_paired_limits = lru_cache(maxsize=512)(paired_limits)
+"""Judging again under another goal or price asks for the same limits of the same scores."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +130,12 @@ def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int, money
     levels = share_alpha(goal, columns, len(candidates), sharing, priced=bool(known))
     quality = {}
     for c in columns:
-        quality[c.name] = mean_limits(c.scores, levels.tuned_low if c.training else levels.low, levels.high, seed)
+        quality[c.name] = _mean_limits(c.scores, levels.tuned_low if c.training else levels.low, levels.high, seed)
     gains = {}
     for tuned in candidates:
         for c in lower:
             ends = (levels.gain, levels.no_gain[c.name])
-            gains[tuned.name, c.name] = paired_limits(tuned.scores, c.scores, *ends, seed)
+            gains[tuned.name, c.name] = _paired_limits(tuned.scores, c.scores, *ends, seed)
     more = {}
     if levels.more_low is not None and levels.more_high is not None:
         found = ((pair, money.more(*pair, levels.more_low, levels.more_high)) for pair in known)
@@ -142,7 +147,7 @@ def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int, money
             for c in others:
                 if c is not free:
                     ends = (levels.relative, levels.alpha / 2)
-                    relative[free.name, c.name] = paired_limits(free.scores, c.scores, *ends, seed)
+                    relative[free.name, c.name] = _paired_limits(free.scores, c.scores, *ends, seed)
     return Evidence(goal, tuple(columns), candidates, levels, quality, gains, relative, money, more)
 
 

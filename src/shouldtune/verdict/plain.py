@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
-from shouldtune.types import BreakEven, Comparison, MoneyTable, RungCost, RungResult, Spent, Verdict
+from shouldtune.types import BreakEven, Comparison, Flip, MoneyTable, RungCost, RungResult, Spent, Verdict
 
 Noun = TypeVar("Noun")
 
@@ -30,6 +30,7 @@ def verdict_from_json(text: str) -> Verdict:
     document["comparisons"] = tuple(_read(Comparison, row) for row in document["comparisons"])
     document["spent"] = _read(Spent, document["spent"])
     document["economics"] = _money(document.get("economics"))
+    document["sensitivity"] = tuple(_read(Flip, row) for row in document.get("sensitivity", ()))
     return _read(Verdict, document)
 
 
