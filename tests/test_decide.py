@@ -370,7 +370,7 @@ def test_at_equal_quality_money_alone_decides_and_the_volume_at_which_it_flips_i
     assert verdict.because[0] == (
         "Over 12 months at 304,000 requests a month (10,000 a day) fine_tune costs $4,030 in all, few_shot $3,329."
     )
-    assert verdict.because[1] == "fine_tune pays above about 368,000 requests a month (12,100 a day)."
+    assert verdict.because[1] == "fine_tune costs less above about 368,000 requests a month (12,100 a day)."
     assert "less than the 0.03 that would be worth it" in verdict.because[2]
     assert decide(Goal(), equal, {}, economics=at(12_100)).reason == "does_not_pay"
     above = decide(Goal(), equal, {}, economics=at(12_110))

@@ -485,6 +485,8 @@ class MoneyTable:
     per_month: float | None
     """Requests a month."""
     months: float | None
+    value_per_correct: float | None
+    """Dollars; where it is not known, a break-even weighs the costs alone."""
     costs: tuple[RungCost, ...]
     break_even: tuple[BreakEven, ...] = ()
 

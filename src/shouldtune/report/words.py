@@ -81,6 +81,19 @@ def _needed(verdict: Verdict) -> str:
     return f"; about {verdict.examples_needed:,} would probably settle it"
 
 
+def judged_again(verdict: Verdict) -> str | None:
+    """That this is not the run's own verdict, and what was changed; None where it is."""
+    changed = verdict.provenance.get("judged_again")
+    if not isinstance(changed, dict) or not changed:
+        return None
+    told = [f"{one_line(key)} = {_setting(now)} (was {_setting(was)})" for key, (was, now) in changed.items()]
+    return f"Judged again with {listed(told)}, from what was measured; no model was asked, nothing was written."
+
+
+def _setting(value: object) -> str:
+    return "not set" if value is None else f"{value:,.10g}" if isinstance(value, int | float) else one_line(value)
+
+
 def goal_quality(record: RunRecord) -> float | None:
     """The mean score to reach, or None when the run had no goal."""
     return _goal(record, "quality")

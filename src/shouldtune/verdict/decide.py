@@ -138,7 +138,8 @@ def _money_table(e: Evidence, seed: int) -> MoneyTable | None:
     costs = [rung_cost(e.money, c.name, e.quality[c.name].estimate) for c in e.columns]
     if not any(line.per_1k or line.total for line in costs):
         return None
-    return MoneyTable(economics.per_month, economics.months, tuple(costs), tuple(_break_evens(e, seed)))
+    asked = (economics.per_month, economics.months, economics.value_per_correct)
+    return MoneyTable(*asked, tuple(costs), tuple(_break_evens(e, seed)))
 
 
 def _break_evens(e: Evidence, seed: int) -> Iterator[BreakEven]:

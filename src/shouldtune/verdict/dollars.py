@@ -22,7 +22,7 @@ def against(e: Evidence, rung: str, other: str, table: MoneyTable | None) -> lis
         f"{_valued(e)}."
     ]
     found = bargain(table, rung, other)
-    return said + ([_where(found)] if found else [])
+    return said + ([_where(found, alone=money.economics.value_per_correct is None)] if found else [])
 
 
 def whether_it_pays(e: Evidence, finding: Finding, table: MoneyTable | None) -> list[str]:
@@ -36,13 +36,13 @@ def whether_it_pays(e: Evidence, finding: Finding, table: MoneyTable | None) -> 
         return [
             f"It also costs less than {pair.against}." if len(valued) == 1 else "It also costs less than each of them."
         ]
-    band = f" ({_cents(pair.value_low)} to {_cents(pair.value_high)})" if pair.value_low != pair.value_high else ""
-    line = f"a correct answer is worth {_cents(value)}{band} or more, beside {pair.against}"
+    band = f" ({cents(pair.value_low)} to {cents(pair.value_high)})" if pair.value_low != pair.value_high else ""
+    line = f"a correct answer is worth {cents(value)}{band} or more, beside {pair.against}"
     worth = e.money.economics.value_per_correct
     return [
         f"It pays where {line}."
         if worth is None
-        else f"At {_cents(worth)} a correct answer it pays: it does where {line}."
+        else f"At {cents(worth)} a correct answer it pays: it does where {line}."
     ]
 
 
@@ -52,28 +52,30 @@ def bargain(table: MoneyTable | None, rung: str, other: str) -> BreakEven | None
     return next(found, None)
 
 
-def _where(found: BreakEven) -> str:
+def _where(found: BreakEven, *, alone: bool) -> str:
+    """From which volume on it pays; costs alone are weighed where the value of an answer is not known."""
+    verb, verbs = ("costs less", "cost less") if alone else ("pays", "pay")
     if found.pays == "always":
-        return f"{found.rung} is the better bargain at every volume."
+        return f"{found.rung} {verb} at every volume."
     if found.pays == "never" or found.per_month is None:
-        return f"{found.rung} is not the better bargain at any volume."
+        return f"{found.rung} does not {verbs} at any volume."
     band = ""
     if found.low != found.high:
-        band = f", between {_whole(found.low)} and {'no limit' if found.high is None else _whole(found.high)}"
-    return f"{found.rung} pays {found.pays} about {volume(found.per_month)}{band}."
+        band = f", between {whole(found.low)} and {'no limit' if found.high is None else whole(found.high)}"
+    return f"{found.rung} {verb} {found.pays} about {volume(found.per_month)}{band}."
 
 
 def _valued(e: Evidence) -> str:
     worth = e.money.economics.value_per_correct
-    return "" if worth is None else f"; a correct answer is worth {_cents(worth)}"
+    return "" if worth is None else f"; a correct answer is worth {cents(worth)}"
 
 
 def volume(per_month: float) -> str:
     """`368,000 requests a month (12,100 a day)`."""
-    return f"{_whole(per_month)} requests a month ({_whole(per_month / DAYS)} a day)"
+    return f"{whole(per_month)} requests a month ({whole(per_month / DAYS)} a day)"
 
 
-def _whole(value: float | None) -> str:
+def whole(value: float | None) -> str:
     """Three figures, in full."""
     if value is None:
         return "-"
@@ -85,7 +87,7 @@ def usd(value: float) -> str:
     return f"${value:,.0f}" if value >= 100 else f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.2g}"
 
 
-def _cents(value: float | None) -> str:
+def cents(value: float | None) -> str:
     """Dollars in two figures, however few; `any price` where there is no end."""
     if value is None:
         return "any price"
