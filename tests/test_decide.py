@@ -12,10 +12,12 @@ import pytest
 
 from shouldtune.types import (
     Completion,
+    Economics,
     Goal,
     Interval,
     Measurement,
     Prediction,
+    Price,
     RungResult,
     Score,
     Spent,
@@ -25,10 +27,10 @@ from shouldtune.types import (
 from shouldtune.verdict.bounds import Evidence, gather
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.decide import decide
+from shouldtune.verdict.plain import verdict_from_json, verdict_to_json
 from shouldtune.verdict.rows import finding_if_filled, findings
 
 Scores = Sequence[float | None]
-CONCLUSIVE = {"no_model_needed", "goal_met", "tune", "out_of_reach", "no_gain"}
 FREE = ("guess", "classic")
 TRAINED = ("fine_tune", "distil")
 
@@ -308,11 +310,22 @@ def test_an_unknown_cost_still_blocks_a_yes() -> None:
     assert decide(Goal(max_cost_per_1k=1.0), [priced, tuned], {}).answer == "yes"
 
 
-def test_a_tuned_rung_over_the_cost_limit_is_no_gain() -> None:
+def test_a_tuned_rung_over_the_cost_limit_does_not_pay() -> None:
     cheap, dear = measured("few_shot", right(100), cost_usd=1e-4), measured("fine_tune", right(195), cost_usd=0.1)
     verdict = decide(Goal(max_cost_per_1k=1.0), [cheap, dear], {})
-    assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "no_gain", "few_shot")
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "does_not_pay", "few_shot")
     assert "cannot be shipped" in verdict.because[0]
+    assert decide(Goal(quality=0.9, max_cost_per_1k=1.0), [cheap, dear], {}).reason == "does_not_pay"
+    both = [measured("few_shot", right(100), cost_usd=0.1), dear]
+    assert decide(Goal(quality=0.9, max_cost_per_1k=1.0), both, {}).reason == "out_of_reach"  # nothing to ship instead
+
+
+def test_a_price_from_the_users_table_decides_about_the_cost_limit() -> None:
+    rungs = [measured("few_shot", right(195), prompt_tokens=2_800, completion_tokens=106)]
+    goal = Goal(quality=0.8, max_cost_per_1k=1.0)
+    assert decide(goal, rungs, {}).reason == "unmeasured"
+    assert decide(goal, rungs, {}, economics=Economics(prompt_price=Price(0.25, 2.0))).reason == "goal_met"
+    assert decide(goal, rungs, {}, economics=Economics(prompt_price=Price(2.5, 2.0))).reason != "goal_met"
 
 
 @pytest.mark.parametrize(("latency", "reason"), [(0.5, "goal_met"), (3.0, "unmeasured"), (None, "unmeasured")])
@@ -325,6 +338,158 @@ def test_a_latency_that_is_slow_or_unknown_does_not_meet_its_limit(latency: floa
 def test_a_rung_without_a_model_pays_nobody() -> None:
     verdict = decide(Goal(quality=0.8, max_cost_per_1k=1.0), ladder(classic=195), {})
     assert (verdict.reason, verdict.rungs[0].cost_per_1k) == ("no_model_needed", 0.0)
+
+
+# ---------------------------------------------------------------- money
+
+
+A_DAY = 365 / 12
+RESERVED = Economics(
+    per_month=10_000 * A_DAY,
+    months=12,
+    prompt_price=Price(read=0.25, written=2.00),
+    fine_tune_usd=10,
+    tuned_fixed_usd_per_month=335,
+)
+"""Over the horizon a prompted answer comes to $3,328.80 and the tuned model to $4,030."""
+
+
+def priced(n: int = 1000, tokens: int = 2_800, **counts: int) -> list[Measurement]:
+    """As `ladder`, each answer with its tokens."""
+    return [measured(name, right(c, n), prompt_tokens=tokens, completion_tokens=106) for name, c in counts.items()]
+
+
+def at(a_day: float) -> Economics:
+    return replace(RESERVED, per_month=a_day * A_DAY)
+
+
+def test_at_equal_quality_money_alone_decides_and_the_volume_at_which_it_flips_is_said() -> None:
+    equal = priced(few_shot=800, fine_tune=800)
+    verdict = decide(Goal(), equal, {}, economics=RESERVED)
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "does_not_pay", "few_shot")
+    assert verdict.because[0] == (
+        "Over 12 months at 304,000 requests a month (10,000 a day) fine_tune costs $4,030 in all, few_shot $3,329."
+    )
+    assert verdict.because[1] == "fine_tune costs less above about 368,000 requests a month (12,100 a day)."
+    assert "less than the 0.03 that would be worth it" in verdict.because[2]
+    assert decide(Goal(), equal, {}, economics=at(12_100)).reason == "does_not_pay"
+    above = decide(Goal(), equal, {}, economics=at(12_110))
+    assert (above.answer, above.reason, above.rung) == ("yes", "tune_to_save", "fine_tune")
+    assert decide(Goal(), equal, {}).reason == "no_gain"  # nothing is known of money
+
+
+def test_a_tuned_rung_that_meets_a_met_goal_for_less_is_tuning_to_save() -> None:
+    met = priced(few_shot=850, fine_tune=852)
+    goal = Goal(quality=0.8)
+    assert decide(goal, met, {}, economics=RESERVED).reason == "goal_met"
+    verdict = decide(goal, met, {}, economics=at(20_000))
+    assert (verdict.answer, verdict.reason, verdict.rung) == ("yes", "tune_to_save", "fine_tune")
+    assert decide(goal, priced(few_shot=850, fine_tune=790), {}, economics=at(20_000)).reason == "goal_met"
+    assert decide(goal, priced(few_shot=950, fine_tune=860), {}, economics=at(20_000)).reason == "goal_met"  # worse
+    free = priced(classic=850, few_shot=850, fine_tune=860)
+    assert decide(goal, free, {}, economics=at(20_000)).reason == "no_model_needed"
+
+
+def test_tuning_saves_only_beside_every_rung_that_may_be_as_good() -> None:
+    dear, cheap, tuned = priced(few_shot=800, zero_shot=800, fine_tune=800)
+    cheap = replace(cheap, predictions=priced(tokens=100, zero_shot=800)[0].predictions)
+    assert decide(Goal(), [dear, tuned], {}, economics=at(15_000)).reason == "tune_to_save"
+    verdict = decide(Goal(), [cheap, dear, tuned], {}, economics=at(15_000))
+    assert (verdict.reason, verdict.rung) == ("does_not_pay", "zero_shot")
+
+
+def test_a_gain_is_weighed_against_what_it_costs_where_the_value_of_an_answer_is_known() -> None:
+    better = priced(few_shot=600, fine_tune=800)
+    value = 701.20 / (3_650_000 * 0.2)  # what it costs more, over the correct answers that it adds
+
+    def valued(times: float) -> Verdict:
+        return decide(Goal(), better, {}, economics=replace(RESERVED, value_per_correct=times * value))
+
+    unknown = decide(Goal(), better, {}, economics=RESERVED)
+    assert (unknown.answer, unknown.reason) == ("yes", "tune")
+    assert any(s.startswith("It pays where a correct answer is worth $0.00096 (") for s in unknown.because)
+    assert (valued(1.5).answer, valued(1.5).reason) == ("yes", "tune")
+    assert (valued(0.5).answer, valued(0.5).reason, valued(0.5).rung) == ("no", "does_not_pay", "few_shot")
+    assert "worth $406 at most over that time" in valued(0.5).because[2]
+    assert valued(1.0).answer == "not_yet"
+
+
+def test_money_that_may_or_may_not_come_back_is_not_a_reason_to_say_no() -> None:
+    """Too dear for certain, but whether it is better is open: that would not be tuning but for the money."""
+    open_gain = priced(200, few_shot=150, fine_tune=157)
+    poor = replace(RESERVED, value_per_correct=1e-6)
+    assert decide(Goal(), open_gain, {}, economics=poor).reason == "label_more"
+
+
+def test_what_is_not_known_of_money_changes_no_answer() -> None:
+    for counts in ({"few_shot": 600, "fine_tune": 800}, {"few_shot": 800, "fine_tune": 800}):
+        plain = decide(Goal(), priced(**counts), {})
+        for unknown in ("per_month", "months", "prompt_price"):
+            without = replace(RESERVED, value_per_correct=1e-6, **{unknown: None})
+            found = decide(Goal(), priced(**counts), {}, economics=without)
+            assert (found.answer, found.reason, found.rung) == (plain.answer, plain.reason, plain.rung)
+            assert found.provenance["intervals"] == plain.provenance["intervals"]
+
+
+def test_does_not_pay_comes_before_out_of_reach_and_after_a_goal_that_is_met() -> None:
+    poor = replace(RESERVED, value_per_correct=1e-6)
+    assert decide(Goal(quality=0.95), priced(few_shot=600, fine_tune=800), {}).reason == "tune"
+    assert decide(Goal(quality=0.95), priced(few_shot=600, fine_tune=800), {}, economics=poor).reason == "does_not_pay"
+    assert decide(Goal(quality=0.95), priced(few_shot=600, fine_tune=600), {}, economics=poor).reason == "does_not_pay"
+    assert decide(Goal(quality=0.95), priced(few_shot=600, fine_tune=600), {}).reason == "out_of_reach"
+    assert decide(Goal(quality=0.5), priced(few_shot=600, fine_tune=800), {}, economics=poor).reason == "goal_met"
+
+
+def test_the_only_rung_that_meets_the_goal_is_not_too_dear_while_its_value_is_unknown() -> None:
+    goal = Goal(quality=0.8, worthwhile_gain=0.2)
+    assert decide(goal, priced(few_shot=760, fine_tune=840), {}, economics=RESERVED).reason == "tune"
+
+
+def test_a_verdict_with_money_is_read_back_as_it_was_written() -> None:
+    verdict = decide(Goal(), priced(few_shot=600, fine_tune=800), {}, economics=RESERVED)
+    assert verdict.economics is not None
+    assert verdict_from_json(verdict_to_json(verdict)) == verdict
+    assert decide(Goal(), ladder(few_shot=600, fine_tune=800), {}, economics=Economics(1e5, 12)).economics is None
+
+
+def test_the_share_for_money_is_taken_from_the_share_for_too_little_gain() -> None:
+    rungs = priced(zero_shot=500, few_shot=600, fine_tune=800)
+    before, after = (levels(decide(Goal(), rungs, {}, economics=e)) for e in (Economics(), RESERVED))
+    assert sum(before["gain_high"].values()) == pytest.approx(0.05 / 4)
+    assert sum(after["gain_high"].values()) + 2 * after["cost_low"] == pytest.approx(0.05 / 4)
+    assert {name: after[name] for name in ("quality_low", "gain_low", "quality_high")} == {
+        name: before[name] for name in ("quality_low", "gain_low", "quality_high")
+    }
+
+
+def bargains(worlds: int, more_tokens: float, value: float | None, **skills: float) -> Counter[str]:
+    """How often each answer is given where a tuned answer's tokens are random and few_shot's cost $1 a thousand."""
+    found: Counter[str] = Counter()
+    economics = Economics(1e6, 12, value, fine_tune_usd=0, prompt_price=Price(1, 0), tuned_price=Price(1, 0))
+    for i in range(worlds):
+        rng = np.random.default_rng([11, i])
+        made = []
+        for m, mean in zip(world(rng, 200, **skills), (1_000, 1_000 * more_tokens), strict=True):
+            tokens = rng.gamma(4, mean / 4, 200)
+            predictions = tuple(
+                replace(p, completion=Completion("a", round(t), 0)) for p, t in zip(m.predictions, tokens, strict=True)
+            )
+            made.append(replace(m, predictions=predictions))
+        found[decide(Goal(worthwhile_gain=0.1), made, {}, economics=economics).answer] += 1
+    return found
+
+
+def test_tuning_that_just_does_not_save_is_rarely_recommended() -> None:
+    assert bargains(300, 1.0, None, few_shot=0.8, fine_tune=0.8)["yes"] / 300 <= 0.05
+
+
+def test_tuning_that_just_pays_is_rarely_called_too_dear() -> None:
+    """A gain of 0.2 at $0.01 a correct answer is worth the $0.002 that an answer costs more."""
+    assert bargains(300, 3.0, 0.01, few_shot=0.6, fine_tune=0.8)["no"] / 300 <= 0.05
+
+
+def test_tuning_that_just_does_not_pay_is_rarely_recommended() -> None:
+    assert bargains(300, 3.0, 0.01, few_shot=0.6, fine_tune=0.799)["yes"] / 300 <= 0.05
 
 
 # ---------------------------------------------------------------- alpha

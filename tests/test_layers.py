@@ -29,6 +29,7 @@ LAYERS = {
     "verdict": 6,
     "run": 7,
     "ladder": 7,
+    "rejudge": 7,
     "report": 8,
     "cli": 9,
     "scaffold": 8,

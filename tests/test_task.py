@@ -14,7 +14,7 @@ from shouldtune.task.documents import read_documents
 from shouldtune.task.file import TaskFile
 from shouldtune.task.rows import read_rows
 from shouldtune.task.split import near_duplicates, split
-from shouldtune.types import Example
+from shouldtune.types import Economics, Example, Price
 from tests.conftest import MakeTask, numbered_rows
 
 
@@ -46,6 +46,10 @@ def test_a_task_is_read_with_its_goal_and_split(make_task: MakeTask) -> None:
         ("name: a\ninstruction: b\nexamples: c\ngaol: {}\n", 4, "unknown key `gaol`"),
         ("name: a\ninstruction: b\nexamples: c\ngoal:\n  quality: 3\n", 5, "quality"),
         ("name: a\ninstruction: b\nexamples: c\ngoal:\n  qualitty: 0.3\n", 5, "qualitty"),
+        ("name: a\ninstruction: b\nexamples: c\neconomics:\n  per_month: -3\n", 5, "economics.per_month"),
+        ("name: a\ninstruction: b\nexamples: c\neconomics:\n  per_moth: 3\n", 5, "per_moth"),
+        ("name: a\ninstruction: b\nexamples: c\nprices:\n  openai:x:\n    read: 1\n", 5, "written` is missing"),
+        ("name: a\ninstruction: b\nexamples: c\nprices: {openai:x: {read: free, written: 1}}\n", 4, "number"),
         ("name: ../up\ninstruction: b\nexamples: c\n", 1, "name"),
         ("name: a\nexamples: c\n", 1, "`instruction` is missing"),
         ("name: a\ninstruction: b\n", 1, "examples"),
@@ -82,6 +86,23 @@ def test_a_typo_is_answered_with_the_key_that_was_meant(tmp_path: Path) -> None:
     path = tmp_path / "shouldtune.yaml"
     path.write_text("name: a\ninstruction: b\nexamples: c\nscorrer: exact\n")
     assert refusal(path).hint == "did you mean `scorer`?"
+
+
+def test_money_that_is_not_given_is_unknown_and_prices_belong_to_their_models(make_task: MakeTask) -> None:
+    assert load_task(make_task(numbered_rows(60))).economics == Economics()
+    prices = {
+        "openai:small": {"read": 0.25, "written": 2},
+        "tuned": {"read": 1, "written": 4},
+        "openai:smal": {"read": 1, "written": 1},
+    }
+    folder = make_task(
+        numbered_rows(60), model="openai:small", prices=prices, economics={"per_month": 3e5, "months": 12}
+    )
+    loaded = load_task(folder)
+    assert loaded.economics == Economics(3e5, 12, prompt_price=Price(0.25, 2), tuned_price=Price(1, 4))
+    assert "price of openai:small: $0.25 read and $2 written per million tokens (your price table)" in loaded.notes
+    assert "price of openai:smal: not used" in loaded.notes
+    assert load_task(folder, model="smollm2").economics.prompt_price is None
 
 
 def test_the_published_schema_is_the_one_in_use() -> None:

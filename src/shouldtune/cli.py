@@ -106,11 +106,19 @@ def report(
     run: Annotated[Path, typer.Argument(help="A run's folder, or a task's folder for its newest run.")],
     json: JsonOption = False,
     html: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Judge again under this, for nothing: goal.quality=0.8"),
+    ] = None,
 ) -> None:
     """Show a finished run: in the terminal, as JSON, or as one self-contained page."""
     from shouldtune.run import load_run
 
     record = load_run(run)
+    if changes:
+        from shouldtune.rejudge import judge_again
+
+        record = judge_again(record, changes)
     if html is not None:
         _write_page(record, html)
         _say(f"wrote {html}")

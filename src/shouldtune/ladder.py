@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from shouldtune.task import LoadedTask
 from shouldtune.tuning import open_tunable
 from shouldtune.types import Measurement, Models, Rung, Skipped, Verdict
 from shouldtune.verdict.decide import decide
+from shouldtune.verdict.sensitivity import flips
 
 FEWEST_ROWS = 40
 SETTLED = ("goal_met", "no_model_needed")
@@ -111,6 +112,7 @@ async def _climb(loaded: LoadedTask, how: Climb, at: _Climbing) -> Verdict:
             measurements,
             skipped,
             planned=planned,
+            economics=loaded.economics,
             spent=at.ledger.spent(),
             simulated=at.simulated,
             provenance=at.asked,
@@ -134,7 +136,8 @@ async def _climb(loaded: LoadedTask, how: Climb, at: _Climbing) -> Verdict:
     final = verdict()
     if final.reason not in SETTLED:
         _refuse_when_nothing_answered(measurements)
-    return final
+    others = flips(loaded.task.goal, measurements, skipped, planned=planned, economics=loaded.economics)
+    return replace(final, sensitivity=others)
 
 
 def _refuse_when_nothing_answered(measurements: Sequence[Measurement]) -> None:
@@ -214,6 +217,7 @@ def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, A
         "tuned_model": None if models.tune is None else identity(models.tune.spec()),
         "scorer": loaded.file.scorer,
         "goal": asdict(loaded.task.goal),
+        "economics": asdict(loaded.economics),
         "seed": loaded.file.seed,
         "train_n": len(loaded.task.train),
         "holdout_n": len(loaded.holdout),

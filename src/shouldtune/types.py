@@ -175,6 +175,46 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Price:
+    """What a provider asks, in dollars per million tokens."""
+
+    read: float
+    """For the tokens of the prompt."""
+    written: float
+    """For the tokens of the answer."""
+    source: str = "your price table"
+    """Where the price was found, and as of when."""
+
+
+@dataclass(frozen=True)
+class Economics:
+    """What only the user knows about money. Unknown is None; what depends on it is then unknown too."""
+
+    per_month: float | None = None
+    """Requests a month once the application runs."""
+    months: float | None = None
+    """The horizon: how long the choice is to last."""
+    value_per_correct: float | None = None
+    """Dollars that one correct answer is worth."""
+    usd_per_label: float | None = None
+    """Dollars for one labelled example."""
+    labels_bought: int = 0
+    """Examples labelled for training alone; they are on the bill of the rungs that train."""
+    machine_usd_per_hour: float | None = None
+    """Dollars an hour of the machine that runs a local or tuned model, at the throughput measured."""
+    fine_tune_usd: float | None = None
+    """Dollars for one fine-tune, in place of what training took here."""
+    tuned_fixed_usd_per_month: float | None = None
+    """Dollars a month for a machine kept for the tuned model: it then serves every request at no further price."""
+    refits: int = 0
+    """How often an approach is fitted again within the horizon."""
+    prompt_price: Price | None = None
+    """Of the model that is prompted."""
+    tuned_price: Price | None = None
+    """Of the model that training makes."""
+
+
+@dataclass(frozen=True)
 class Output:
     """What form an answer has, where it has one."""
 
@@ -335,8 +375,10 @@ class Interval:
 Answer = Literal["no", "yes", "not_yet"]
 Reason = Literal[
     "no_model_needed",
+    "tune_to_save",
     "goal_met",
     "tune",
+    "does_not_pay",
     "out_of_reach",
     "no_gain",
     "unmeasured",
@@ -394,6 +436,77 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class RungCost:
+    """What a rung costs, in dollars; None where a price in it is not known."""
+
+    rung: str
+    fit: float | None
+    """To fit it once, the search for its settings included."""
+    labels: float | None
+    fixed_per_month: float | None
+    each: float | None
+    """One answer, without a share of what is fixed."""
+    per_1k: float | None
+    """1,000 answers, with their share of what is fixed."""
+    total: float | None
+    """Over the horizon."""
+    per_correct: float | None
+    """The total over the horizon, for each answer that is right."""
+    price: str
+    """Where the price of an answer comes from."""
+
+
+Pays = Literal["above", "below", "always", "never"]
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """From where on a trained rung is the better bargain than another."""
+
+    rung: str
+    against: str
+    pays: Pays
+    """Above or below the volume, at every volume, or at none."""
+    per_month: float | None
+    """Requests a month at which both come to the same; None where there is no such volume."""
+    low: float | None
+    high: float | None
+    """The band of the volume; None where it has no end."""
+    value: float | None
+    """Dollars that a correct answer must be worth for it to pay at the task's own volume; 0 where it costs less."""
+    value_low: float | None
+    value_high: float | None
+
+
+@dataclass(frozen=True)
+class MoneyTable:
+    """What the rungs cost, where anything is known of it."""
+
+    per_month: float | None
+    """Requests a month."""
+    months: float | None
+    value_per_correct: float | None
+    """Dollars; where it is not known, a break-even weighs the costs alone."""
+    costs: tuple[RungCost, ...]
+    break_even: tuple[BreakEven, ...] = ()
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One change of what was asked that would flip the answer."""
+
+    key: str
+    """As in the task file; `prices.prompt` and `prices.tuned` are factors on all of a model's price."""
+    now: float
+    at: float
+    """The nearest value at which the answer is another one."""
+    answer: Answer
+    reason: Reason
+    rung: str | None
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Should you fine-tune? With the evidence."""
 
@@ -409,4 +522,8 @@ class Verdict:
     """For `label_more`: how many holdout rows would probably settle it."""
     simulated: bool = False
     """Whether the answers come from a scripted model."""
+    economics: MoneyTable | None = None
+    """None where nothing is known of what anything costs."""
+    sensitivity: tuple[Flip, ...] = ()
+    """What would flip the answer, the smallest change first; at most three."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -65,9 +65,10 @@ def _main(record: RunRecord) -> Html:
         element(
             "main",
             sections.answer(record),
-            sections.contents(),
+            sections.contents(record),
             sections.ladder(record),
             sections.compared(record),
+            sections.money(record),
             sections.effort(record),
             sections.asked(record),
             examples.browser(record),

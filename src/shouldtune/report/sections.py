@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shouldtune.report import charts, words
+from shouldtune.report import charts, costs, words
 from shouldtune.report.charts import Drawing
 from shouldtune.report.markup import Html, element, together
 from shouldtune.report.words import one_line
@@ -38,14 +38,16 @@ def answer(record: RunRecord) -> Html:
         element("p", " · ".join(where), class_="where"),
         heading,
         element("p", words.SIMULATED, class_="simulated", role="note") if verdict.simulated else None,
+        element("p", again, class_="simulated", role="note") if (again := words.judged_again(verdict)) else None,
         element("ul", *(element("li", one_line(line)) for line in verdict.because), class_="because"),
         element("p", f"Until then, ship {one_line(verdict.rung)}.", class_="meanwhile") if meanwhile else None,
     )
 
 
-def contents() -> Html:
+def contents(record: RunRecord) -> Html:
     """Links to the sections."""
-    parts = (("ladder", "Ladder"), ("compared", "Compared"), ("effort", "Effort"), ("asked", "Asked"))
+    priced = [("money", "Money" if record.verdict.economics else "What flips it")] if has_money(record) else []
+    parts = (("ladder", "Ladder"), ("compared", "Compared"), *priced, ("effort", "Effort"), ("asked", "Asked"))
     links = [element("li", element("a", name, href=f"#{part}")) for part, name in (*parts, ("examples", "Examples"))]
     return element("nav", element("ul", *links), aria_label="Sections")
 
@@ -106,7 +108,11 @@ def _ladder_table(record: RunRecord) -> Html:
         note = " · ".join((("ship this",) if shipped else ()) + (() if kind == "prompting" else (kind,)))
         name = element("th", one_line(rung.name), _small(note), scope="row")
         rows.append(element("tr", name, *cells, class_="shipped" if shipped else None if rung.applied else "skipped"))
-    unpriced = None if priced else element("p", "No price is known for any rung, so cost is left out.", class_="aside")
+    unpriced = (
+        None
+        if priced or record.verdict.economics
+        else element("p", "No price is known for any rung, so cost is left out.", class_="aside")
+    )
     return together(_table("Every rung in numbers", ["Rung", *headings], rows), unpriced)
 
 
@@ -159,6 +165,30 @@ def compared(record: RunRecord) -> Html:
     )
     body = together(both, element("ul", *lines)) if lines else element("p", "No two rungs were compared.")
     return element("section", element("h2", "Compared"), body, id="compared")
+
+
+def has_money(record: RunRecord) -> bool:
+    """Whether anything can be said of what the rungs cost or of what would flip the answer."""
+    return record.verdict.economics is not None or bool(record.verdict.sensitivity)
+
+
+def money(record: RunRecord) -> Html | None:
+    """What each rung costs and when tuning pays, and what would flip the answer; None where neither is known."""
+    table, changes = record.verdict.economics, record.verdict.sensitivity
+    if not has_money(record):
+        return None
+    named = ((element("th", name, scope="row"), cells) for name, cells in costs.rows(record.verdict))
+    rows = [element("tr", name, *_cells(*cells)) for name, cells in named]
+    lines = [element("li", one_line(flip.sentence)) for flip in changes]
+    return element(
+        "section",
+        element("h2", "Money" if table else costs.FLIPS),
+        _table(costs.title(table), ["Rung", *costs.HEADINGS], rows) if table else None,
+        element("p", costs.key(record.verdict), class_="aside") if table else None,
+        element("h3", costs.FLIPS) if table and lines else None,
+        element("ul", *lines) if lines else None,
+        id="money",
+    )
 
 
 def effort(record: RunRecord) -> Html:

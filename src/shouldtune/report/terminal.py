@@ -8,6 +8,7 @@ taken out of everything that a model or a user may have written.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from shouldtune.report import words
+from shouldtune.report import costs, words
 from shouldtune.report.words import one_line
 from shouldtune.types import RungResult
 
@@ -51,11 +52,16 @@ def plain_lines(record: RunRecord, width: int = PLAIN_WIDTH) -> list[str]:
     lines = _wrapped(f"Should you fine-tune? {answer}: {clause}", width)
     if verdict.simulated:
         lines += _wrapped(words.SIMULATED, width)
+    lines += _wrapped(again, width) if (again := words.judged_again(verdict)) else []
     lines += [line for sentence in verdict.because for line in _wrapped(one_line(sentence), width, "- ")]
     lines += ["", *_plain_ladder(record, width)]
     if verdict.comparisons:
         lines += ["", COMPARED]
         lines += [line for each in verdict.comparisons for line in _wrapped(words.compared(each), width, "- ")]
+    lines += _plain_money(record, width)
+    if verdict.sensitivity:
+        lines += ["", costs.FLIPS]
+        lines += [line for flip in verdict.sensitivity for line in _wrapped(one_line(flip.sentence), width, "- ")]
     lines.append("")
     for label, text in _closing(record):
         lines += _wrapped(f"{label}: {text}", width)
@@ -71,22 +77,35 @@ def _plain_ladder(record: RunRecord, width: int) -> list[str]:
     applied = [rung for rung in record.verdict.rungs if rung.applied]
     lines = _wrapped(_ladder_title(record), width)
     if applied:
-        rows = [HEADINGS, *(_cells(rung) for rung in applied)]
-        names = ["", *(_starred(record, rung) for rung in applied)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-        longest = max(map(len, names))
-        while len(widths) > 1 and sum(widths) + len(widths) + min(longest, NAME) > width:
-            widths.pop()  # a narrow terminal: the page has the rest
-        room = min(longest, max(NAME, width - sum(widths) - len(widths)))
-        for name, row in zip(names, rows, strict=True):
-            fits = len(name) <= room
-            lines += [] if fits else _wrapped(name, width)
-            cells = (f"{cell:>{wide}}" for cell, wide in zip(row, widths, strict=False))
-            lines.append(" ".join((f"{name if fits else '':<{room}}", *cells)))
+        lines += _columns([("", HEADINGS), *((_starred(record, rung), _cells(rung)) for rung in applied)], width)
         lines += _wrapped(KEY, width)
     return lines + [
         line for rung in record.verdict.rungs if not rung.applied for line in _wrapped(_skipped(rung), width)
     ]
+
+
+def _columns(table: Sequence[tuple[str, Sequence[str]]], width: int) -> list[str]:
+    """(name, cells) as lines with aligned columns, the headings first; the last columns go where there is no room."""
+    longest = max(len(name) for name, _ in table)
+    widths = [max(map(len, column)) for column in zip(*(cells for _, cells in table), strict=True)]
+    while len(widths) > 1 and sum(widths) + len(widths) + min(longest, NAME) > width:
+        widths.pop()  # a narrow terminal: the page has the rest
+    room = min(longest, max(NAME, width - sum(widths) - len(widths)))
+    lines = []
+    for name, cells in table:
+        fits = len(name) <= room
+        lines += [] if fits else _wrapped(name, width)
+        aligned = (f"{cell:>{wide}}" for cell, wide in zip(cells, widths, strict=False))
+        lines.append(" ".join((f"{name if fits else '':<{room}}", *aligned)))
+    return lines
+
+
+def _plain_money(record: RunRecord, width: int) -> list[str]:
+    table = record.verdict.economics
+    if table is None:
+        return []
+    rows = _columns([("", costs.HEADINGS), *costs.rows(record.verdict)], width)
+    return ["", *_wrapped(costs.title(table), width), *rows, *_wrapped(costs.key(record.verdict), width)]
 
 
 # ---------------------------------------------------------------- said in both forms
@@ -139,6 +158,8 @@ def _show_drawn(record: RunRecord, console: Console) -> None:
     console.print(Text.assemble("\nShould you fine-tune? ", (answer, "bold"), ": ", (clause, "bold"), overflow="fold"))
     if verdict.simulated:
         console.print(Text(words.SIMULATED, style="yellow"))
+    if again := words.judged_again(verdict):
+        console.print(Text(again, style="yellow"))
     console.print()
     for sentence in verdict.because:
         _bullet(console, one_line(sentence))
@@ -153,6 +174,14 @@ def _show_drawn(record: RunRecord, console: Console) -> None:
         console.print(Text(f"\n{COMPARED}", style="bold"))
         for comparison in verdict.comparisons:
             _bullet(console, words.compared(comparison))
+    if verdict.economics is not None:
+        console.print(Text(f"\n{costs.title(verdict.economics)}", style="bold"))
+        console.print(_money(record))
+        console.print(Padding(Text(costs.key(verdict), style="dim"), (0, 1)))
+    if verdict.sensitivity:
+        console.print(Text(f"\n{costs.FLIPS}", style="bold"))
+        for flip in verdict.sensitivity:
+            _bullet(console, one_line(flip.sentence))
     console.print()
     for label, text in _closing(record):
         grid = Table.grid(padding=(0, 1))
@@ -181,6 +210,16 @@ def _table(record: RunRecord, bar: int) -> Table:
             drawn = [_bar(rung, words.goal_quality(record), bar)] if bar else []
             style = "bold" if rung.name == record.verdict.rung else ""
             table.add_row(Text(_starred(record, rung)), quality, *drawn, *rest, style=style)
+    return table
+
+
+def _money(record: RunRecord) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("", overflow="fold")
+    for heading in costs.HEADINGS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, cells in costs.rows(record.verdict):
+        table.add_row(Text(name), *map(Text, cells), style="bold" if name == record.verdict.rung else "")
     return table
 
 

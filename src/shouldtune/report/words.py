@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 ANSWERS = {"no": "No", "yes": "Yes", "not_yet": "Not yet"}
 CLAUSES: dict[Reason, str] = {
     "no_model_needed": "{rung} is good enough and needs no language model",
+    "tune_to_save": "{rung} does as well for less",
     "goal_met": "{rung} already meets the goal",
     "tune": "no cheaper rung does as well as {rung}",
+    "does_not_pay": "fine-tuning does not pay beside {rung}",
     "out_of_reach": "no rung that was measured can reach the goal",
     "no_gain": "fine-tuning is not worth it over {rung}",
     "unmeasured": "too much went unmeasured to tell",
@@ -77,6 +79,19 @@ def _needed(verdict: Verdict) -> str:
     if verdict.examples_needed is None:
         return ""
     return f"; about {verdict.examples_needed:,} would probably settle it"
+
+
+def judged_again(verdict: Verdict) -> str | None:
+    """That this is not the run's own verdict, and what was changed; None where it is."""
+    changed = verdict.provenance.get("judged_again")
+    if not isinstance(changed, dict) or not changed:
+        return None
+    told = [f"{one_line(key)} = {_setting(now)} (was {_setting(was)})" for key, (was, now) in changed.items()]
+    return f"Judged again with {listed(told)}, from what was measured; no model was asked, nothing was written."
+
+
+def _setting(value: object) -> str:
+    return "not set" if value is None else f"{value:,.10g}" if isinstance(value, int | float) else one_line(value)
 
 
 def goal_quality(record: RunRecord) -> float | None:

@@ -13,11 +13,11 @@ from shouldtune.errors import InputError
 from shouldtune.scorers import load_scorer
 from shouldtune.stats import examples_for_goal
 from shouldtune.task.documents import read_documents
-from shouldtune.task.file import FILE_NAME, TaskFile, read_task_file
+from shouldtune.task.file import FILE_NAME, TUNED, TaskFile, economics_of, read_task_file
 from shouldtune.task.rows import read_rows
 from shouldtune.task.split import looks_labelled, near_duplicates, split
 from shouldtune.task.yaml_lines import read_text, read_yaml
-from shouldtune.types import Document, Example, Goal, Output, Task
+from shouldtune.types import Document, Economics, Example, Goal, Output, Task
 
 __all__ = ["LoadedTask", "load_task", "looks_labelled", "near_duplicates"]
 
@@ -39,6 +39,7 @@ class LoadedTask:
     """What was understood and what was done to the data, for the user to read."""
     digest: str
     """SHA-256 of everything that the task is: file, examples, documents, user code."""
+    economics: Economics = Economics()
 
     @property
     def folder(self) -> Path:
@@ -80,7 +81,21 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None) -> 
         goal=Goal(**file.goal.model_dump()),
         output=output,
     )
-    return LoadedTask(task, holdout, file, path, tuple(notes), _digest(file, folder, train, holdout, documents))
+    economics = economics_of(file)
+    notes += _priced(file, economics)
+    digest = _digest(file, folder, train, holdout, documents)
+    return LoadedTask(task, holdout, file, path, tuple(notes), digest, economics)
+
+
+def _priced(file: TaskFile, economics: Economics) -> list[str]:
+    """Which prices will be used, and which that stand in the table will not: a mistyped name is seen here."""
+    used = [(file.model, economics.prompt_price), (TUNED, economics.tuned_price)]
+    notes = [
+        f"price of {name}: ${price.read:g} read and ${price.written:g} written per million tokens ({price.source})"
+        for name, price in used
+        if price is not None
+    ]
+    return notes + [f"price of {name}: not used" for name in file.prices if name not in (file.model, TUNED)]
 
 
 def _examples(file: TaskFile, folder: Path, where: str) -> tuple[tuple[Example, ...], tuple[Example, ...], list[str]]:

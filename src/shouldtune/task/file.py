@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shouldtune.errors import InputError
 from shouldtune.task.yaml_lines import Lines, read_yaml
+from shouldtune.types import Economics, Price
 
 FILE_NAME = "shouldtune.yaml"
 
@@ -28,6 +29,37 @@ class GoalPart(Part):
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     max_cost_per_1k: Annotated[float, Field(gt=0)] | None = None
     max_latency_s: Annotated[float, Field(gt=0)] | None = None
+
+
+class EconomicsPart(Part):
+    """What only you know about money; leave out what you do not know, and what rests on it stays unknown."""
+
+    per_month: float | None = Field(default=None, gt=0, le=1e12, description="requests a month")
+    months: float | None = Field(default=None, gt=0, le=1200, description="the horizon, in months")
+    value_per_correct: float | None = Field(
+        default=None, gt=0, le=1e9, description="dollars that a correct answer is worth"
+    )
+    usd_per_label: float | None = Field(default=None, ge=0, le=1e9, description="dollars for one labelled example")
+    labels_bought: int = Field(default=0, ge=0, le=10**9, description="examples labelled for training alone")
+    machine_usd_per_hour: float | None = Field(
+        default=None, ge=0, le=1e9, description="dollars an hour of the machine that runs a local or tuned model"
+    )
+    fine_tune_usd: float | None = Field(
+        default=None, ge=0, le=1e12, description="dollars for one fine-tune, in place of what training took here"
+    )
+    tuned_fixed_usd_per_month: float | None = Field(
+        default=None, ge=0, le=1e12, description="dollars a month for a machine kept for the tuned model"
+    )
+    refits: int = Field(
+        default=0, ge=0, le=10_000, description="how often an approach is fitted again within the horizon"
+    )
+
+
+class PricePart(Part):
+    """A provider's price for one model."""
+
+    read: float = Field(ge=0, le=1e9, description="dollars per million tokens of the prompt")
+    written: float = Field(ge=0, le=1e9, description="dollars per million tokens of the answer")
 
 
 class OutputPart(Part):
@@ -60,6 +92,8 @@ class TaskFile(Part):
     scorer: str | dict[str, Annotated[float, Field(gt=0)]] = "exact"
     output: OutputPart = OutputPart()
     goal: GoalPart = GoalPart()
+    economics: EconomicsPart = EconomicsPart()
+    prices: dict[str, PricePart] = {}
     model: str = "smollm2"
     tune: str | None = "smollm2"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -70,6 +104,17 @@ class TaskFile(Part):
         if (self.examples is not None) == pair or (self.train is None) != (self.holdout is None):
             raise ValueError("give either `examples`, or both `train` and `holdout`")
         return self
+
+
+PARTS = (TaskFile, GoalPart, EconomicsPart, PricePart, OutputPart, ColumnsPart)
+TUNED = "tuned"
+"""The name in `prices` of the model that training makes: a provider asks more for it than for its base."""
+
+
+def economics_of(file: TaskFile) -> Economics:
+    """The file's economics, with the prices of the models that it names. `prices` may hold others too."""
+    prices = {name: Price(part.read, part.written) for name, part in file.prices.items()}
+    return Economics(**file.economics.model_dump(), prompt_price=prices.get(file.model), tuned_price=prices.get(TUNED))
 
 
 def read_task_file(path: Path) -> TaskFile:
@@ -101,7 +146,7 @@ def _first_problem(error: ValidationError, path: Path, lines: Lines) -> InputErr
     )
     more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
     if problem["type"] == "extra_forbidden":
-        known = [name for part in (TaskFile, GoalPart, OutputPart, ColumnsPart) for name in part.model_fields]
+        known = [name for part in PARTS for name in part.model_fields]
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
         hint = f"did you mean `{near[0]}`?" if near else "see docs/reference/task-file.md for the keys"
         return InputError(f"unknown key `{named}`{more}", where=where, hint=hint)

@@ -11,9 +11,13 @@ One alpha serves a whole run, alpha = 1 - confidence, once for false *no* and on
 | no     | without a goal, one without an LLM is as good as any    | half of that quarter, over such rungs   |
 | yes    | the candidate beats every rung without training         | 1/2   | the candidates                  |
 | yes    | the candidate alone meets the goal                      | 1/4   | the candidates                  |
+| yes    | the candidate costs no more than this                   | 1/4   | the candidates                  |
+| no     | the candidate costs at least this; only where prices    | 1/4 of the quarter for too little gain, |
+|        | are known                                               | over the rungs without training         |
 
 A *yes* is not divided over the rungs that must be beaten: all must be (an intersection-union test). The limits in
-the first row hold together, so both of its claims may be read from them.
+the first row hold together, so both of its claims may be read from them. So may what is claimed of money from the
+limits on the gain: that it brings more than it costs, or less.
 What decides is what is drawn, so the two ends of an interval may stand at different levels. To decide by another
 method (a confidence sequence, say) give `gather` other limits: the rows read nothing but an Evidence.
 """
@@ -21,12 +25,18 @@ method (a confidence sequence, say) give `gather` other limits: the rows read no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from shouldtune.stats import mean_limits, paired_limits
 from shouldtune.types import Goal, Interval
 from shouldtune.verdict.columns import Column
+from shouldtune.verdict.economics import Money
+
+_mean_limits = lru_cache(maxsize=512)(mean_limits)
+_paired_limits = lru_cache(maxsize=512)(paired_limits)
+"""Judging again under another goal or price asks for the same limits of the same scores."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,10 @@ class Levels:
     """A candidate gains at most this over the rung of that name."""
     relative: float | None
     """A rung without an LLM loses at most this to another; None where that is not asked."""
+    more_low: float | None = None
+    """A candidate costs at least this much more; None where prices are not known."""
+    more_high: float | None = None
+    """A candidate costs at most this much more."""
 
     def plain(self) -> dict[str, Any]:
         """The levels as plain data, for the verdict's provenance."""
@@ -59,6 +73,7 @@ class Levels:
             "gain_low": self.gain,
             "gain_high": dict(self.no_gain),
             "shipped_against_next_best": self.alpha / 2,
+            **({"cost_low": self.more_low, "cost_high": self.more_high} if self.more_low else {}),
         }
 
 
@@ -77,6 +92,9 @@ class Evidence:
     """(candidate, rung without training): the candidate's gain."""
     relative: Mapping[tuple[str, str], Interval]
     """(rung without an LLM, any other): how much better the first is; its lower end decides."""
+    money: Money = Money()
+    more: Mapping[tuple[str, str], Interval] = field(default_factory=dict)
+    """(candidate, rung without training): how many dollars more the candidate costs over the horizon, where known."""
 
     @property
     def lower(self) -> tuple[Column, ...]:
@@ -104,19 +122,24 @@ class Evidence:
         )
 
 
-def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int) -> Evidence:
+def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int, money: Money = Money()) -> Evidence:
     """Compute every limit that the rows need. `sharing` is over how many rungs the goal's share is divided at least."""
     candidates = choose_candidates(columns)
-    levels = share_alpha(goal, columns, len(candidates), sharing)
     lower = [c for c in columns if not c.training and c.limits != "broken"]
+    known = [(t.name, c.name) for t in candidates for c in lower if money.more(t.name, c.name, 0.5, 0.5)]
+    levels = share_alpha(goal, columns, len(candidates), sharing, priced=bool(known))
     quality = {}
     for c in columns:
-        quality[c.name] = mean_limits(c.scores, levels.tuned_low if c.training else levels.low, levels.high, seed)
+        quality[c.name] = _mean_limits(c.scores, levels.tuned_low if c.training else levels.low, levels.high, seed)
     gains = {}
     for tuned in candidates:
         for c in lower:
             ends = (levels.gain, levels.no_gain[c.name])
-            gains[tuned.name, c.name] = paired_limits(tuned.scores, c.scores, *ends, seed)
+            gains[tuned.name, c.name] = _paired_limits(tuned.scores, c.scores, *ends, seed)
+    more = {}
+    if levels.more_low is not None and levels.more_high is not None:
+        found = ((pair, money.more(*pair, levels.more_low, levels.more_high)) for pair in known)
+        more = {pair: interval for pair, interval in found if interval is not None}
     relative = {}
     if levels.relative is not None:
         others = [c for c in columns if c.limits != "broken"]
@@ -124,8 +147,8 @@ def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int) -> Ev
             for c in others:
                 if c is not free:
                     ends = (levels.relative, levels.alpha / 2)
-                    relative[free.name, c.name] = paired_limits(free.scores, c.scores, *ends, seed)
-    return Evidence(goal, tuple(columns), candidates, levels, quality, gains, relative)
+                    relative[free.name, c.name] = _paired_limits(free.scores, c.scores, *ends, seed)
+    return Evidence(goal, tuple(columns), candidates, levels, quality, gains, relative, money, more)
 
 
 def choose_candidates(columns: Sequence[Column]) -> tuple[Column, ...]:
@@ -137,13 +160,17 @@ def choose_candidates(columns: Sequence[Column]) -> tuple[Column, ...]:
     return (max(scored, key=lambda pair: pair[0])[1],)
 
 
-def share_alpha(goal: Goal, columns: Sequence[Column], candidates: int, sharing: int) -> Levels:
+def share_alpha(
+    goal: Goal, columns: Sequence[Column], candidates: int, sharing: int, *, priced: bool = False
+) -> Levels:
     """Divide one run's alpha as the table at the head of this file says."""
     alpha = round(1 - goal.confidence, 12)
     untrained = [c for c in columns if not c.training]
     free = [c for c in untrained if not c.uses_llm]
     relative = goal.quality is None and bool(free) and len(untrained) < len(columns)
     quarter = alpha / 8 if relative else alpha / 4
+    dollars = quarter / 4 if priced else 0.0
+    quarter -= dollars
     lower = [c for c in untrained if c.limits != "broken"]
     first = max(lower, key=lambda c: -1.0 if c.trial is None else c.trial, default=None)
     rest = quarter / 2 / max(1, len(lower) - 1)
@@ -155,4 +182,6 @@ def share_alpha(goal: Goal, columns: Sequence[Column], candidates: int, sharing:
         gain=alpha / 2 / max(1, candidates),
         no_gain={c.name: quarter if len(lower) == 1 else quarter / 2 if c is first else rest for c in lower},
         relative=alpha / 8 / len(free) if relative else None,
+        more_low=dollars / len(lower) if priced else None,
+        more_high=alpha / 4 / max(1, candidates) if priced else None,
     )

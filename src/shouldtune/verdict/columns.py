@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from shouldtune.types import Completion, Goal, Interval, Measurement, Prediction, RungResult
+from shouldtune.types import Completion, Economics, Goal, Interval, Measurement, Prediction, RungResult
+from shouldtune.verdict.economics import Money, price
 
 Limits = Literal["within", "broken", "unknown"]
 
@@ -29,25 +30,29 @@ class Column:
     """Whether the rung keeps the goal's limits on cost and latency."""
     trial: float | None = None
     """Its best score on the training half, for choosing where alpha goes before the holdout is looked at."""
+    cost_per_1k: float | None = None
+    """Dollars for 1,000 answers; None where one answer's price is unknown."""
 
     @property
     def failed(self) -> int:
         return sum(score is None for score in self.scores)
 
 
-def columns_of(goal: Goal, measurements: Sequence[Measurement]) -> tuple[Column, ...]:
+def columns_of(goal: Goal, measurements: Sequence[Measurement], money: Money | None = None) -> tuple[Column, ...]:
     """Align the measurements on one holdout, by example id: a row that a rung has not is unmeasured there.
 
+    `money` says what their answers cost; without it, only what the models told is known.
     Raises ValueError where two measurements share a name, or a measurement has an example twice.
     """
     names = [m.rung for m in measurements]
     if len(set(names)) < len(names):
         raise ValueError(f"a rung was measured twice: {', '.join(names)}")
     holdout = list(dict.fromkeys(p.example_id for m in measurements for p in m.predictions))
-    return tuple(_column(goal, m, holdout) for m in measurements)
+    money = money or price(Economics(), measurements)
+    return tuple(_column(goal, m, holdout, money.per_1k(m.rung)) for m in measurements)
 
 
-def _column(goal: Goal, measurement: Measurement, holdout: Sequence[str]) -> Column:
+def _column(goal: Goal, measurement: Measurement, holdout: Sequence[str], cost_per_1k: float | None) -> Column:
     scored = {p.example_id: score for p, score in zip(measurement.predictions, measurement.scores, strict=True)}
     if len(scored) < len(measurement.predictions):
         raise ValueError(f"{measurement.rung} has an example twice")
@@ -57,12 +62,13 @@ def _column(goal: Goal, measurement: Measurement, holdout: Sequence[str]) -> Col
         training=measurement.training,
         uses_llm=measurement.uses_llm,
         scores=tuple(scored.get(row) for row in holdout),
-        limits=limits_of(goal, measurement),
+        limits=limits_of(goal, measurement, cost_per_1k),
         trial=max(tried, default=None),
+        cost_per_1k=cost_per_1k,
     )
 
 
-def limits_of(goal: Goal, measurement: Measurement) -> Limits:
+def limits_of(goal: Goal, measurement: Measurement, cost_per_1k: float | None) -> Limits:
     """Whether a rung keeps the goal's limits: the cost of 1,000 answers, and 19 of 20 answers in time.
 
     A cost that is not known is not within its limit. Nor is a latency above its limit known to break it: many calls
@@ -74,10 +80,9 @@ def limits_of(goal: Goal, measurement: Measurement) -> Limits:
         if late is None or late > goal.max_latency_s or len(_latencies(measurement)) < LEAST_LATENCIES:
             state = "unknown"
     if goal.max_cost_per_1k is not None:
-        cost = cost_per_1k(measurement)
-        if cost is not None and cost > goal.max_cost_per_1k:
+        if cost_per_1k is not None and cost_per_1k > goal.max_cost_per_1k:
             return "broken"
-        if cost is None:
+        if cost_per_1k is None:
             state = "unknown"
     return state
 
@@ -97,7 +102,7 @@ def line_of(measurement: Measurement, column: Column, quality: Interval, meets_g
         n=quality.n,
         unmeasured=column.failed,
         meets_goal=meets_goal,
-        cost_per_1k=cost_per_1k(measurement),
+        cost_per_1k=column.cost_per_1k,
         seconds_per_1k=1000 * float(np.mean(machine)) if machine else None,
         latency_p50=_latency(measurement, 50),
         latency_p95=_latency(measurement, 95),
@@ -109,15 +114,6 @@ def line_of(measurement: Measurement, column: Column, quality: Interval, meets_g
         metrics=_metrics(measurement.predictions),
         notes=measurement.notes,
     )
-
-
-def cost_per_1k(measurement: Measurement) -> float | None:
-    """Dollars for 1,000 answers; None where one answer's price is unknown. A rung without an LLM pays nobody."""
-    answered = _answered(measurement)
-    costs = _known([c.cost_usd for c in answered])
-    if costs:
-        return 1000 * float(np.mean(costs))
-    return None if measurement.uses_llm or not answered else 0.0
 
 
 def _answered(measurement: Measurement) -> list[Completion]:

@@ -1,30 +1,47 @@
 """decide(): what was measured, and what for, to a verdict. Pure: no clock, no file, no model.
 
-The rows of the table stand in rows.py, the limits that they read in bounds.py. The rows that need neither money nor
-a forecast are here; every rung is taken to be measured on its whole holdout, without optional stopping.
+The rows of the table stand in rows.py, the limits that they read in bounds.py, what things cost in economics.py.
+No row needs a forecast yet; every rung is taken to be measured on its whole holdout, without optional stopping.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from shouldtune.stats import answered_pairs, mcnemar_exact, paired_limits, permutation_paired
-from shouldtune.types import Comparison, Goal, Interval, Measurement, RungResult, Spent, Verdict
+from shouldtune.types import (
+    BreakEven,
+    Comparison,
+    Economics,
+    Goal,
+    Interval,
+    Measurement,
+    MoneyTable,
+    RungResult,
+    Spent,
+    Verdict,
+)
 from shouldtune.verdict.bounds import Evidence, gather
 from shouldtune.verdict.columns import Column, columns_of, line_of
+from shouldtune.verdict.economics import break_even, price, rung_cost
 from shouldtune.verdict.rows import Finding, finding_if_filled, findings, meets_goal, rows_needed
 from shouldtune.verdict.sentences import because
 
+NOT_REACHED = "not reached"
+"""Why a rung that was planned has no measurement, where the climb ended before it."""
 
-def decide(
+
+def decide(  # noqa: PLR0913  all of it is plain data of one run
     goal: Goal,
     measurements: Sequence[Measurement],
     skipped: Mapping[str, str],
     *,
     planned: Sequence[str] = (),
+    economics: Economics = Economics(),
     spent: Spent = Spent(),
     simulated: bool = False,
     provenance: Mapping[str, Any] | None = None,
@@ -35,30 +52,58 @@ def decide(
     `measurements` are in ladder order, cheapest first, and aligned by example id. `skipped` names the rungs that
     cannot apply, with the reason, known before the holdout was looked at. `planned` names every rung of the ladder
     in order: the goal's alpha is shared over all that may still be measured, so that deciding after each rung and
-    stopping early costs nothing in honesty. `seed` is of the bootstrap and the permutations.
+    stopping early costs nothing in honesty. `economics` is what the user knows about money. `seed` is of the
+    bootstrap, the permutations and the bands of the break-evens.
     Raises ValueError where a rung was measured twice, an example is twice in a measurement, or a score is not 0 to 1.
     """
-    columns = columns_of(goal, measurements)
-    trained = {c.name for c in columns if c.training}
-    sharing = sum(name not in trained and name not in skipped for name in planned)
-    evidence = gather(goal, columns, sharing, seed)
-    found = findings(evidence)
-    hidden = None if found else finding_if_filled(goal, columns, sharing, seed)
-    finding = found[0] if found else _not_settled(evidence, hidden)
+    judged = judge(goal, measurements, skipped, planned=planned, economics=economics, seed=seed)
+    evidence, finding = judged.evidence, judged.finding
     needed = rows_needed(evidence) if finding.reason == "label_more" else None
     untried = _untried(planned, measurements, skipped)
+    table = _money_table(evidence, seed)
     return Verdict(
         answer=finding.answer,
         reason=finding.reason,
         rung=finding.rung,
-        because=because(evidence, finding, hidden, needed, untried),
+        because=because(evidence, finding, judged.hidden, needed, untried, table),
         rungs=_lines(evidence, measurements, untried),
         comparisons=_comparisons(evidence, finding, seed),
         spent=spent,
         examples_needed=needed,
         simulated=simulated,
+        economics=table,
         provenance={**(provenance or {}), "intervals": evidence.levels.plain()},
     )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What decides, without the words."""
+
+    evidence: Evidence
+    finding: Finding
+    hidden: Finding | None
+    """What failed calls or unknown limits may hide, where nothing was found."""
+
+
+def judge(
+    goal: Goal,
+    measurements: Sequence[Measurement],
+    skipped: Mapping[str, str],
+    *,
+    planned: Sequence[str] = (),
+    economics: Economics = Economics(),
+    seed: int = 0,
+) -> Judged:
+    """The finding alone: `decide` puts it into words. Arguments and errors as there."""
+    money = price(economics, measurements)
+    columns = columns_of(goal, measurements, money)
+    trained = {c.name for c in columns if c.training}
+    sharing = sum(name not in trained and name not in skipped for name in planned)
+    evidence = gather(goal, columns, sharing, seed, money)
+    found = findings(evidence)
+    hidden = None if found else finding_if_filled(goal, columns, sharing, seed, money)
+    return Judged(evidence, found[0] if found else _not_settled(evidence, hidden), hidden)
 
 
 def _not_settled(e: Evidence, hidden: Finding | None) -> Finding:
@@ -73,7 +118,7 @@ def _not_settled(e: Evidence, hidden: Finding | None) -> Finding:
 def _untried(planned: Sequence[str], measurements: Sequence[Measurement], skipped: Mapping[str, str]) -> dict[str, str]:
     """Why each rung without a measurement has none."""
     measured = {m.rung for m in measurements}
-    waiting = {name: "not reached" for name in planned if name not in measured}
+    waiting = {name: NOT_REACHED for name in planned if name not in measured}
     return {**waiting, **{name: why for name, why in skipped.items() if name not in measured}}
 
 
@@ -85,6 +130,24 @@ def _lines(e: Evidence, measurements: Sequence[Measurement], untried: Mapping[st
         lines.append(line_of(m, c, e.quality[c.name], meets))
     skipped = [RungResult(name, applied=False, skipped_because=why) for name, why in untried.items()]
     return (*lines, *skipped)
+
+
+def _money_table(e: Evidence, seed: int) -> MoneyTable | None:
+    """What every rung costs and when a candidate pays; None where no rung with a language model has a price."""
+    economics = e.money.economics
+    costs = [rung_cost(e.money, c.name, e.quality[c.name].estimate) for c in e.columns]
+    if not any(line.per_1k or line.total for line in costs):
+        return None
+    asked = (economics.per_month, economics.months, economics.value_per_correct)
+    return MoneyTable(*asked, tuple(costs), tuple(_break_evens(e, seed)))
+
+
+def _break_evens(e: Evidence, seed: int) -> Iterator[BreakEven]:
+    for (tuned, lower), gain in e.gains.items():
+        levels = (e.levels.gain, e.levels.no_gain[lower])
+        found = break_even(e.money, tuned, lower, gain, levels, e.levels.alpha, seed)
+        if found is not None:
+            yield found
 
 
 # ---------------------------------------------------------------- comparisons

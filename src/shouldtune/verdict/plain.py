@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
-from shouldtune.types import Comparison, RungResult, Spent, Verdict
+from shouldtune.types import BreakEven, Comparison, Flip, MoneyTable, RungCost, RungResult, Spent, Verdict
 
 Noun = TypeVar("Noun")
 
@@ -29,7 +29,17 @@ def verdict_from_json(text: str) -> Verdict:
     document["rungs"] = tuple(_read(RungResult, {**row, "notes": tuple(row["notes"])}) for row in document["rungs"])
     document["comparisons"] = tuple(_read(Comparison, row) for row in document["comparisons"])
     document["spent"] = _read(Spent, document["spent"])
+    document["economics"] = _money(document.get("economics"))
+    document["sensitivity"] = tuple(_read(Flip, row) for row in document.get("sensitivity", ()))
     return _read(Verdict, document)
+
+
+def _money(table: Mapping[str, Any] | None) -> MoneyTable | None:
+    if table is None:
+        return None
+    costs = tuple(_read(RungCost, row) for row in table["costs"])
+    crossings = tuple(_read(BreakEven, row) for row in table["break_even"])
+    return _read(MoneyTable, {**table, "costs": costs, "break_even": crossings})
 
 
 def _read(noun: type[Noun], row: Mapping[str, Any]) -> Noun:

@@ -15,8 +15,9 @@ from typing import Literal
 from shouldtune.types import Answer, Goal, Interval, Reason
 from shouldtune.verdict.bounds import Evidence, gather
 from shouldtune.verdict.columns import Column
+from shouldtune.verdict.economics import Money
 
-Path = Literal["goal", "relative", "beats", "only_one", "gain", "ceiling", "limits", "none"]
+Path = Literal["goal", "relative", "beats", "only_one", "gain", "ceiling", "limits", "money", "none"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,20 @@ def no_model_needed(e: Evidence) -> Finding | None:
     return None
 
 
+def tune_to_save(e: Evidence) -> Finding | None:
+    """A candidate is as good as what would be shipped without it, and costs less than each rung that may be as good."""
+    goal = e.goal.quality is not None
+    if goal and not any(meets_goal(e, c) for c in e.shippable):
+        return None
+    for tuned in e.candidates:
+        rivals = [c for c in e.lower if not (below_goal(e, c) if goal else _beats(e, tuned, c))]
+        good = meets_goal(e, tuned) if goal else tuned.limits == "within"
+        no_worse = all(e.gains[tuned.name, c.name].low > -e.goal.worthwhile_gain for c in rivals)
+        if good and rivals and no_worse and all(saves(e, tuned, c) for c in rivals) and affordable(e, tuned):
+            return Finding("yes", "tune_to_save", tuned.name, "money")
+    return None
+
+
 def goal_met(e: Evidence) -> Finding | None:
     """A rung without training meets the goal."""
     for c in e.shippable:
@@ -50,19 +65,22 @@ def goal_met(e: Evidence) -> Finding | None:
 
 
 def tune(e: Evidence) -> Finding | None:
-    """A candidate beats every rung without training, or alone meets the goal.
-
-    With a goal, no rung without training may still be able to meet it: were it met, the answer would be no.
-    """
-    if len(e.trained) == len(e.columns) or (e.goal.quality is not None and not all(below_goal(e, c) for c in e.lower)):
-        return None
+    """A candidate beats every rung without training, or alone meets the goal; and it pays where that can be told."""
     for tuned in e.candidates:
-        gains = [e.gains[tuned.name, c.name].low for c in e.lower]
-        if tuned.limits == "within" and gains and min(gains) > e.goal.worthwhile_gain:
-            return Finding("yes", "tune", tuned.name, "beats")
-        if meets_goal(e, tuned):
-            return Finding("yes", "tune", tuned.name, "only_one")
+        path = better(e, tuned)
+        if path and affordable(e, tuned):
+            return Finding("yes", "tune", tuned.name, path)
     return None
+
+
+def does_not_pay(e: Evidence) -> Finding | None:
+    """Every trained rung breaks a limit; or it would be tuning but for the money, or it is no better and costs more."""
+    best = e.best(e.shippable)
+    if e.trained and not e.candidates:
+        return Finding("no", "does_not_pay", best.name, "limits") if best else None
+    instead = [c for c in e.shippable if e.candidates and all(too_dear(e, tuned, c) for tuned in e.candidates)]
+    ship = max(instead, key=lambda c: _net(e, c), default=None) if e.money.worth else e.best(instead)
+    return Finding("no", "does_not_pay", ship.name, "money") if ship else None
 
 
 def out_of_reach(e: Evidence) -> Finding | None:
@@ -89,7 +107,15 @@ def no_gain(e: Evidence) -> Finding | None:
     return None
 
 
-ROWS: tuple[Callable[[Evidence], Finding | None], ...] = (no_model_needed, goal_met, tune, out_of_reach, no_gain)
+ROWS: tuple[Callable[[Evidence], Finding | None], ...] = (
+    no_model_needed,
+    tune_to_save,
+    goal_met,
+    tune,
+    does_not_pay,
+    out_of_reach,
+    no_gain,
+)
 
 
 def findings(e: Evidence) -> list[Finding]:
@@ -114,10 +140,71 @@ def lowest_gain(e: Evidence, tuned: Column) -> tuple[str, Interval | None]:
     return name, gains.get(name)
 
 
+def better(e: Evidence, tuned: Column) -> Path | None:
+    """By which path a candidate is better than every rung without training, whatever it costs; None where it is not.
+
+    With a goal, no rung without training may still be able to meet it: were it met, the answer would be no.
+    """
+    if len(e.trained) == len(e.columns) or (e.goal.quality is not None and not all(below_goal(e, c) for c in e.lower)):
+        return None
+    if tuned.limits == "within" and e.lower and all(_beats(e, tuned, c) for c in e.lower):
+        return "beats"
+    return "only_one" if meets_goal(e, tuned) else None
+
+
+def _beats(e: Evidence, tuned: Column, c: Column) -> bool:
+    return e.gains[tuned.name, c.name].low > e.goal.worthwhile_gain
+
+
+# ---------------------------------------------------------------- money
+
+
+def pays(e: Evidence, tuned: Column, c: Column) -> bool:
+    """Whether it is proven that a candidate's gain over a rung is worth more than it costs beyond it."""
+    more = e.more.get((tuned.name, c.name))
+    return (
+        more is not None and e.money.worth is not None and e.money.worth * e.gains[tuned.name, c.name].low > more.high
+    )
+
+
+def affordable(e: Evidence, tuned: Column) -> bool:
+    """Whether a candidate pays beside every rung without training, as far as that can be told."""
+    return e.money.worth is None or all(pays(e, tuned, c) for c in e.lower if (tuned.name, c.name) in e.more)
+
+
+def saves(e: Evidence, tuned: Column, c: Column) -> bool:
+    """Whether it is proven that a candidate costs less, what a gain or a loss is worth included where that is known."""
+    more = e.more.get((tuned.name, c.name))
+    return more is not None and (more.high < 0 if e.money.worth is None else pays(e, tuned, c))
+
+
+def too_dear(e: Evidence, tuned: Column, c: Column) -> bool:
+    """Whether it is proven that a candidate costs more beyond a rung than its gain is worth.
+
+    What a gain is worth is unknown without the value of a correct answer. Then money decides alone, and only
+    between two that are as good: where the gain is proven to be less than would be worth it.
+    """
+    more, gain = e.more.get((tuned.name, c.name)), e.gains[tuned.name, c.name]
+    no_better = gain.high < e.goal.worthwhile_gain and (e.goal.quality is None or below_goal(e, tuned))
+    if more is None or not (no_better or better(e, tuned)):
+        return False
+    if e.money.worth is None:
+        return no_better and more.low > 0
+    return e.money.worth * gain.high < more.low
+
+
+def _net(e: Evidence, c: Column) -> float:
+    """Dollars that a rung brings over the horizon, as measured."""
+    total, quality = e.money.total(c.name), e.quality[c.name].estimate
+    return (e.money.worth or 0.0) * (quality or 0.0) - (total or 0.0)
+
+
 # ---------------------------------------------------------------- what failed calls and missing prices hide
 
 
-def finding_if_filled(goal: Goal, columns: Sequence[Column], sharing: int, seed: int) -> Finding | None:
+def finding_if_filled(
+    goal: Goal, columns: Sequence[Column], sharing: int, seed: int, money: Money = Money()
+) -> Finding | None:
     """What would be found if the failed calls were all 0 or all 1, rung by rung, and unknown limits were kept.
 
     Every row is monotone in each rung's scores, so the few fillings that favour a row most stand for all of them.
@@ -127,7 +214,7 @@ def finding_if_filled(goal: Goal, columns: Sequence[Column], sharing: int, seed:
     known = [replace(c, limits="within" if c.limits == "unknown" else c.limits) for c in columns]
     for ones in _fillings(columns):
         trial = [replace(c, scores=_filled(c.scores, 1.0 if c.name in ones else 0.0)) for c in known]
-        found = findings(gather(goal, trial, sharing, seed))
+        found = findings(gather(goal, trial, sharing, seed, money))
         if found:
             return found[0]
     return None
@@ -175,7 +262,8 @@ def _paths(e: Evidence) -> Iterator[float]:
         for c in within:
             yield max([_above(e.quality[c.name], goal, levels.tuned_low), *(short[lower.name] for lower in e.lower)])
     for c in within:
-        beaten = [_above(e.gains[c.name, lower.name], worthwhile, levels.gain) for lower in e.lower]
+        lines = {lower.name: max(worthwhile, _worth_it(e, c, lower)) for lower in e.lower}
+        beaten = [_above(e.gains[c.name, name], line, levels.gain) for name, line in lines.items()]
         yield max([*beaten, *(short[lower.name] for lower in e.lower)], default=math.inf)
     small = [
         min(
@@ -184,6 +272,12 @@ def _paths(e: Evidence) -> Iterator[float]:
         for c in e.candidates
     ]
     yield max([*small, *(short[c.name] for c in e.candidates)], default=math.inf)
+
+
+def _worth_it(e: Evidence, tuned: Column, c: Column) -> float:
+    """The gain that brings what a candidate costs beyond a rung; 0 where that is not known."""
+    more = e.more.get((tuned.name, c.name))
+    return more.high / e.money.worth if more is not None and e.money.worth else 0.0
 
 
 def _above(interval: Interval, line: float, level: float) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from shouldtune.types import Interval
+from shouldtune.types import Interval, MoneyTable
 from shouldtune.verdict.bounds import Evidence
 from shouldtune.verdict.columns import Column
+from shouldtune.verdict.dollars import against, usd, whether_it_pays
 from shouldtune.verdict.rows import Finding, below_goal, lowest_gain
 
 MOST_SENTENCES = 5
@@ -18,16 +19,21 @@ def because(
     hidden: Finding | None,
     needed: int | None,
     untried: Mapping[str, str],
+    table: MoneyTable | None = None,
 ) -> tuple[str, ...]:
     """The reasons for `finding`, the most telling first.
 
     `hidden` is what failed calls or missing prices may hide, `needed` how many holdout rows would settle it, `untried`
-    why each rung without a measurement has none.
+    why each rung without a measurement has none, `table` what the rungs cost.
     """
     if finding.reason in ("goal_met", "no_model_needed"):
         said = _meets(e, finding) + _training_beside(e, finding)
     elif finding.reason == "tune":
-        said = _tune(e, finding)
+        said = _tune(e, finding) + whether_it_pays(e, finding, table)
+    elif finding.reason == "tune_to_save":
+        said = _to_save(e, finding, table)
+    elif finding.reason == "does_not_pay":
+        said = _does_not_pay(e, finding, table)
     elif finding.reason == "out_of_reach":
         said = _out_of_reach(e) + ([] if e.trained else [_no_training(untried)])
     elif finding.reason == "no_gain":
@@ -97,6 +103,35 @@ def _tune(e: Evidence, finding: Finding) -> list[str]:
     return said
 
 
+def _to_save(e: Evidence, finding: Finding, table: MoneyTable | None) -> list[str]:
+    tuned, worthwhile = finding.rung or "", e.goal.worthwhile_gain
+    rival = min((pair for pair in e.more if pair[0] == tuned), key=lambda pair: -e.more[pair].high)[1]
+    said = against(e, tuned, rival, table)
+    said.append(
+        f"{tuned} {_gains(e.gains[tuned, rival])} over {rival}: not worse by the {worthwhile:g} that would matter."
+    )
+    return [*said, f"{_scores(e, tuned, e.goal.quality)}."]
+
+
+def _does_not_pay(e: Evidence, finding: Finding, table: MoneyTable | None) -> list[str]:
+    ship, worthwhile = finding.rung or "", e.goal.worthwhile_gain
+    if finding.path == "limits":
+        return [*_over_limits(e), f"{_scores(e, ship, e.goal.quality)}, the best rung without training."]
+    said = []
+    for c in e.candidates[:1]:
+        gain = e.gains[c.name, ship]
+        small = f": less than the {worthwhile:g} that would be worth it" if gain.high < worthwhile else ""
+        if e.money.worth is not None:
+            small = f": worth {usd(max(0.0, e.money.worth * gain.high))} at most over that time"
+        said = [f"{c.name} {_gains(gain, worthwhile)} over {ship} on {e.n} held-out examples{small}."]
+        said = [*against(e, c.name, ship, table), *said]
+    return [*said, f"{_scores(e, ship, e.goal.quality)}."]
+
+
+def _over_limits(e: Evidence) -> list[str]:
+    return [f"{_and([c.name for c in e.trained])} cannot be shipped within the goal's limits on cost and latency."]
+
+
 def _out_of_reach(e: Evidence) -> list[str]:
     quality = e.goal.quality or 0.0
     within = [c for c in e.columns if c.limits != "broken"]
@@ -118,7 +153,7 @@ def _out_of_reach(e: Evidence) -> list[str]:
 def _no_gain(e: Evidence, finding: Finding) -> list[str]:
     worthwhile, ship = e.goal.worthwhile_gain, finding.rung
     if finding.path == "limits":
-        said = [f"{_and([c.name for c in e.trained])} cannot be shipped within the goal's limits on cost and latency."]
+        said = _over_limits(e)
     elif finding.path == "ceiling":
         said = [f"{_scores(e, ship or '')}: no other rung can gain the {worthwhile:g} that would be worth it."]
         said += [f"{c.name} {_gains(e.gains[c.name, ship])} over {ship}." for c in e.candidates if ship]
