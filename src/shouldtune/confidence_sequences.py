@@ -32,7 +32,7 @@ BETS = (0.015, 0.03, 0.06, 0.125, 0.25, 0.5, 0.75, 0.99)
 LOOK_EVERY = 32
 """The capital is looked at after every so many rows, and after the last: any set of prefixes is as valid."""
 BISECTIONS = 18
-AT_ONCE = 256
+AT_ONCE = 32
 """Sequences worked on together: a few megabytes."""
 
 
@@ -109,14 +109,13 @@ def _lower_limits(x: Array, level: float) -> Array:
 def _most_capital(x: Array, mean: Array) -> Array:
     """The logarithm of the largest capital at any look, were the mean `mean` (one value a row, 0 to 1 exclusive)."""
     blocks = -(-x.shape[1] // LOOK_EVERY)
-    padded = np.ones((len(x), blocks * LOOK_EVERY))  # a factor of 1 is a row without a bet
-    capital = np.full((len(x), blocks), -np.inf)
-    for bet in BETS:
-        np.multiply(x, (bet / mean)[:, None], out=padded[:, : x.shape[1]])
-        padded[:, : x.shape[1]] += 1.0 - bet
-        grown = np.log(padded.reshape(len(x), blocks, LOOK_EVERY).prod(axis=2)).cumsum(axis=1)
-        capital = np.logaddexp(capital, grown)
-    most: Array = capital.max(axis=1) - math.log(len(BETS))
+    rows = np.empty((len(x), blocks * LOOK_EVERY))
+    rows[:, : x.shape[1]], rows[:, x.shape[1] :] = x, mean[:, None]  # at the mean itself a bet wins and loses nothing
+    bets = np.array(BETS)
+    factors = rows[:, None, :] * (bets / mean[:, None])[:, :, None]
+    factors += (1.0 - bets)[:, None]
+    grown = np.log(factors.reshape(len(x), len(bets), blocks, LOOK_EVERY).prod(axis=3)).cumsum(axis=2)
+    most: Array = np.logaddexp.reduce(grown, axis=1).max(axis=1) - math.log(len(bets))
     return most
 
 

@@ -14,19 +14,28 @@ One alpha serves a whole run, alpha = 1 - confidence, once for false *no* and on
 
 A *yes* is not divided over the rungs that must be beaten: all must be (an intersection-union test). The limits in
 the first row hold together, so both of its claims may be read from them.
-What decides is what is drawn, so the two ends of an interval may stand at different levels. To decide by another
-method (a confidence sequence, say) give `gather` other limits: the rows read nothing but an Evidence.
+What decides is what is drawn, so the two ends of an interval may stand at different levels. Where rungs may be
+stopped early each level is divided once more, as limits.py says; the rows read nothing but an Evidence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shouldtune.stats import mean_limits, paired_limits
 from shouldtune.types import Goal, Interval
 from shouldtune.verdict.columns import Column
+from shouldtune.verdict.limits import (
+    WHOLE,
+    Beaten,
+    Shares,
+    beaten_by,
+    gain_limits,
+    inherited_gains,
+    inherited_quality,
+    quality_limits,
+)
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,11 @@ class Levels:
     relative: float | None
     """A rung without an LLM loses at most this to another; None where that is not asked."""
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self, shares: Shares = WHOLE) -> dict[str, Any]:
         """The levels as plain data, for the verdict's provenance."""
+        return {**self._plain(), **({} if shares == WHOLE else _plain_shares(shares))}
+
+    def _plain(self) -> dict[str, Any]:
         return {
             "levels": "one-sided; both ends of an interval may differ",
             "quality": "Clopper-Pearson for 0/1 scores, else BCa bootstrap with one worst value added",
@@ -77,6 +89,9 @@ class Evidence:
     """(candidate, rung without training): the candidate's gain."""
     relative: Mapping[tuple[str, str], Interval]
     """(rung without an LLM, any other): how much better the first is; its lower end decides."""
+    shares: Shares = WHOLE
+    beaten: Beaten = field(default_factory=dict)
+    """The rungs without training that another one beats by `worthwhile_gain`: they need no more calls."""
 
     @property
     def lower(self) -> tuple[Column, ...]:
@@ -104,19 +119,20 @@ class Evidence:
         )
 
 
-def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int) -> Evidence:
+def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int, shares: Shares = WHOLE) -> Evidence:
     """Compute every limit that the rows need. `sharing` is over how many rungs the goal's share is divided at least."""
     candidates = choose_candidates(columns)
     levels = share_alpha(goal, columns, len(candidates), sharing)
     lower = [c for c in columns if not c.training and c.limits != "broken"]
     quality = {}
     for c in columns:
-        quality[c.name] = mean_limits(c.scores, levels.tuned_low if c.training else levels.low, levels.high, seed)
+        low = levels.tuned_low if c.training else levels.low
+        quality[c.name] = quality_limits(c, low, levels.high, shares, seed)
     gains = {}
     for tuned in candidates:
         for c in lower:
             ends = (levels.gain, levels.no_gain[c.name])
-            gains[tuned.name, c.name] = paired_limits(tuned.scores, c.scores, *ends, seed)
+            gains[tuned.name, c.name] = gain_limits(tuned, c, ends, shares, seed)
     relative = {}
     if levels.relative is not None:
         others = [c for c in columns if c.limits != "broken"]
@@ -124,8 +140,34 @@ def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int) -> Ev
             for c in others:
                 if c is not free:
                     ends = (levels.relative, levels.alpha / 2)
-                    relative[free.name, c.name] = paired_limits(free.scores, c.scores, *ends, seed)
-    return Evidence(goal, tuple(columns), candidates, levels, quality, gains, relative)
+                    relative[free.name, c.name] = gain_limits(free, c, ends, shares, seed)
+    made = Evidence(goal, tuple(columns), candidates, levels, quality, gains, relative, shares)
+    return made if shares == WHOLE else _with_drops(made, sharing)
+
+
+def _with_drops(e: Evidence, sharing: int) -> Evidence:
+    """The evidence with what beaten rungs inherit. A rung's share is divided over all that may ever beat it."""
+    rivals = max(1, max(sum(not c.training for c in e.columns), sharing) - 1)
+    worthwhile = e.goal.worthwhile_gain
+    beaten = beaten_by(e.columns, worthwhile, e.levels.alpha * e.shares.drops / rivals)
+    return replace(
+        e,
+        beaten=beaten,
+        quality=inherited_quality(e.quality, beaten, worthwhile),
+        gains=inherited_gains(e.gains, beaten, worthwhile),
+        relative=inherited_gains(e.relative, beaten, worthwhile),
+    )
+
+
+def _plain_shares(shares: Shares) -> dict[str, Any]:
+    better = "where measured whole the better of {} and of a betting confidence sequence, else the sequence alone"
+    return {
+        "quality": better.format("Clopper-Pearson or BCa"),
+        "gain": better.format("Tango or BCa"),
+        "share_fixed": shares.fixed,
+        "share_sequential": shares.sequential,
+        "share_drops": shares.drops,
+    }
 
 
 def choose_candidates(columns: Sequence[Column]) -> tuple[Column, ...]:
