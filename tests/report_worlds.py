@@ -234,6 +234,7 @@ def poisoned(*texts: str, rungs: int = 60) -> RunRecord:
             *(text, True, None, at % 2 == 0, True, 0.5, 0.4, 0.6, 9, 1, None, None, 3.0 + at),
             metrics={text: 0.5},
             notes=(text,),
+            stopped_because=text,
         )
         for at, text in enumerate(named)
     )

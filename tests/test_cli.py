@@ -56,7 +56,9 @@ def test_a_report_can_be_written_as_a_page(make_task: MakeTask, tmp_path: Path) 
 
 def test_fail_on_goal_ends_with_100(make_task: MakeTask) -> None:
     folder = make_task(numbered_rows(400), **{**SCRIPTED, "model": "scripted:base=0.2", "tune": "scripted:tuned=0.3"})
-    assert shouldtune("run", folder, "--allow-simulated", "--fail-on", "goal").returncode == 100
+    done = shouldtune("run", folder, "--allow-simulated", "--fail-on", "goal", "--whole-holdout", "--json")
+    assert done.returncode == 100
+    assert {rung["n"] for rung in json.loads(done.stdout)["rungs"] if rung["applied"]} == {120}
 
 
 def bad_task(make_task: MakeTask, kind: str) -> Path:

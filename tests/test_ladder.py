@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from shouldtune.types import Completion, Example, Message, ModelSpec, Options
 from tests.conftest import MakeTask, Rows, numbered_rows
 
 SIMULATED = Climb(allow_simulated=True)
+WHOLE = Climb(allow_simulated=True, whole_holdout=True)
 GOAL = {"quality": 0.8}
 
 
@@ -110,6 +112,34 @@ def test_a_rung_that_meets_the_goal_ends_the_climb_unless_all_rungs_are_asked_fo
     assert first.rung == second.rung == "zero_shot"
 
 
+def test_a_rung_that_is_settled_is_asked_no_more_unless_the_whole_holdout_is_asked_for(make_task: MakeTask) -> None:
+    raced, whole = (world(make_task, "base=0.2,tuned=0.95", n=1200, how=how) for how in (SIMULATED, WHOLE))
+    assert raced.folder != whole.folder
+    assert (raced.verdict.answer, raced.verdict.rung) == (whole.verdict.answer, whole.verdict.rung)
+    stopped = {rung.name: rung.stopped_because for rung in raced.verdict.rungs if rung.stopped_because}
+    assert stopped["zero_shot"] == "it stays below the goal"
+    assert stopped["fine_tune"] == "it reaches the goal"
+    assert "guess" not in stopped
+    assert not [rung for rung in whole.verdict.rungs if rung.stopped_because]
+    assert raced.verdict.provenance["intervals"]["share_sequential"] > 0
+    assert "share_sequential" not in whole.verdict.provenance["intervals"]
+    order = [example.id for example in raced.holdout]
+    for m in raced.measurements:
+        assert [p.example_id for p in m.predictions] == order[: len(m.predictions)]
+    asked = [sum(m.measured.calls for m in record.measurements if m.uses_llm) for record in (raced, whole)]
+    assert asked[0] < asked[1] / 2
+
+
+def test_a_ledger_with_holes_changes_nothing(make_task: MakeTask) -> None:
+    """Scores decide in the holdout's order, not in that of their arrival, which would favour short answers."""
+    first = world(make_task, "base=0.2,shots@4=0.7,tuned=0.75")
+    before = (first.folder / "verdict.json").read_bytes()
+    with sqlite3.connect(first.folder.parent / "ledger.sqlite") as database:
+        database.execute("DELETE FROM calls WHERE substr(key, 1, 1) < '5'")  # asked anew, so they come back later
+    again = asyncio.run(climb(load_task(first.folder.parent.parent), SIMULATED))
+    assert (again.folder / "verdict.json").read_bytes() == before
+
+
 def test_the_same_run_again_calls_no_model_and_writes_the_same_bytes(make_task: MakeTask) -> None:
     first = world(make_task, "base=0.2,tuned=0.95")
     before = (first.folder / "verdict.json").read_bytes()
@@ -175,8 +205,6 @@ def test_a_model_that_never_answers_is_an_error_and_no_verdict(make_task: MakeTa
 
 def test_no_holdout_target_reaches_a_prompt(make_task: MakeTask) -> None:
     record = world(make_task, "base=0.2,tuned=0.5")
-    import sqlite3
-
     held = {example.target for example in record.holdout}
     with sqlite3.connect(record.folder.parent / "ledger.sqlite") as database:
         requests = [json.loads(row[0]) for row in database.execute("SELECT request FROM calls")]
@@ -192,7 +220,7 @@ def test_unknown_rungs_are_refused_and_known_ones_keep_ladder_order() -> None:
 
 
 def test_each_rung_says_what_it_tried_and_what_it_took(make_task: MakeTask) -> None:
-    record = world(make_task, "base=0.2,shots@4=0.5,tuned=0.95")
+    record = world(make_task, "base=0.2,shots@4=0.5,tuned=0.95", how=WHOLE)
     by_name = {m.rung: m for m in record.measurements}
     few = by_name["few_shot"]
     assert [trial.setting for trial in few.trials[:4]] == ["2 shots", "4 shots", "8 shots", "16 shots"]

@@ -15,6 +15,7 @@ LAYERS = {
     "types": 1,
     "errors": 1,
     "stats": 1,
+    "confidence_sequences": 1,
     "files": 1,
     "progress": 1,
     "user_code": 1,

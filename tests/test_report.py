@@ -111,6 +111,22 @@ def text_of(page: str) -> str:
 # ---------------------------------------------------------------- the answer
 
 
+def test_why_a_rung_stopped_early_is_said_on_one_line_in_every_form() -> None:
+    record = a_yes(HERE)
+    rungs = record.verdict.rungs
+    cut = replace(rungs[0], n=60, unmeasured=4, stopped_because="it stays below the goal")
+    record = replace(record, verdict=replace(record.verdict, rungs=(cut, *rungs[1:])))
+    said = f"{cut.name} stopped after 64 of 200: it stays below the goal"
+    assert said in plain_lines(record)
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+    show(record, console)
+    assert isinstance(console.file, io.StringIO)
+    assert said in console.file.getvalue()
+    assert "stopped early: it stays below the goal" in to_html(record)
+    assert verdict_from_json(verdict_to_json(record.verdict)) == record.verdict
+    assert not [line for line in plain_lines(a_yes(HERE)) if "stopped after" in line]
+
+
 def test_the_first_line_is_the_answer() -> None:
     said = {name: printed(world(HERE), terminal=False).split("\n")[0] for name, world in WORLDS.items()}
     assert said["no"] == "Should you fine-tune? No: few_shot already meets the goal."

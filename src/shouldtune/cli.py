@@ -31,6 +31,9 @@ TuneOption = Annotated[str | None, typer.Option(help="The model to fine-tune, in
 AllRungs = Annotated[
     bool, typer.Option("--all-rungs", help="Measure every rung, also when the answer is already clear.")
 ]
+WholeHoldout = Annotated[
+    bool, typer.Option("--whole-holdout", help="Ask every rung every held-out example; stop none early.")
+]
 GOAL_MISSED = 100
 
 
@@ -77,12 +80,13 @@ def check(task: TaskArgument, json: JsonOption = False) -> None:
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     task: TaskArgument,
     model: ModelOption = None,
     tune: TuneOption = None,
     rungs: Annotated[str | None, typer.Option(help="Only these rungs, with commas between.")] = None,
     all_rungs: AllRungs = False,
+    whole_holdout: WholeHoldout = False,
     fail_on: Annotated[str | None, typer.Option(help="`goal`: exit with 100 when the goal is not met.")] = None,
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")
@@ -96,7 +100,8 @@ def run(
     from shouldtune.rungs import LADDER
 
     chosen = chosen_rungs([name.strip() for name in rungs.split(",")]) if rungs else LADDER
-    record = _climb_and_show(_load(task, model, tune), Climb(chosen, all_rungs, allow_simulated), as_json=json)
+    how = Climb(chosen, all_rungs, allow_simulated, whole_holdout)
+    record = _climb_and_show(_load(task, model, tune), how, as_json=json)
     if fail_on == "goal" and not any(rung.meets_goal for rung in record.verdict.rungs):
         raise typer.Exit(GOAL_MISSED)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,12 +30,23 @@ from shouldtune.run import (
 from shouldtune.rungs import LADDER
 from shouldtune.task import LoadedTask
 from shouldtune.tuning import open_tunable
-from shouldtune.types import Measurement, Models, Rung, Skipped, Verdict
+from shouldtune.types import Fitted, Measurement, Models, Prediction, Rung, Skipped, Verdict
+from shouldtune.verdict.columns import columns_of
 from shouldtune.verdict.decide import decide
+from shouldtune.verdict.economics import price
+from shouldtune.verdict.race import (
+    ENDS_THE_CLIMB,
+    Ask,
+    Done,
+    Open,
+    gather_raced,
+    next_step,
+    next_step_whole,
+    why_stopped,
+)
 from shouldtune.verdict.sensitivity import flips
 
 FEWEST_ROWS = 40
-SETTLED = ("goal_met", "no_model_needed")
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class Climb:
     rungs: tuple[Rung, ...] = LADDER
     all_rungs: bool = False
     allow_simulated: bool = False
+    whole_holdout: bool = False
+    """Ask every rung every held-out example; else it is stopped when more of it could not change the answer."""
 
 
 def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
@@ -59,7 +72,8 @@ def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
 async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | None = None) -> RunRecord:
     """Fit and measure one rung after another, decide, and write the run folder.
 
-    A lower rung that meets the goal ends the climb, unless `how.all_rungs`. Calls come from the task's ledger where it
+    A lower rung that meets the goal ends the climb, unless `how.all_rungs`, and a rung is asked no more than could
+    change the answer, unless `how.whole_holdout`. Calls come from the task's ledger where it
     has them, so a climb that was cut off goes on, and one that is repeated costs nothing. Raises CannotMeasure when no
     model can be had, InputError for what the user must mend.
     """
@@ -101,43 +115,118 @@ class _Climbing:
     asked: dict[str, Any]
 
 
-async def _climb(loaded: LoadedTask, how: Climb, at: _Climbing) -> Verdict:
-    measurements: list[Measurement] = []
-    skipped: dict[str, str] = {}
-    planned = tuple(rung.name for rung in how.rungs)
+@dataclass(frozen=True)
+class _Opened:
+    """A rung that was fitted, and what the holdout's first rows gave so far."""
 
-    def verdict() -> Verdict:
-        return decide(
+    rung: Rung
+    fitted: Fitted
+    predictions: tuple[Prediction, ...] = ()
+
+
+async def _climb(loaded: LoadedTask, how: Climb, at: _Climbing) -> Verdict:
+    """Take the steps that race.py names until there is none left."""
+    opened: dict[str, _Opened] = {}
+    skipped: dict[str, str] = {}
+    asking: str | None = None
+    told: dict[str, int] = {}  # how far each rung was when its end was told
+    if len(loaded.task.train) + len(loaded.holdout) < FEWEST_ROWS:
+        save_measurements(at.folder, ())
+        return _too_few_rows(loaded, at)
+    while True:
+        looked_at = len(opened) + len(skipped)
+        step = _step(loaded, how, at, opened, len(how.rungs) - looked_at)
+        if asking is not None and (not isinstance(step, Ask) or step.rung != asking):
+            if asking not in told:
+                _tell(loaded, at, opened[asking], told)
+            save_measurements(at.folder, [_measurement(loaded, at, each) for each in opened.values()])
+            asking = None
+        if isinstance(step, Done):
+            break
+        if isinstance(step, Open):
+            rung = how.rungs[looked_at]
+            at.progress.rung_started(rung.name, looked_at + 1, len(how.rungs))
+            fitted = await _fit(rung, loaded, at)
+            if isinstance(fitted, Skipped):
+                skipped[rung.name] = fitted.because
+                at.progress.rung_skipped(rung.name, fitted.because)
+            else:
+                opened[rung.name] = _Opened(rung, fitted)
+            continue
+        if step.rung != asking:
+            at.progress.measuring(step.rung, len(loaded.holdout))
+        asking = step.rung
+        opened[asking] = await _ask(opened[asking], step, loaded, at)
+    for each in opened.values():
+        if told.get(each.rung.name) != len(each.predictions):
+            _tell(loaded, at, each, told)
+    return _conclude(loaded, how, at, opened, skipped)
+
+
+def _step(
+    loaded: LoadedTask, how: Climb, at: _Climbing, opened: Mapping[str, _Opened], waiting: int
+) -> Ask | Open | Done:
+    raced = [_measurement(loaded, at, each) for each in opened.values()]
+    columns = columns_of(loaded.task.goal, raced, price(loaded.economics, raced))
+    step = next_step_whole if how.whole_holdout else next_step
+    return step(loaded.task.goal, columns, waiting, all_rungs=how.all_rungs)
+
+
+def _tell(loaded: LoadedTask, at: _Climbing, each: _Opened, told: dict[str, int]) -> None:
+    told[each.rung.name] = len(each.predictions)
+    at.progress.rung_finished(each.rung.name, _measurement(loaded, at, each))
+
+
+def _conclude(
+    loaded: LoadedTask, how: Climb, at: _Climbing, opened: Mapping[str, _Opened], skipped: Mapping[str, str]
+) -> Verdict:
+    measurements = [_measurement(loaded, at, each) for each in opened.values()]
+    if how.whole_holdout:
+        measurements = [replace(m, raced_over=None) for m in measurements]
+    else:
+        columns = columns_of(loaded.task.goal, measurements, price(loaded.economics, measurements))
+        evidence = gather_raced(loaded.task.goal, columns, len(how.rungs) - len(opened) - len(skipped))
+        measurements = [
+            replace(m, stopped_because=why_stopped(evidence, c)) for m, c in zip(measurements, columns, strict=True)
+        ]
+    save_measurements(at.folder, measurements)
+    verdict = decide(
+        loaded.task.goal,
+        measurements,
+        skipped,
+        planned=tuple(rung.name for rung in how.rungs),
+        economics=loaded.economics,
+        spent=at.ledger.spent(),
+        simulated=at.simulated,
+        provenance=at.asked,
+    )
+    if verdict.reason not in ENDS_THE_CLIMB:
+        _refuse_when_nothing_answered(measurements)
+    return replace(
+        verdict,
+        sensitivity=flips(
             loaded.task.goal,
             measurements,
             skipped,
-            planned=planned,
+            planned=tuple(rung.name for rung in how.rungs),
             economics=loaded.economics,
-            spent=at.ledger.spent(),
-            simulated=at.simulated,
-            provenance=at.asked,
-        )
+        ),
+    )
 
-    if len(loaded.task.train) + len(loaded.holdout) < FEWEST_ROWS:
-        save_measurements(at.folder, measurements)
-        return _too_few_rows(loaded, at)
-    for position, rung in enumerate(how.rungs, 1):
-        at.progress.rung_started(rung.name, position, len(how.rungs))
-        found = await _fit_and_measure(rung, loaded, at)
-        if isinstance(found, Skipped):
-            skipped[rung.name] = found.because
-            at.progress.rung_skipped(rung.name, found.because)
-            continue
-        measurements.append(found)
-        save_measurements(at.folder, measurements)
-        at.progress.rung_finished(rung.name, found)
-        if not how.all_rungs and verdict().reason in SETTLED:
-            break
-    final = verdict()
-    if final.reason not in SETTLED:
-        _refuse_when_nothing_answered(measurements)
-    others = flips(loaded.task.goal, measurements, skipped, planned=planned, economics=loaded.economics)
-    return replace(final, sensitivity=others)
+
+def _measurement(loaded: LoadedTask, at: _Climbing, each: _Opened) -> Measurement:
+    """A rung as far as it has been measured."""
+    return Measurement(
+        rung=each.rung.name,
+        predictions=each.predictions,
+        training=each.rung.training,
+        uses_llm=each.rung.uses_llm,
+        trials=each.fitted.trials,
+        notes=each.fitted.notes,
+        fit=at.ledger.spent(each.rung.name, "fit"),
+        measured=at.ledger.spent(each.rung.name, "measure"),
+        raced_over=len(loaded.holdout),
+    )
 
 
 def _refuse_when_nothing_answered(measurements: Sequence[Measurement]) -> None:
@@ -168,7 +257,7 @@ def _too_few_rows(loaded: LoadedTask, at: _Climbing) -> Verdict:
     )
 
 
-async def _fit_and_measure(rung: Rung, loaded: LoadedTask, at: _Climbing) -> Measurement | Skipped:
+async def _fit(rung: Rung, loaded: LoadedTask, at: _Climbing) -> Fitted | Skipped:
     with paying(rung.name, "fit"):
         fitted = await rung.fit(loaded.task, at.models)
     if isinstance(fitted, Skipped):
@@ -176,24 +265,18 @@ async def _fit_and_measure(rung: Rung, loaded: LoadedTask, at: _Climbing) -> Mea
     for trial in fitted.trials:
         at.progress.tried(rung.name, trial)
     save_fitted(fitted.model, models_folder(at.folder, rung.name))
-    at.progress.measuring(rung.name, len(loaded.holdout))
-    with paying(rung.name, "measure"):
+    return fitted
+
+
+async def _ask(each: _Opened, step: Ask, loaded: LoadedTask, at: _Climbing) -> _Opened:
+    with paying(step.rung, "measure"):
         predictions = await measure(
-            fitted.model,
-            loaded.holdout,
+            each.fitted.model,
+            loaded.holdout[step.start : step.stop],
             loaded.task.scorer,
-            lambda prediction: at.progress.predicted(rung.name, prediction),
+            lambda prediction: at.progress.predicted(step.rung, prediction),
         )
-    return Measurement(
-        rung=rung.name,
-        predictions=predictions,
-        training=rung.training,
-        uses_llm=rung.uses_llm,
-        trials=fitted.trials,
-        notes=fitted.notes,
-        fit=at.ledger.spent(rung.name, "fit"),
-        measured=at.ledger.spent(rung.name, "measure"),
-    )
+    return replace(each, predictions=each.predictions + predictions)
 
 
 def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Models:
@@ -225,6 +308,7 @@ def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, A
         "task_sha256": loaded.digest,
         "rungs": [repr(rung) for rung in how.rungs],
         "all_rungs": how.all_rungs,
+        "whole_holdout": how.whole_holdout,
         "shouldtune": __version__,
     }
 

@@ -15,13 +15,13 @@ class Progress:
         """A rung cannot apply."""
 
     def measuring(self, name: str, total: int) -> None:
-        """A rung is fitted; its `total` holdout examples are asked now."""
+        """A fitted rung is asked now, or asked on, up to `total` holdout examples."""
 
     def predicted(self, name: str, prediction: Prediction) -> None:
         """One holdout example has its answer."""
 
     def rung_finished(self, name: str, measurement: Measurement) -> None:
-        """A rung has been measured."""
+        """A rung has been measured for now; once more at the end where it was asked on."""
 
     def called(self, rung: str, purpose: str, completion: Completion, new: bool) -> None:
         """A model answered, now (`new`) or from the ledger."""

@@ -129,6 +129,8 @@ def _measurements(folder: Path) -> tuple[Measurement, ...]:
             notes=tuple(head["notes"]),
             fit=Spent(**head["fit"]),
             measured=Spent(**head["measured"]),
+            raced_over=head.get("raced_over"),
+            stopped_because=head.get("stopped_because"),
         )
         for head in json.loads(_read(folder / "measurements.json"))
     )

@@ -353,10 +353,15 @@ class Measurement:
     notes: tuple[str, ...] = ()
     fit: Spent = Spent()
     measured: Spent = Spent()
+    raced_over: int | None = None
+    """How many rows the holdout has, where the rung might be stopped early by what it scored; then the predictions are
+    those of its first rows. None where it was to be measured whole whatever it scored."""
+    stopped_because: str | None = None
+    """Why it was not measured on the whole holdout."""
 
     @property
     def scores(self) -> tuple[float | None, ...]:
-        """One value per holdout example; None where the call failed."""
+        """One value per holdout example asked; None where the call failed."""
         return tuple(None if p.score is None else p.score.value for p in self.predictions)
 
 
@@ -413,6 +418,8 @@ class RungResult:
     fit_cost: float | None = None
     fit_calls: int | None = None
     settings_tried: int = 0
+    stopped_because: str | None = None
+    """Why it was measured on the first rows of the holdout only; None where it was measured on all."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Means of what the scorer reported beside the score (validity, hallucination ...)."""
     notes: tuple[str, ...] = ()
@@ -431,7 +438,8 @@ class Comparison:
     """Limits at this comparison's share of alpha, failed calls counted as the worst case."""
     n: int
     p_value: float | None
-    """Exact McNemar for 0/1 scores, paired permutation otherwise, of no difference at all."""
+    """Exact McNemar for 0/1 scores, paired permutation otherwise, of no difference at all; None where either rung was
+    stopped early, for both tests take the number of examples as given."""
     method: str
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, TextIO
@@ -53,15 +54,19 @@ class Live(Progress):
         self.console = console
         self.bars: RichProgress | None = None
         self._bar: TaskID | None = None
-        self._head = ""
-        self._values: list[float] = []
-        self._done = self._failed = self._new = self._fit_calls = 0
+        self._heads: dict[str, str] = {}
+        self._scores: dict[str, list[float | None]] = {}
+        self._new: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(
+            float
+        )  # a rung may rest and be asked on: each has its own clock
+        self._name = self._head = ""
+        self._fit_calls = self._total = 0
         self._since = monotonic()
 
     def rung_started(self, name: str, position: int, total: int) -> None:
-        self._head = f"[{position}/{total}] {name}"
-        self._values, self._done, self._failed, self._new, self._fit_calls = [], 0, 0, 0, 0
-        self._since = monotonic()
+        self._turn_to(name, f"[{position}/{total}] {name}")
+        self._fit_calls = 0
         self._show("fitting on the training half", None)
 
     def rung_skipped(self, name: str, because: str) -> None:
@@ -69,7 +74,7 @@ class Live(Progress):
         self._line(f"{self._head}: skipped, {one_line(because)}")
 
     def called(self, rung: str, purpose: str, completion: Completion, new: bool) -> None:
-        self._new += new
+        self._new[rung] += new
         if purpose == "fit" and completion.engine != "training":
             self._fit_calls += 1
             self._show(f"choosing settings, {self._fit_calls} answers", None)
@@ -82,28 +87,30 @@ class Live(Progress):
         self._line(f"      tried {one_line(trial.setting)}: {score} on {trial.n} training-half examples")
 
     def measuring(self, name: str, total: int) -> None:
-        self._show("measuring", (0, total))
+        self._turn_to(name, self._heads.get(name, name))
         self._total = total
+        self._show("measuring", (len(self._scores.setdefault(name, [])), total))
 
     def predicted(self, name: str, prediction: Prediction) -> None:
-        self._done += 1
-        if prediction.score is None:
-            self._failed += 1
-        else:
-            self._values.append(prediction.score.value)
-        self._show(f"measuring, quality {self._quality()}{self._lost()}", (self._done, self._total))
+        scores = self._scores.setdefault(name, [])
+        scores.append(None if prediction.score is None else prediction.score.value)
+        self._show(f"measuring, quality {_quality(scores)}{_lost(scores)}", (len(scores), self._total))
 
     def rung_finished(self, name: str, measurement: Measurement) -> None:
         self._clear()
-        bought = f"{self._new} new calls" if self._new else "all from the ledger"
-        seconds = monotonic() - self._since
-        self._line(f"{self._head}: quality {self._quality()} on {self._done}{self._lost()} ({seconds:.0f} s, {bought})")
+        self._turn_to(name, self._heads.get(name, name))
+        scores, size = measurement.scores, measurement.raced_over
+        rows = f"{len(scores)}" if size in (None, len(scores)) else f"{len(scores)} of {size}"
+        bought = f"{self._new[name]} new calls" if self._new[name] else "all from the ledger"
+        seconds = f"{self._seconds[name]:.0f} s"
+        self._line(f"{self._head}: quality {_quality(scores)} on {rows}{_lost(scores)} ({seconds}, {bought})")
 
-    def _quality(self) -> str:
-        return f"{sum(self._values) / len(self._values):.3f}" if self._values else "unknown"
-
-    def _lost(self) -> str:
-        return f", {self._failed} calls failed" if self._failed else ""
+    def _turn_to(self, name: str, head: str) -> None:
+        """Stop the clock of one rung and start that of another."""
+        now = monotonic()
+        self._seconds[self._name] += now - self._since
+        self._name, self._head, self._since = name, head, now
+        self._heads[name] = head
 
     def _line(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
@@ -122,3 +129,13 @@ class Live(Progress):
         if self.bars is not None and self._bar is not None:
             self.bars.remove_task(self._bar)
             self._bar = None
+
+
+def _quality(scores: Sequence[float | None]) -> str:
+    values = [score for score in scores if score is not None]
+    return f"{sum(values) / len(values):.3f}" if values else "unknown"
+
+
+def _lost(scores: Sequence[float | None]) -> str:
+    failed = sum(score is None for score in scores)
+    return f", {failed} calls failed" if failed else ""

@@ -105,7 +105,8 @@ def _ladder_table(record: RunRecord) -> Html:
             why = f"Skipped: {one_line(rung.skipped_because or 'no reason was given')}"
             cells = [element("td", why, colspan=len(headings), class_="words")]
         shipped, kind = rung.name == record.verdict.rung, words.kind(rung)
-        note = " · ".join((("ship this",) if shipped else ()) + (() if kind == "prompting" else (kind,)))
+        stopped = (f"stopped early: {one_line(rung.stopped_because)}",) if rung.stopped_because else ()
+        note = " · ".join((("ship this",) if shipped else ()) + (() if kind == "prompting" else (kind,)) + stopped)
         name = element("th", one_line(rung.name), _small(note), scope="row")
         rows.append(element("tr", name, *cells, class_="shipped" if shipped else None if rung.applied else "skipped"))
     unpriced = (

@@ -79,9 +79,7 @@ def _plain_ladder(record: RunRecord, width: int) -> list[str]:
     if applied:
         lines += _columns([("", HEADINGS), *((_starred(record, rung), _cells(rung)) for rung in applied)], width)
         lines += _wrapped(KEY, width)
-    return lines + [
-        line for rung in record.verdict.rungs if not rung.applied for line in _wrapped(_skipped(rung), width)
-    ]
+    return lines + [line for note in _notes(record) for line in _wrapped(note, width)]
 
 
 def _columns(table: Sequence[tuple[str, Sequence[str]]], width: int) -> list[str]:
@@ -136,8 +134,14 @@ def _ladder_title(record: RunRecord) -> str:
     return f"The ladder ({words.counted(len(record.holdout), 'held-out example')}; {line}{shipped})"
 
 
-def _skipped(rung: RungResult) -> str:
-    return f"{one_line(rung.name)} skipped: {one_line(rung.skipped_because or 'no reason was given')}"
+def _notes(record: RunRecord) -> list[str]:
+    """Why a rung was not measured on all held-out examples, or not at all: one line each."""
+    rungs = record.verdict.rungs
+    return [words.stopped(rung, len(record.holdout)) for rung in rungs if rung.stopped_because] + [
+        f"{one_line(rung.name)} skipped: {one_line(rung.skipped_because or 'no reason was given')}"
+        for rung in rungs
+        if not rung.applied
+    ]
 
 
 def _closing(record: RunRecord) -> list[tuple[str, str]]:
@@ -167,9 +171,8 @@ def _show_drawn(record: RunRecord, console: Console) -> None:
     if any(rung.applied for rung in verdict.rungs):
         console.print(_table(record, bar=BAR if console.width >= ROOM_FOR_BAR else 0))
         console.print(Padding(Text(KEY, style="dim"), (0, 1)))
-    for rung in verdict.rungs:
-        if not rung.applied:
-            console.print(Padding(Text(_skipped(rung), style="dim"), (0, 1)))
+    for note in _notes(record):
+        console.print(Padding(Text(note, style="dim"), (0, 1)))
     if verdict.comparisons:
         console.print(Text(f"\n{COMPARED}", style="bold"))
         for comparison in verdict.comparisons:

@@ -132,6 +132,12 @@ def kind(rung: RungResult) -> str:
     return "weights tuned" if rung.training else "prompting" if rung.uses_llm else "no language model"
 
 
+def stopped(rung: RungResult, size: int) -> str:
+    """Why a rung was asked the first of the `size` held-out examples only."""
+    asked = f"{rung.n + rung.unmeasured:,} of {size:,}"
+    return f"{one_line(rung.name)} stopped after {asked}: {one_line(rung.stopped_because or '')}"
+
+
 def compared(comparison: Comparison) -> str:
     """One comparison as a sentence that claims no more than its interval."""
     better, worse = one_line(comparison.better), one_line(comparison.worse)

@@ -18,25 +18,29 @@ One alpha serves a whole run, alpha = 1 - confidence, once for false *no* and on
 A *yes* is not divided over the rungs that must be beaten: all must be (an intersection-union test). The limits in
 the first row hold together, so both of its claims may be read from them. So may what is claimed of money from the
 limits on the gain: that it brings more than it costs, or less.
-What decides is what is drawn, so the two ends of an interval may stand at different levels. To decide by another
-method (a confidence sequence, say) give `gather` other limits: the rows read nothing but an Evidence.
+What decides is what is drawn, so the two ends of an interval may stand at different levels. Where rungs may be
+stopped early each level is divided once more, as limits.py says; the rows read nothing but an Evidence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shouldtune.stats import mean_limits, paired_limits
 from shouldtune.types import Goal, Interval
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.economics import Money
-
-_mean_limits = lru_cache(maxsize=512)(mean_limits)
-_paired_limits = lru_cache(maxsize=512)(paired_limits)
-"""Judging again under another goal or price asks for the same limits of the same scores."""
+from shouldtune.verdict.limits import (
+    WHOLE,
+    Beaten,
+    Shares,
+    beaten_by,
+    gain_limits,
+    inherited_gains,
+    inherited_quality,
+    quality_limits,
+)
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,11 @@ class Levels:
     more_high: float | None = None
     """A candidate costs at most this much more."""
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self, shares: Shares = WHOLE) -> dict[str, Any]:
         """The levels as plain data, for the verdict's provenance."""
+        return {**self._plain(), **({} if shares == WHOLE else _plain_shares(shares))}
+
+    def _plain(self) -> dict[str, Any]:
         return {
             "levels": "one-sided; both ends of an interval may differ",
             "quality": "Clopper-Pearson for 0/1 scores, else BCa bootstrap with one worst value added",
@@ -95,6 +102,9 @@ class Evidence:
     money: Money = Money()
     more: Mapping[tuple[str, str], Interval] = field(default_factory=dict)
     """(candidate, rung without training): how many dollars more the candidate costs over the horizon, where known."""
+    shares: Shares = WHOLE
+    beaten: Beaten = field(default_factory=dict)
+    """The rungs without training that another one beats by `worthwhile_gain`: they need no more calls."""
 
     @property
     def lower(self) -> tuple[Column, ...]:
@@ -122,7 +132,14 @@ class Evidence:
         )
 
 
-def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int, money: Money = Money()) -> Evidence:
+def gather(
+    goal: Goal,
+    columns: Sequence[Column],
+    sharing: int,
+    seed: int,
+    shares: Shares = WHOLE,
+    money: Money = Money(),
+) -> Evidence:
     """Compute every limit that the rows need. `sharing` is over how many rungs the goal's share is divided at least."""
     candidates = choose_candidates(columns)
     lower = [c for c in columns if not c.training and c.limits != "broken"]
@@ -130,12 +147,13 @@ def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int, money
     levels = share_alpha(goal, columns, len(candidates), sharing, priced=bool(known))
     quality = {}
     for c in columns:
-        quality[c.name] = _mean_limits(c.scores, levels.tuned_low if c.training else levels.low, levels.high, seed)
+        low = levels.tuned_low if c.training else levels.low
+        quality[c.name] = quality_limits(c, low, levels.high, shares, seed)
     gains = {}
     for tuned in candidates:
         for c in lower:
             ends = (levels.gain, levels.no_gain[c.name])
-            gains[tuned.name, c.name] = _paired_limits(tuned.scores, c.scores, *ends, seed)
+            gains[tuned.name, c.name] = gain_limits(tuned, c, ends, shares, seed)
     more = {}
     if levels.more_low is not None and levels.more_high is not None:
         found = ((pair, money.more(*pair, levels.more_low, levels.more_high)) for pair in known)
@@ -147,8 +165,34 @@ def gather(goal: Goal, columns: Sequence[Column], sharing: int, seed: int, money
             for c in others:
                 if c is not free:
                     ends = (levels.relative, levels.alpha / 2)
-                    relative[free.name, c.name] = _paired_limits(free.scores, c.scores, *ends, seed)
-    return Evidence(goal, tuple(columns), candidates, levels, quality, gains, relative, money, more)
+                    relative[free.name, c.name] = gain_limits(free, c, ends, shares, seed)
+    made = Evidence(goal, tuple(columns), candidates, levels, quality, gains, relative, money, more, shares)
+    return made if shares == WHOLE else _with_drops(made, sharing)
+
+
+def _with_drops(e: Evidence, sharing: int) -> Evidence:
+    """The evidence with what beaten rungs inherit. A rung's share is divided over all that may ever beat it."""
+    rivals = max(1, max(sum(not c.training for c in e.columns), sharing) - 1)
+    worthwhile = e.goal.worthwhile_gain
+    beaten = beaten_by(e.columns, worthwhile, e.levels.alpha * e.shares.drops / rivals)
+    return replace(
+        e,
+        beaten=beaten,
+        quality=inherited_quality(e.quality, beaten, worthwhile),
+        gains=inherited_gains(e.gains, beaten, worthwhile),
+        relative=inherited_gains(e.relative, beaten, worthwhile),
+    )
+
+
+def _plain_shares(shares: Shares) -> dict[str, Any]:
+    better = "where measured whole the better of {} and of a betting confidence sequence, else the sequence alone"
+    return {
+        "quality": better.format("Clopper-Pearson or BCa"),
+        "gain": better.format("Tango or BCa"),
+        "share_fixed": shares.fixed,
+        "share_sequential": shares.sequential,
+        "share_drops": shares.drops,
+    }
 
 
 def choose_candidates(columns: Sequence[Column]) -> tuple[Column, ...]:

@@ -32,39 +32,58 @@ class Column:
     """Its best score on the training half, for choosing where alpha goes before the holdout is looked at."""
     cost_per_1k: float | None = None
     """Dollars for 1,000 answers; None where one answer's price is unknown."""
+    asked: int | None = None
+    """On how many of the first rows it was measured, where it was stopped early or may yet go on; None: on all."""
+
+    @property
+    def asked_scores(self) -> tuple[float | None, ...]:
+        return self.scores[: self.asked]
 
     @property
     def failed(self) -> int:
-        return sum(score is None for score in self.scores)
+        return sum(score is None for score in self.asked_scores)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it was measured on the whole holdout."""
+        return self.asked is None or self.asked == len(self.scores)
 
 
 def columns_of(goal: Goal, measurements: Sequence[Measurement], money: Money | None = None) -> tuple[Column, ...]:
     """Align the measurements on one holdout, by example id: a row that a rung has not is unmeasured there.
 
     `money` says what their answers cost; without it, only what the models told is known.
-    Raises ValueError where two measurements share a name, or a measurement has an example twice.
+    Raises ValueError where two measurements share a name, a measurement has an example twice, or one that was raced
+    is not of the holdout's first rows.
     """
     names = [m.rung for m in measurements]
     if len(set(names)) < len(names):
         raise ValueError(f"a rung was measured twice: {', '.join(names)}")
     holdout = list(dict.fromkeys(p.example_id for m in measurements for p in m.predictions))
     money = money or price(Economics(), measurements)
-    return tuple(_column(goal, m, holdout, money.per_1k(m.rung)) for m in measurements)
+    size = max([len(holdout), *(m.raced_over or 0 for m in measurements)])
+    return tuple(_column(goal, m, holdout, size, money.per_1k(m.rung)) for m in measurements)
 
 
-def _column(goal: Goal, measurement: Measurement, holdout: Sequence[str], cost_per_1k: float | None) -> Column:
+def _column(
+    goal: Goal, measurement: Measurement, holdout: Sequence[str], size: int, cost_per_1k: float | None
+) -> Column:
     scored = {p.example_id: score for p, score in zip(measurement.predictions, measurement.scores, strict=True)}
     if len(scored) < len(measurement.predictions):
         raise ValueError(f"{measurement.rung} has an example twice")
+    asked = None if measurement.raced_over is None else len(scored)
+    if asked is not None and list(scored) != list(holdout[:asked]):
+        raise ValueError(f"{measurement.rung} was not measured on the first rows of the holdout")
     tried = [trial.score for trial in measurement.trials if trial.score is not None]
     return Column(
         name=measurement.rung,
         training=measurement.training,
         uses_llm=measurement.uses_llm,
-        scores=tuple(scored.get(row) for row in holdout),
+        scores=tuple(scored.get(row) for row in holdout) + (None,) * (size - len(holdout)),
         limits=limits_of(goal, measurement, cost_per_1k),
         trial=max(tried, default=None),
         cost_per_1k=cost_per_1k,
+        asked=asked,
     )
 
 
@@ -101,6 +120,7 @@ def line_of(measurement: Measurement, column: Column, quality: Interval, meets_g
         high=quality.high,
         n=quality.n,
         unmeasured=column.failed,
+        stopped_because=measurement.stopped_because,
         meets_goal=meets_goal,
         cost_per_1k=column.cost_per_1k,
         seconds_per_1k=1000 * float(np.mean(machine)) if machine else None,

@@ -1,7 +1,7 @@
 """decide(): what was measured, and what for, to a verdict. Pure: no clock, no file, no model.
 
 The rows of the table stand in rows.py, the limits that they read in bounds.py, what things cost in economics.py.
-No row needs a forecast yet; every rung is taken to be measured on its whole holdout, without optional stopping.
+No row needs a forecast yet. Measurements that were raced may cover the first rows of the holdout only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from shouldtune.stats import answered_pairs, mcnemar_exact, paired_limits, permutation_paired
+from shouldtune.stats import answered_pairs, mcnemar_exact, permutation_paired
 from shouldtune.types import (
     BreakEven,
     Comparison,
@@ -28,11 +28,13 @@ from shouldtune.types import (
 from shouldtune.verdict.bounds import Evidence, gather
 from shouldtune.verdict.columns import Column, columns_of, line_of
 from shouldtune.verdict.economics import break_even, price, rung_cost
+from shouldtune.verdict.limits import RACED, WHOLE, gain_limits
 from shouldtune.verdict.rows import Finding, finding_if_filled, findings, meets_goal, rows_needed
 from shouldtune.verdict.sentences import because
 
 NOT_REACHED = "not reached"
 """Why a rung that was planned has no measurement, where the climb ended before it."""
+SEQUENTIAL = "betting confidence sequence: one of the two was stopped early"
 
 
 def decide(  # noqa: PLR0913  all of it is plain data of one run
@@ -72,7 +74,7 @@ def decide(  # noqa: PLR0913  all of it is plain data of one run
         examples_needed=needed,
         simulated=simulated,
         economics=table,
-        provenance={**(provenance or {}), "intervals": evidence.levels.plain()},
+        provenance={**(provenance or {}), "intervals": evidence.levels.plain(evidence.shares)},
     )
 
 
@@ -100,9 +102,10 @@ def judge(
     columns = columns_of(goal, measurements, money)
     trained = {c.name for c in columns if c.training}
     sharing = sum(name not in trained and name not in skipped for name in planned)
-    evidence = gather(goal, columns, sharing, seed, money)
+    shares = WHOLE if all(m.raced_over is None for m in measurements) else RACED
+    evidence = gather(goal, columns, sharing, seed, shares, money)
     found = findings(evidence)
-    hidden = None if found else finding_if_filled(goal, columns, sharing, seed, money)
+    hidden = None if found else finding_if_filled(goal, columns, sharing, seed, shares, money)
     return Judged(evidence, found[0] if found else _not_settled(evidence, hidden), hidden)
 
 
@@ -162,7 +165,7 @@ def _comparisons(e: Evidence, finding: Finding, seed: int) -> tuple[Comparison, 
     rival = max(rivals, key=lambda c: e.quality[c.name].estimate or 0.0, default=None)
     if shipped and rival and (rival.name, shipped.name) not in e.gains and (shipped.name, rival.name) not in e.gains:
         level = e.levels.alpha / 2
-        gain = paired_limits(shipped.scores, rival.scores, level, level, seed)
+        gain = gain_limits(shipped, rival, (level, level), e.shares, seed)
         made.append(_comparison(shipped, rival, gain, seed))
     return tuple(made)
 
@@ -171,6 +174,8 @@ def _comparison(a: Column, b: Column, gain: Interval, seed: int) -> Comparison:
     """Two rungs side by side, the better one first."""
     if gain.estimate is not None and gain.estimate < 0:
         return _comparison(b, a, Interval(-gain.estimate, -gain.high, -gain.low, gain.n), seed)
+    if not (a.whole and b.whole):
+        return Comparison(a.name, b.name, gain.estimate, gain.low, gain.high, gain.n, None, SEQUENTIAL)
     x, y = answered_pairs(a.scores, b.scores)
     binary = bool(np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all())
     return Comparison(

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
+from shouldtune.stats import filled
 from shouldtune.types import Answer, Goal, Interval, Reason
 from shouldtune.verdict.bounds import Evidence, gather
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.economics import Money
+from shouldtune.verdict.limits import WHOLE, Shares
 
 Path = Literal["goal", "relative", "beats", "only_one", "gain", "ceiling", "limits", "money", "none"]
 
@@ -203,7 +205,12 @@ def _net(e: Evidence, c: Column) -> float:
 
 
 def finding_if_filled(
-    goal: Goal, columns: Sequence[Column], sharing: int, seed: int, money: Money = Money()
+    goal: Goal,
+    columns: Sequence[Column],
+    sharing: int,
+    seed: int,
+    shares: Shares = WHOLE,
+    money: Money = Money(),
 ) -> Finding | None:
     """What would be found if the failed calls were all 0 or all 1, rung by rung, and unknown limits were kept.
 
@@ -213,8 +220,8 @@ def finding_if_filled(
         return None
     known = [replace(c, limits="within" if c.limits == "unknown" else c.limits) for c in columns]
     for ones in _fillings(columns):
-        trial = [replace(c, scores=_filled(c.scores, 1.0 if c.name in ones else 0.0)) for c in known]
-        found = findings(gather(goal, trial, sharing, seed, money))
+        trial = [replace(c, scores=_filled(c, 1.0 if c.name in ones else 0.0)) for c in known]
+        found = findings(gather(goal, trial, sharing, seed, shares, money))
         if found:
             return found[0]
     return None
@@ -228,8 +235,10 @@ def _fillings(columns: Sequence[Column]) -> Iterator[frozenset[str]]:
     yield from dict.fromkeys([untrained, trained, frozenset[str](), untrained | trained, *free])
 
 
-def _filled(scores: Sequence[float | None], value: float) -> tuple[float, ...]:
-    return tuple(value if score is None else score for score in scores)
+def _filled(c: Column, value: float) -> tuple[float | None, ...]:
+    """Its failed calls set to `value`; rows that were never asked stay open."""
+    answered = filled(c.asked_scores, value)
+    return (*answered, *c.scores[len(answered) :])
 
 
 # ---------------------------------------------------------------- how many rows would settle it

@@ -87,7 +87,7 @@ def _tune(e: Evidence, finding: Finding) -> list[str]:
         much = "more than the" if gain.low > worthwhile else "not proven to be the"
         said.append(
             f"{tuned} {_gains(gain, worthwhile)} over {best.name}, the best rung without training,"
-            f" on {e.n} held-out examples: {much} {worthwhile:g} that would be worth it."
+            f" on {gain.n} held-out examples: {much} {worthwhile:g} that would be worth it."
         )
     if finding.path == "beats" and len(e.lower) > 1:
         least = min(e.gains[tuned, c.name].low for c in e.lower)
@@ -140,7 +140,7 @@ def _out_of_reach(e: Evidence) -> list[str]:
     top = max(within, key=lambda c: e.quality[c.name].high)
     said = [
         f"No rung at hand can reach the goal of {quality:g}: the highest upper limit is"
-        f" {_figure(e.quality[top.name].high, quality)}, of {top.name}, on {e.n} held-out examples."
+        f" {_figure(e.quality[top.name].high, quality)}, of {top.name}, on {e.quality[top.name].n} held-out examples."
     ]
     best = e.best(within)
     if best:
@@ -163,7 +163,7 @@ def _no_gain(e: Evidence, finding: Finding) -> list[str]:
             over, gain = lowest_gain(e, c)
             if gain is not None:
                 said.append(
-                    f"{c.name} {_gains(gain, worthwhile)} over {over} on {e.n} held-out examples:"
+                    f"{c.name} {_gains(gain, worthwhile)} over {over} on {gain.n} held-out examples:"
                     f" less than the {worthwhile:g} that would be worth it."
                 )
     return said + (
@@ -205,7 +205,7 @@ def _label_more(e: Evidence, finding: Finding, needed: int | None) -> list[str]:
         if best:
             gain = e.gains[tuned.name, best.name]
             said.append(
-                f"{tuned.name} {_gains(gain, worthwhile)} over {best.name} on {e.n} held-out examples:"
+                f"{tuned.name} {_gains(gain, worthwhile)} over {best.name} on {gain.n} held-out examples:"
                 f" {_open(e, best, gain)}."
             )
             most = max(0.0, gain.high)
@@ -243,7 +243,8 @@ def _failures(e: Evidence) -> list[str]:
     if not failed:
         return []
     told = ", ".join(f"{name} {count}" for name, count in failed[:4]) + (", ..." if len(failed) > 4 else "")
-    return [f"Calls failed ({told}, of {e.n} each): lower limits count them as 0 and upper limits as 1."]
+    each = f", of {e.n} each" if all(c.whole for c in e.columns if c.failed) else ""
+    return [f"Calls failed ({told}{each}): lower limits count them as 0 and upper limits as 1."]
 
 
 def _limits(e: Evidence) -> list[str]:

@@ -1,0 +1,219 @@
+"""The race in worlds with known truth: what it asks, what it finds, and how often that is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shouldtune.stats import clopper_pearson
+from shouldtune.types import Goal
+from shouldtune.verdict.bounds import gather
+from shouldtune.verdict.columns import Column
+from shouldtune.verdict.race import Ask, Done, Open, gather_raced, next_step, rehearse, why_stopped
+from shouldtune.verdict.rows import findings
+
+FREE = ("guess", "classic")
+
+
+def rungs(seed: int, n: int = 200, *, agreement: float = 0.6, graded: bool = False, **skills: float) -> list[Column]:
+    """Rungs with these true skills, that agree on a share of the examples because those are hard or easy for all."""
+    rng = np.random.default_rng([seed, n])
+    shared, alike = rng.random(n), rng.random(n) < agreement
+    made = []
+    for name, skill in skills.items():
+        scores = (np.where(alike, shared, rng.random(n)) < skill).astype(float)
+        if graded:  # the mean stays the skill
+            scores = np.where(rng.random(n) < 0.5, scores, rng.beta(2 * skill, 2 * (1 - skill), n))
+        made.append(Column(name, name == "fine_tune", name not in FREE, tuple(map(float, scores)), trial=skill))
+    return made
+
+
+def asked(columns: list[Column]) -> dict[str, int]:
+    return {c.name: len(c.asked_scores) for c in columns}
+
+
+def share_asked(columns: list[Column], whole: list[Column]) -> float:
+    return sum(asked(columns).values()) / sum(len(c.scores) for c in whole)
+
+
+# ---------------------------------------------------------------- what it asks
+
+
+def test_the_first_step_opens_the_first_rung_and_without_rungs_there_is_nothing_to_do() -> None:
+    assert next_step(Goal(), [], 3) == Open()
+    assert next_step(Goal(), [], 0) == Done()
+
+
+def test_a_rung_without_a_model_is_measured_whole_at_once() -> None:
+    guess = replace(rungs(1, 300, guess=0.2)[0], scores=(None,) * 300, asked=0)
+    assert next_step(Goal(quality=0.8), [guess], 2) == Ask("guess", 0, 300)
+
+
+def test_batches_grow_and_a_small_rest_is_not_left_over() -> None:
+    whole, steps, at = rungs(1, 500, zero_shot=0.8)[0], [], 0
+    while at < 500:
+        step = next_step(Goal(quality=0.8), [replace(whole, asked=at, scores=first(whole, at))], 1)
+        assert isinstance(step, Ask)
+        steps.append(step.stop - step.start)
+        at = step.stop
+    assert steps == [32, 32, 32, 32, 64, 96, 128, 84]
+
+
+def test_a_rung_that_clearly_meets_the_goal_ends_the_race_early() -> None:
+    whole = rungs(2, 1000, guess=0.1, zero_shot=0.95, few_shot=0.97, fine_tune=0.99)
+    found, columns = rehearse(Goal(quality=0.8), whole)
+    assert found is not None
+    assert (found.reason, found.rung) == ("goal_met", "zero_shot")
+    assert [c.name for c in columns] == ["guess", "zero_shot"]
+    assert 64 <= asked(columns)["zero_shot"] <= 300
+
+
+def test_a_cheap_rung_near_the_goal_is_asked_everything_before_a_dearer_one_is_looked_at() -> None:
+    """Else the dear 0.93 would win over the cheap 0.85, because it clears 0.8 sooner."""
+    whole = rungs(3, 1000, zero_shot=0.85, few_shot=0.93, fine_tune=0.99)
+    found, columns = rehearse(Goal(quality=0.8), whole)
+    assert found is not None
+    assert found.rung == "zero_shot"
+    assert len(columns) == 1
+
+
+def test_a_beaten_rung_gets_no_more_calls() -> None:
+    whole = rungs(4, 1000, guess=0.1, zero_shot=0.2, few_shot=0.7, nearest_shots=0.3, fine_tune=0.7)
+    _, columns = rehearse(Goal(), whole)
+    assert asked(columns)["few_shot"] == asked(columns)["fine_tune"] == 1000
+    assert max(asked(columns)["zero_shot"], asked(columns)["nearest_shots"]) <= 128
+    evidence = gather_raced(Goal(), columns, 0)
+    assert why_stopped(evidence, columns[1]) == "few_shot is better by more than 0.03"
+    assert why_stopped(evidence, columns[2]) is None
+
+
+def test_a_dearer_rung_drops_a_cheaper_one_only_once_that_is_below_the_goal() -> None:
+    whole = rungs(5, 600, zero_shot=0.81, few_shot=0.99, fine_tune=0.99)
+    _, columns = rehearse(Goal(quality=0.8), whole, all_rungs=True)
+    assert asked(columns)["zero_shot"] == 600
+    _, columns = rehearse(Goal(quality=0.97), whole, all_rungs=True)
+    assert asked(columns)["zero_shot"] < 200
+
+
+def test_a_rung_that_rested_goes_on_when_it_comes_to_matter() -> None:
+    whole = rungs(6, 1000, agreement=0.2, guess=0.1, zero_shot=0.62, few_shot=0.6, fine_tune=0.7)
+    found, columns = rehearse(Goal(quality=0.9), whole)
+    before = [replace(c, asked=96, scores=first(c, 96)) for c in whole[1:3]]
+    guess = replace(whole[0], asked=1000)
+    assert next_step(Goal(quality=0.9), [guess, *before], 1) == Open()  # both are below the goal: on with the ladder
+    assert asked(columns)["zero_shot"] > 96
+    assert found is None or found.reason in ("tune", "out_of_reach")
+
+
+def test_all_rungs_are_opened_when_asked_for_and_still_stop_early() -> None:
+    whole = rungs(7, 1000, guess=0.1, zero_shot=0.95, few_shot=0.5, fine_tune=0.97)
+    found, columns = rehearse(Goal(quality=0.8), whole, all_rungs=True)
+    assert found is not None
+    assert (found.reason, found.rung) == ("goal_met", "zero_shot")
+    assert len(columns) == 4
+    assert share_asked(columns[1:], whole[1:]) < 0.5
+
+
+def test_what_is_found_does_not_hang_on_rows_that_were_not_asked() -> None:
+    whole = rungs(8, 600, guess=0.1, zero_shot=0.3, few_shot=0.5, fine_tune=0.9)
+    found, columns = rehearse(Goal(), whole)
+    spoilt = [
+        replace(w, scores=c.asked_scores + (0.0,) * (600 - len(c.asked_scores)))
+        for w, c in zip(whole, columns, strict=True)
+    ]
+    again, columns_again = rehearse(Goal(), spoilt)
+    assert (found, asked(columns)) == (again, asked(columns_again))
+
+
+def test_failed_calls_keep_a_rung_running_and_never_help_it() -> None:
+    whole = rungs(9, 400, guess=0.1, zero_shot=0.97, fine_tune=0.97)
+    holed = [
+        replace(c, scores=tuple(None if i % 5 == 0 and c.uses_llm else s for i, s in enumerate(c.scores)))
+        for c in whole
+    ]
+    clear, few = rehearse(Goal(quality=0.8), whole)
+    unclear, many = rehearse(Goal(quality=0.8), holed)
+    assert clear is not None
+    assert unclear is None
+    assert asked(many)["zero_shot"] == 400 > asked(few)["zero_shot"]
+
+
+def test_a_rung_over_the_cost_limit_drops_no_other() -> None:
+    whole = rungs(10, 400, zero_shot=0.3, stronger=0.95, fine_tune=0.5)
+    whole[1] = replace(whole[1], limits="broken")
+    evidence = gather_raced(Goal(), [replace(c, asked=400) for c in whole], 0)
+    assert evidence.beaten == {}
+
+
+# ---------------------------------------------------------------- what a beaten rung inherits
+
+
+def test_a_candidate_that_beats_the_beater_beats_the_beaten() -> None:
+    whole = rungs(11, 600, agreement=0.9, zero_shot=0.2, few_shot=0.6, fine_tune=0.9)
+    short = [replace(whole[0], asked=32, scores=first(whole[0], 32)), *(replace(c, asked=600) for c in whole[1:])]
+    e = gather_raced(Goal(quality=0.95), short, 0)
+    if "zero_shot" not in e.beaten:
+        short[0] = replace(whole[0], asked=96, scores=first(whole[0], 96))
+        e = gather_raced(Goal(quality=0.95), short, 0)
+    assert e.beaten == {"zero_shot": ("few_shot",)}
+    assert e.gains["fine_tune", "zero_shot"].low >= e.gains["fine_tune", "few_shot"].low + 0.03
+    assert e.quality["zero_shot"].high <= e.quality["few_shot"].high - 0.03
+
+
+# ---------------------------------------------------------------- how often it is wrong
+
+Skills = dict[str, float]
+FALSE: list[tuple[str, Goal, Skills, str]] = [
+    ("a useless fine-tune", Goal(), {"guess": 0.2, "zero_shot": 0.5, "few_shot": 0.7, "fine_tune": 0.7}, "yes"),
+    ("a gain at the margin", Goal(), {"zero_shot": 0.6, "few_shot": 0.7, "fine_tune": 0.73}, "yes"),
+    ("prompts just below the goal", Goal(0.8), {"a": 0.799, "b": 0.799, "c": 0.799, "fine_tune": 0.9}, "no"),
+    ("tuning gains just enough", Goal(None, 0.1), {"a": 0.7, "b": 0.7, "c": 0.7, "fine_tune": 0.8}, "no"),
+    ("a prompt just meets the goal", Goal(0.7), {"a": 0.6, "b": 0.701, "fine_tune": 0.9}, "yes"),
+    ("classic is just not as good", Goal(None, 0.1), {"classic": 0.7, "a": 0.6, "fine_tune": 0.801}, "no"),
+    ("one prompt hides behind a worse", Goal(), {"a": 0.3, "b": 0.67, "c": 0.7, "fine_tune": 0.72}, "yes"),
+]
+
+
+@pytest.mark.parametrize(("goal", "skills", "wrong"), [row[1:] for row in FALSE], ids=[row[0] for row in FALSE])
+@pytest.mark.parametrize("agreement", [0.2, 0.9])
+def test_a_race_is_rarely_wrong(goal: Goal, skills: Skills, wrong: str, agreement: float) -> None:
+    worlds = 40
+    found = [rehearse(goal, rungs(i, 150, agreement=agreement, **skills))[0] for i in range(worlds)]
+    false = sum(f is not None and f.answer == wrong for f in found)
+    assert clopper_pearson(false, worlds, 0.01).low <= 0.05
+
+
+def test_graded_scores_are_rarely_wrong_either() -> None:
+    skills = {"few_shot": 0.7, "fine_tune": 0.73}
+    found = [rehearse(Goal(), rungs(i, 100, graded=True, **skills))[0] for i in range(20)]
+    assert sum(f is not None and f.answer == "yes" for f in found) <= 2
+
+
+CLEAR: list[tuple[str, Goal, Skills, float]] = [
+    ("a prompt is enough", Goal(0.8), {"guess": 0.1, "zero_shot": 0.5, "few_shot": 0.95, "fine_tune": 0.95}, 0.5),
+    ("only tuning helps", Goal(0.8), {"guess": 0.1, "zero_shot": 0.3, "few_shot": 0.5, "fine_tune": 0.95}, 0.6),
+    ("only tuning, no goal", Goal(), {"guess": 0.1, "zero_shot": 0.3, "few_shot": 0.5, "fine_tune": 0.9}, 0.6),
+    ("tuning is worse", Goal(), {"guess": 0.1, "zero_shot": 0.3, "few_shot": 0.9, "fine_tune": 0.6}, 0.6),
+]
+
+
+@pytest.mark.parametrize(("goal", "skills", "most"), [row[1:] for row in CLEAR], ids=[row[0] for row in CLEAR])
+def test_where_it_is_clear_the_race_agrees_with_the_whole_and_asks_far_less(
+    goal: Goal, skills: Skills, most: float
+) -> None:
+    shares, agreed = [], Counter[bool]()
+    for i in range(15):
+        whole = rungs(i, 300, **skills)
+        found, columns = rehearse(goal, whole)
+        complete = next(iter(findings(gather(goal, whole, len(whole), 0))), None)
+        agreed[(found and found.reason) == (complete and complete.reason)] += 1
+        shares.append(share_asked(columns, whole))
+    assert agreed[True] >= 14
+    assert np.mean(shares) <= most
+
+
+def first(c: Column, n: int) -> tuple[float | None, ...]:
+    return c.scores[:n] + (None,) * (len(c.scores) - n)
