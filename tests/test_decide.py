@@ -398,6 +398,12 @@ def test_tuning_saves_only_beside_every_rung_that_may_be_as_good() -> None:
     assert (verdict.reason, verdict.rung) == ("does_not_pay", "zero_shot")
 
 
+def test_what_tuning_saves_is_told_beside_a_rung_that_may_be_as_good() -> None:
+    verdict = decide(Goal(), priced(guess=100, few_shot=800, fine_tune=800), {}, economics=at(20_000))
+    assert verdict.reason == "tune_to_save"
+    assert "fine_tune costs $4,030 in all, few_shot $6,658" in verdict.because[0]
+
+
 def test_a_gain_is_weighed_against_what_it_costs_where_the_value_of_an_answer_is_known() -> None:
     better = priced(few_shot=600, fine_tune=800)
     value = 701.20 / (3_650_000 * 0.2)  # what it costs more, over the correct answers that it adds
@@ -411,7 +417,8 @@ def test_a_gain_is_weighed_against_what_it_costs_where_the_value_of_an_answer_is
     assert (valued(1.5).answer, valued(1.5).reason) == ("yes", "tune")
     assert (valued(0.5).answer, valued(0.5).reason, valued(0.5).rung) == ("no", "does_not_pay", "few_shot")
     assert "worth $406 at most over that time" in valued(0.5).because[2]
-    assert valued(1.0).answer == "not_yet"
+    assert (valued(1.0).answer, valued(1.0).reason) == ("not_yet", "label_more")
+    assert "whether that is worth what it costs is open" in valued(1.0).because[0]
 
 
 def test_money_that_may_or_may_not_come_back_is_not_a_reason_to_say_no() -> None:

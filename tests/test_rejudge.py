@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from shouldtune.report.page import to_html
 from shouldtune.report.terminal import plain_lines
 from shouldtune.run import RunRecord, load_run
 from shouldtune.task import load_task
-from tests.conftest import MakeTask, numbered_rows
+from tests.conftest import numbered_rows
 from tests.test_cli import shouldtune
 
 MODEL = "scripted:base=0.2,shots@4=0.9"
@@ -26,10 +27,14 @@ MONEY = {
 }
 
 
-@pytest.fixture
-def finished(make_task: MakeTask) -> RunRecord:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     """Every rung measured: few_shot and fine_tune both meet the goal, and tuning costs more."""
-    folder = make_task(numbered_rows(400), model=MODEL, tune="scripted:tuned=0.95", goal={"quality": 0.8}, **MONEY)
+    folder = tmp_path_factory.mktemp("toy")
+    (folder / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in numbered_rows(400)))
+    task = {"name": "toy", "instruction": "Answer.", "examples": "examples.jsonl", "scorer": "exact"}
+    models = {"model": MODEL, "tune": "scripted:tuned=0.95", "goal": {"quality": 0.8}}
+    (folder / "shouldtune.yaml").write_text(json.dumps({**task, **models, **MONEY}))
     return asyncio.run(climb(load_task(folder), Climb(all_rungs=True, allow_simulated=True)))
 
 
@@ -104,18 +109,19 @@ def test_a_run_without_measurements_or_a_key_given_twice_is_refused(finished: Ru
         judge_again(finished, ["goal.quality=0.9", "goal.quality=0.8"])
 
 
-def test_a_run_from_before_there_was_money_can_be_judged_again(finished: RunRecord) -> None:
-    path = finished.folder / "run.json"
+def test_a_run_from_before_there_was_money_can_be_judged_again(finished: RunRecord, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished.folder, tmp_path / "old")
+    path = folder / "run.json"
     asked = json.loads(path.read_text())
     del asked["economics"]
     path.write_text(json.dumps(asked))
-    old = json.loads((finished.folder / "verdict.json").read_text())
+    old = json.loads((folder / "verdict.json").read_text())
     del old["economics"], old["sensitivity"]
-    (finished.folder / "verdict.json").write_text(json.dumps(old))
-    assert judge_again(load_run(finished.folder), ["goal.quality=0.7"]).verdict.reason == "goal_met"
+    (folder / "verdict.json").write_text(json.dumps(old))
+    assert judge_again(load_run(folder), ["goal.quality=0.7"]).verdict.reason == "goal_met"
 
 
-def test_the_command_judges_again(finished: RunRecord, tmp_path: Path) -> None:
+def test_the_command_judges_again(finished: RunRecord) -> None:
     done = shouldtune("report", finished.folder, "--set", "goal.quality=0.999", "--set", "economics.months=24")
     assert done.returncode == 0, done.stderr
     assert "Judged again with goal.quality = 0.999 (was 0.8) and economics.months = 24" in " ".join(done.stdout.split())

@@ -50,10 +50,10 @@ def tune_to_save(e: Evidence) -> Finding | None:
     if goal and not any(meets_goal(e, c) for c in e.shippable):
         return None
     for tuned in e.candidates:
-        rivals = [c for c in e.lower if not (below_goal(e, c) if goal else _beats(e, tuned, c))]
+        beside = rivals(e, tuned)
         good = meets_goal(e, tuned) if goal else tuned.limits == "within"
-        no_worse = all(e.gains[tuned.name, c.name].low > -e.goal.worthwhile_gain for c in rivals)
-        if good and rivals and no_worse and all(saves(e, tuned, c) for c in rivals) and affordable(e, tuned):
+        no_worse = all(e.gains[tuned.name, c.name].low > -e.goal.worthwhile_gain for c in beside)
+        if good and beside and no_worse and all(saves(e, tuned, c) for c in beside) and affordable(e, tuned):
             return Finding("yes", "tune_to_save", tuned.name, "money")
     return None
 
@@ -167,6 +167,13 @@ def pays(e: Evidence, tuned: Column, c: Column) -> bool:
     return (
         more is not None and e.money.worth is not None and e.money.worth * e.gains[tuned.name, c.name].low > more.high
     )
+
+
+def rivals(e: Evidence, tuned: Column) -> list[Column]:
+    """The rungs without training that may do as well as a candidate: not below the goal, or else not beaten by it."""
+    if e.goal.quality is not None:
+        return [c for c in e.lower if not below_goal(e, c)]
+    return [c for c in e.lower if not _beats(e, tuned, c)]
 
 
 def affordable(e: Evidence, tuned: Column) -> bool:

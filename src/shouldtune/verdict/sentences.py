@@ -8,7 +8,7 @@ from shouldtune.types import Interval, MoneyTable
 from shouldtune.verdict.bounds import Evidence
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.dollars import against, usd, whether_it_pays
-from shouldtune.verdict.rows import Finding, below_goal, lowest_gain
+from shouldtune.verdict.rows import Finding, affordable, below_goal, better, lowest_gain, rivals
 
 MOST_SENTENCES = 5
 
@@ -105,7 +105,8 @@ def _tune(e: Evidence, finding: Finding) -> list[str]:
 
 def _to_save(e: Evidence, finding: Finding, table: MoneyTable | None) -> list[str]:
     tuned, worthwhile = finding.rung or "", e.goal.worthwhile_gain
-    rival = min((pair for pair in e.more if pair[0] == tuned), key=lambda pair: -e.more[pair].high)[1]
+    beside = rivals(e, next(c for c in e.candidates if c.name == tuned))
+    rival = max(beside, key=lambda c: e.more[tuned, c.name].high).name  # over which it saves least
     said = against(e, tuned, rival, table)
     said.append(
         f"{tuned} {_gains(e.gains[tuned, rival])} over {rival}: not worse by the {worthwhile:g} that would matter."
@@ -186,9 +187,11 @@ def _unmeasured(e: Evidence, hidden: Finding | None) -> list[str]:
     return ["What was measured does not settle it."]
 
 
-def _open(e: Evidence, best: Column, gain: Interval) -> str:
+def _open(e: Evidence, tuned: Column, best: Column, gain: Interval) -> str:
     """Why a gain over the best rung without training does not settle it."""
     worthwhile, goal = e.goal.worthwhile_gain, e.goal.quality is not None
+    if gain.low > worthwhile and better(e, tuned) and not affordable(e, tuned):
+        return "whether that is worth what it costs is open"
     if gain.low > worthwhile:
         return f"it counts only if {best.name} stays below the goal" if goal else "not proven over every other rung"
     if gain.high < worthwhile and goal:
@@ -206,7 +209,7 @@ def _label_more(e: Evidence, finding: Finding, needed: int | None) -> list[str]:
             gain = e.gains[tuned.name, best.name]
             said.append(
                 f"{tuned.name} {_gains(gain, worthwhile)} over {best.name} on {gain.n} held-out examples:"
-                f" {_open(e, best, gain)}."
+                f" {_open(e, tuned, best, gain)}."
             )
             most = max(0.0, gain.high)
             ship = (
