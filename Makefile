@@ -5,10 +5,10 @@ BIN := .venv/bin
 # torch is installed first and alone, at its exact pin: a looser requirement pulls gigabytes of CUDA packages.
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: help install demo test test-slow check bench bench-peers bench-speed clean
+.PHONY: help install demo test test-slow check bench bench-verdicts bench-peers bench-speed clean
 
 help: ## show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -39,6 +39,9 @@ test-slow: .venv/.installed-dev ## the slow tests and those in a real browser (n
 
 bench: .venv/.installed-dev ## the experiments behind the README's figures (hours; see benchmarks/README.md)
 	$(BIN)/python benchmarks/shared_tasks.py
+
+bench-verdicts: .venv/.installed-dev ## how often the verdict is wrong, in simulated worlds of known truth (minutes)
+	$(BIN)/python benchmarks/verdicts/bank.py
 
 bench-peers: ## install the programs that we are timed beside into benchmarks/.peers
 	test -x benchmarks/.peers/bin/python || $(PYTHON) -m venv benchmarks/.peers

@@ -83,7 +83,7 @@ def next_step_whole(
     for c in columns:
         if not c.whole:
             return Ask(c.name, _asked(c), len(c.scores))
-    found = findings(gather(goal, columns, waiting + sum(not c.training for c in columns), seed))
+    found = findings(_gather_whole(goal, columns, waiting, seed))
     settled = bool(found) and found[0].reason in ENDS_THE_CLIMB and not all_rungs
     return Open() if waiting and not settled else Done()
 
@@ -91,6 +91,10 @@ def next_step_whole(
 def gather_raced(goal: Goal, columns: Sequence[Column], waiting: int, seed: int = 0) -> Evidence:
     """The evidence in a race with this many rungs not looked at."""
     return gather(goal, columns, waiting + sum(not c.training for c in columns), seed, RACED)
+
+
+def _gather_whole(goal: Goal, columns: Sequence[Column], waiting: int, seed: int = 0) -> Evidence:
+    return gather(goal, columns, waiting + sum(not c.training for c in columns), seed)
 
 
 def why_stopped(e: Evidence, c: Column) -> str | None:
@@ -106,14 +110,21 @@ def why_stopped(e: Evidence, c: Column) -> str | None:
     return "more of it could not change the answer"
 
 
-def rehearse(goal: Goal, whole: Sequence[Column], *, all_rungs: bool = False) -> tuple[Finding | None, list[Column]]:
-    """Run the race over scores that are all known: what it finds, and what it asked. This is how it is tried out."""
+def rehearse(
+    goal: Goal, whole: Sequence[Column], *, all_rungs: bool = False, stop_early: bool = True
+) -> tuple[Finding | None, list[Column]]:
+    """Climb over scores that are all known: what is found, and what was asked. This is how the race is tried out.
+
+    Without `stop_early` every rung that is opened is asked everything, as with `next_step_whole`.
+    """
     columns: list[Column] = []
+    stepping = next_step if stop_early else next_step_whole
     while True:
         waiting = len(whole) - len(columns)
-        step = next_step(goal, columns, waiting, all_rungs=all_rungs)
+        step = stepping(goal, columns, waiting, all_rungs=all_rungs)
         if isinstance(step, Done):
-            return next(iter(findings(gather_raced(goal, columns, waiting))), None), columns
+            e = (gather_raced if stop_early else _gather_whole)(goal, columns, waiting)
+            return next(iter(findings(e)), None), columns
         if isinstance(step, Open):
             columns.append(_first_rows(whole[len(columns)], 0))
         else:

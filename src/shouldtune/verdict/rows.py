@@ -297,12 +297,16 @@ def _worth_it(e: Evidence, tuned: Column, c: Column) -> float:
 
 
 def _above(interval: Interval, line: float, level: float) -> float:
+    if interval.low > line:  # what a beaten rung inherits may say more than its own rows
+        return 0.0
     if interval.estimate is None or interval.estimate <= line:
         return math.inf
     return _growth(interval.estimate - interval.low, interval.estimate - line, level)
 
 
 def _below(interval: Interval, line: float, level: float) -> float:
+    if interval.high < line:
+        return 0.0
     if interval.estimate is None or interval.estimate >= line:
         return math.inf
     return _growth(interval.high - interval.estimate, line - interval.estimate, level)
