@@ -81,7 +81,16 @@ def main(names: list[str]) -> None:
     if not DATA.is_dir():
         sys.exit(f"the public data sets are not at {DATA}: set SHOULDTUNE_DATA")
     for name in names or list(TASKS):
-        command = [sys.executable, "-m", "shouldtune.cli", "run", str(make(name)), "--all-rungs", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "shouldtune.cli",
+            "run",
+            str(make(name)),
+            "--all-rungs",
+            "--whole-holdout",
+            "--json",
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         verdict = json.loads(done.stdout)
         print(f"\n## {name}: {verdict['answer']} / {verdict['reason']} / {verdict['rung']}\n")

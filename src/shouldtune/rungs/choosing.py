@@ -10,7 +10,7 @@ import numpy as np
 from shouldtune.measure import mean_score, measure
 from shouldtune.types import Example, Model, Options, Scorer, Task, Trial
 
-_FALLEN = 0.1
+FALLEN = 0.1
 """On the few examples that settings are chosen on, a smaller difference says nothing."""
 
 Candidate = tuple[str, Model]
@@ -24,7 +24,7 @@ async def best_of(
 
     Returns (index of the best, the trials made). Ties go to the earlier one: candidates are listed cheapest first. A
     candidate whose every call failed has no score and cannot win unless all failed. With `rising`, for sizes that grow
-    dearer, the last that is tried is the first that falls behind the best by more than `_FALLEN`, or the second in a
+    dearer, the last that is tried is the first that falls behind the best by more than `FALLEN`, or the second in a
     row that gets nothing right.
     """
     trials: list[Trial] = []
@@ -43,7 +43,7 @@ async def best_of(
 
 
 def _fell(trials: Sequence[Trial], best: int) -> bool:
-    return _rank(trials[-1].score) < _rank(trials[best].score) - _FALLEN
+    return _rank(trials[-1].score) < _rank(trials[best].score) - FALLEN
 
 
 def _hopeless(trials: Sequence[Trial]) -> bool:

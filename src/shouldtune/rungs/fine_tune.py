@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shouldtune.measure import mean_score, measure
 from shouldtune.models.prompted import Prompted
-from shouldtune.rungs.choosing import answer_options
+from shouldtune.rungs.choosing import FALLEN, answer_options
 from shouldtune.types import Conversation, Example, Fitted, Models, Skipped, Task, Trial, TuneSettings
 
 FEWEST = 32
@@ -31,8 +31,8 @@ class FineTune:
     """LoRA on all linear layers; the loss is on the answer alone.
 
     After each epoch the model is scored on the unseen part of the training half: training stops when two epochs in
-    a row brought nothing, and the best epoch is what ships. The shortest prompt at the usual rate comes first; only
-    where that got stuck is the next setting tried.
+    a row got nothing right or fell clearly behind, and the best epoch is what ships. The shortest prompt at the usual
+    rate comes first; only where that got stuck is the next setting tried.
     """
 
     name: str = "fine_tune"
@@ -69,9 +69,12 @@ class FineTune:
         return Fitted(candidates[best], tuple(trials), (trials[best].setting,))
 
     def _is_stuck(self, trials: Sequence[Trial]) -> bool:
-        """Whether the last epochs were no better than the ones before them."""
+        """Whether the last epochs got nothing right, or fell clearly behind the ones before them."""
         scores = [trial.score or 0.0 for trial in trials]
-        return len(scores) > self.patience and max(scores[-self.patience :]) <= max(scores[: -self.patience])
+        if len(scores) <= self.patience:
+            return False
+        last = max(scores[-self.patience :])
+        return last == 0.0 or last < max(scores[: -self.patience]) - FALLEN
 
 
 def epochs_for(n: int, readings: int) -> int:
