@@ -179,6 +179,7 @@ def _effort(record: RunRecord, points: Sequence[tuple[RungResult, float]], title
         row.update(x=across(value), y=up(row["quality"]), low=up(row["low"]), high=up(row["high"]))
     full = [(row["x"] - 2, -row["high"], row["x"] + 2, -row["low"]) for row in rows]
     full += [] if goal is None else [(0.0, -up(goal) - 18.0, 80.0, -up(goal))]
+    full.append((0.0, 4.0, width, 60.0))  # the axis
     names = label_places([(row["x"], -row["y"]) for row in rows], [row["name"] for row in rows], width, full)
     for row, (at_x, at_y) in zip(rows, names, strict=True):
         row.update(name_x=at_x, name_y=-at_y)

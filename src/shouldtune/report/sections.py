@@ -70,7 +70,10 @@ def ladder(record: RunRecord) -> Html:
     return element(
         "section",
         element("h2", "The ladder"),
-        element("p", "From the cheapest approach to the dearest, each measured on the same held-out examples."),
+        element(
+            "p",
+            "From the cheapest approach to the dearest, on the same held-out examples, as many as the answer needed.",
+        ),
         *drawn,
         _ladder_table(record) if record.verdict.rungs else element("p", "No rung was tried."),
         element("p", words.how_to_read(record), class_="aside") if measured else None,
