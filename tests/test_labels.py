@@ -22,7 +22,6 @@ for name in ("gguf", "tokenizers", "safetensors", "jinja2"):
     pytest.importorskip(name)
 
 from shouldtune.models import gguf_cache  # noqa: E402
-from shouldtune.models.attention import attend_own  # noqa: E402
 from shouldtune.models.generation import Generator, Request  # noqa: E402
 from shouldtune.models.label_trie import LabelTrie  # noqa: E402
 from shouldtune.models.llama import Llama  # noqa: E402
@@ -47,8 +46,9 @@ def last_logits(model: Llama, ids: Sequence[int]) -> Tensor:
         x, rotation = model.embed(torch.tensor(ids)), model.rotation(torch.arange(len(ids)))
         for layer in range(model.config.layers):
             query, key, value = model.project(x, layer, rotation, None)
-            output, _ = attend_own(query[None], key.transpose(0, 1)[None], value.transpose(0, 1)[None], None)
-            x = model.finish(x, output[0].reshape(len(ids), -1), layer, None)
+            per_head = (part.transpose(0, 1)[None] for part in (query, key, value))
+            output = torch.nn.functional.scaled_dot_product_attention(*per_head, is_causal=True, enable_gqa=True)
+            x = model.finish(x, output[0].transpose(0, 1).flatten(1), layer, None)
         return model.logits(x)[-1]
 
 

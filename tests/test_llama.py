@@ -21,7 +21,7 @@ torch.set_num_threads(1)  # the model is too small for two
 for name in ("gguf", "tokenizers", "safetensors", "jinja2"):
     pytest.importorskip(name)
 
-from shouldtune.models import attention, gguf_cache  # noqa: E402
+from shouldtune.models import attention, generation, gguf_cache  # noqa: E402
 from shouldtune.models.chat_tokenizer import ChatTokenizer  # noqa: E402
 from shouldtune.models.constraint import Grammars  # noqa: E402
 from shouldtune.models.generation import Generated, Generator, Request, Stopped  # noqa: E402
@@ -60,14 +60,20 @@ def some_ids(count: int, seed: int = 0) -> list[int]:
     return [draw.randrange(3, 260) for _ in range(count)]
 
 
+def attended_alone(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """One row's causal attention by torch's own function: query [N, H, d], key and value [N, K, d] -> [N, H * d]."""
+    per_head = (x.transpose(0, 1)[None] for x in (query, key, value))
+    output = torch.nn.functional.scaled_dot_product_attention(*per_head, is_causal=True, enable_gqa=True)
+    return output[0].transpose(0, 1).flatten(1)
+
+
 def all_logits(model: Llama, ids: Sequence[int]) -> Tensor:
     """Logits after every token, by the engine's own steps."""
     with torch.inference_mode():
         x, rotation = model.embed(torch.tensor(ids)), model.rotation(torch.arange(len(ids)))
         for layer in range(model.config.layers):
             query, key, value = model.project(x, layer, rotation, None)
-            output, _ = attention.attend_own(query[None], key.transpose(0, 1)[None], value.transpose(0, 1)[None], None)
-            x = model.finish(x, output[0].reshape(len(ids), -1), layer, None)
+            x = model.finish(x, attended_alone(query, key, value), layer, None)
         return model.logits(x)
 
 
@@ -219,15 +225,56 @@ def test_generation_stops_when_asked(generator: Generator) -> None:
         generator.generate([Request(some_ids(9), 50)], should_stop=lambda: True)
 
 
-def test_attention_without_the_cpu_kernel_is_the_same() -> None:
-    draw = torch.Generator().manual_seed(0)
-    query, key, value = (torch.randn(2, 4, 9, 16, generator=draw) for _ in range(3))
-    mask = torch.zeros(2, 1, 1, 9)
-    mask[1, :, :, 6:] = float("-inf")
-    for given, causal in ((None, True), (None, False), (mask, False)):
-        ours = attention.written_out(query, key, value, given, causal=causal)
-        kernel = attention._attend(query, key, value, given, causal=causal)
-        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours, kernel, strict=True))
+@pytest.mark.parametrize("shared", [0, 5])
+def test_attention_over_whole_prompts_is_that_of_torch(monkeypatch: pytest.MonkeyPatch, shared: int) -> None:
+    rows, length, heads, kv_heads, width = 3, 11, 4, 2, 8
+    query, key, value = some_heads(rows, length, heads), some_heads(rows, length, kv_heads), some_heads(rows, length, 2)
+    past = some_heads(kv_heads, shared, 1)[:, :, 0], some_heads(kv_heads, shared, 1, seed=9)[:, :, 0]
+    wanted = torch.cat(
+        [
+            attended_alone(
+                torch.cat([torch.zeros(shared, heads, width), query[row]]),
+                torch.cat([past[0].transpose(0, 1), key[row]]),
+                torch.cat([past[1].transpose(0, 1), value[row]]),
+            )[None, shared:]
+            for row in range(rows)
+        ]
+    )
+    whole = attention.attend_prompts(query, key, value, past)
+    monkeypatch.setattr(attention, "_QUERIES_AT_ONCE", 4)
+    monkeypatch.setattr(attention, "_SCORES_AT_ONCE", 2 * heads * 4 * (shared + length))
+    in_pieces = attention.attend_prompts(query, key, value, past)
+    allowed = torch.zeros(rows, length, length).masked_fill_(torch.ones(length, length).triu(1).bool(), float("-inf"))
+    masked = attention.attend_prompts(query, key, value, past, allowed)
+    for found in (whole, in_pieces, masked):
+        assert torch.allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [0, 5])
+def test_attention_of_a_step_is_that_of_a_prompts_last_token(shared: int) -> None:
+    rows, length, heads, kv_heads = 3, 7, 4, 2
+    query, key, value = some_heads(rows, length, heads), some_heads(rows, length, kv_heads), some_heads(rows, length, 2)
+    past = some_heads(kv_heads, shared, 1)[:, :, 0], some_heads(kv_heads, shared, 1, seed=9)[:, :, 0]
+    wanted = attention.attend_prompts(query, key, value, past)[:, -1]
+    reserve = torch.full((rows, kv_heads, 3, 8), 7.0)  # columns that hold something else, and are hidden
+    caches = [torch.cat([x.transpose(1, 2), reserve], dim=2) for x in (key, value)]
+    mask = torch.zeros(rows, length + 3)
+    mask[:, length:] = float("-inf")
+    assert torch.allclose(attention.attend_step(query[:, -1], *caches, past, mask), wanted, atol=1e-5)
+
+
+def some_heads(rows: int, length: int, heads: int, seed: int = 0) -> Tensor:
+    """[rows, length, heads, 8]"""
+    return torch.randn(rows, length, heads, 8, generator=torch.Generator().manual_seed(seed + heads))
+
+
+def test_answers_longer_than_the_caches_reserve_are_the_same(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [Request(some_ids(count, seed=count), 20) for count in (4, 19, 30)]
+    at_once = generator.generate(requests)
+    monkeypatch.setattr(generation, "_RESERVE", 3)
+    assert generator.generate(requests) == at_once
 
 
 # ---------------------------------------------------------------- how an answer ends, and sampling

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from shouldtune.models.attention import attend_masked, join_prefix
+from shouldtune.models.attention import attend_prompts
 
 if TYPE_CHECKING:
     from shouldtune.models.llama import Adapter, Llama
@@ -137,12 +137,9 @@ def _score(model: Llama, adapter: Adapter | None, prefix: Prefix, own: list[list
 
     for layer in range(model.config.layers):
         query, key, value = model.project(x, layer, rotation, adapter)
-        output, total = attend_masked(spread(query), spread(key).transpose(1, 2), spread(value).transpose(1, 2), mask)
-        attended = output.flatten(0, 1)[place]
-        if prefix.length:
-            part = attended, total.flatten(0, 1)[place]
-            attended = join_prefix(part, query, prefix.keys[layer], prefix.values[layer])
-        x = model.finish(x, attended.flatten(1), layer, adapter)
+        past = prefix.keys[layer], prefix.values[layer]
+        attended = attend_prompts(spread(query), spread(key), spread(value), past, mask).flatten(0, 1)[place]
+        x = model.finish(x, attended, layer, adapter)
     ends = torch.tensor([len(row) - 1 for row in own]).cumsum(0) + torch.arange(len(own)) * (nodes + 1)
     speaking = (ends[:, None] + torch.arange(nodes + 1)[None]).to(device)
     states = model.normed(x)[speaking]  # [rows, places, width]
@@ -154,12 +151,12 @@ def _score(model: Llama, adapter: Adapter | None, prefix: Prefix, own: list[list
 
 
 def _mask(own: list[list[int]], width: int, trie: LabelTrie, dtype: torch.dtype) -> Tensor:
-    """[rows, 1, T, T], added to the scores: prompts are causal, nodes see the prompt and their own branch."""
+    """[rows, T, T], added to the scores: prompts are causal, nodes see the prompt and their own branch."""
     nodes = len(trie.tokens)
     sees = torch.ones(width + nodes, width + nodes, dtype=torch.bool).tril()
     sees[width:, width:] = trie.sees
     there = torch.ones(len(own), width + nodes, dtype=torch.bool)
     for number, row in enumerate(own):
         there[number, len(row) : width] = False
-    allowed = sees[None, None] & there[:, None, None]
+    allowed = sees[None] & there[:, None]
     return torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, float("-inf"))
