@@ -5,6 +5,7 @@ Importing this module imports nothing heavy; torch comes with the first `load_ba
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,18 @@ class Engine:
         return cls("bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32")
 
 
+def _import_torch() -> None:
+    """Import torch without looking for garbage in it: there is none, and the search takes a tenth of a second now and
+    three tenths when the process ends."""
+    was_on = gc.isenabled()
+    gc.disable()
+    import torch  # noqa: F401
+
+    gc.freeze()
+    if was_on:
+        gc.enable()
+
+
 class Base:
     """One set of base weights in memory, shared by a model and its tuned variants."""
 
@@ -76,14 +89,17 @@ class Base:
         # OpenMP's threads spin while they wait for work: without end, a machine that is busy otherwise is ten times
         # slower; hardly at all, training is a third slower.
         os.environ.setdefault("GOMP_SPINCOUNT", "100000")
+        _import_torch()
         import torch
 
         from shouldtune.models.chat_tokenizer import ChatTokenizer
         from shouldtune.models.generation import Generator
         from shouldtune.models.llama import Llama
 
-        self.tokenizer: ChatTokenizer = ChatTokenizer(folder)
-        self.model: Llama = Llama(folder, dtype=getattr(torch, engine.dtype), device=engine.device)
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            tokenizer = beside.submit(ChatTokenizer, folder)
+            self.model: Llama = Llama(folder, dtype=getattr(torch, engine.dtype), device=engine.device)
+        self.tokenizer: ChatTokenizer = tokenizer.result()
         self.generator: Generator = Generator(self.model, self.tokenizer.decode)
         self._adapters: OrderedDict[str, LoraAdapter] = OrderedDict()
         self._grammars: Grammars | None = None

@@ -99,13 +99,13 @@ class Ledger:
             row = self._database.execute("SELECT completion FROM calls WHERE key = ?", (key,)).fetchone()
         return None if row is None else completion_from_json(row[0])
 
-    async def record(self, key: str, request: dict[str, Any], completion: Completion) -> None:
-        """Write one answer; returns when it is on disk. Answers that wait together share one sync."""
+    async def record(self, key: str, request: str, completion: Completion) -> None:
+        """Write one answer to a canonical request; returns when it is on disk. Those that wait share one sync."""
         self.new_calls += 1
         if completion.failed:
             return  # a failure is no answer: the next run may try again
         saved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        row = (key, canonical(request), canonical(vars(completion)), *_paying.get())
+        row = (key, request, canonical(vars(completion)), *_paying.get())
         self._waiting.append(_Entry(row, saved))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
@@ -186,12 +186,14 @@ class Ledgered:
     ledger: Ledger
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
-        request = {
-            "model": identity(self.model.spec()),
-            "messages": [[message.role, message.content] for message in messages],
-            "options": options_to_dict(options),
-        }
-        key = digest(request)
+        request = canonical(
+            {
+                "model": identity(self.model.spec()),
+                "messages": [[message.role, message.content] for message in messages],
+                "options": options_to_dict(options),
+            }
+        )
+        key = sha256(request)
         completion = self.ledger.find(key)
         new = completion is None
         if completion is None:
@@ -225,8 +227,8 @@ class LedgeredTunable(Ledgered):
         epoch, start = 0, loop.time()
         async for tuned in self.model.tune(conversations, settings):
             epoch += 1
-            part = {**request, "epoch": epoch}
-            key = digest(part)
+            part = canonical({**request, "epoch": epoch})
+            key = sha256(part)
             recorded = self.ledger.find(key)
             completion = recorded or Completion(
                 f"epoch {epoch}", compute_s=round(loop.time() - start, 1), engine="training"
@@ -252,7 +254,12 @@ def canonical(value: Any) -> str:
 
 def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON, in hex."""
-    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return sha256(canonical(value))
+
+
+def sha256(text: str) -> str:
+    """SHA-256 of the text, in hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def completion_from_json(text: str) -> Completion:
