@@ -1,13 +1,14 @@
-"""Verdicts on public data: TensorFlow Hub's part of APIBench, and Banking77.
+"""Verdicts on public data: TensorFlow Hub's part of APIBench, Banking77, and rude text made polite.
 
 The data stay where they are (SHOULDTUNE_DATA, or ../shared/data); task folders are made under benchmarks/tasks and
 kept, so a second run is answered from their ledgers. Prints one Markdown table a task.
 
-    python benchmarks/shared_tasks.py [apibench-tensorhub] [classify-intent]
+    python benchmarks/shared_tasks.py [--rungs zero_shot,fine_tune] [apibench-tensorhub] [classify-intent] [tone]
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -29,6 +30,12 @@ TASKS: dict[str, dict[str, Any]] = {
         "scorer": "label",
         "most_train": 300,
         "most_holdout": 462,
+    },
+    "tone": {
+        "instruction": "Say the same in a polite tone. Answer with the polite sentence only.",
+        "scorer": "chrf",
+        "most_train": 300,
+        "most_holdout": 200,
     },
 }
 
@@ -77,26 +84,22 @@ def table(verdict: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tasks", nargs="*", default=list(TASKS))
+    parser.add_argument("--rungs", help="only these, of every task")
+    chosen = parser.parse_args()
     if not DATA.is_dir():
         sys.exit(f"the public data sets are not at {DATA}: set SHOULDTUNE_DATA")
-    for name in names or list(TASKS):
-        command = [
-            sys.executable,
-            "-m",
-            "shouldtune.cli",
-            "run",
-            str(make(name)),
-            "--all-rungs",
-            "--whole-holdout",
-            "--json",
-        ]
+    for name in chosen.tasks:
+        command = [sys.executable, "-m", "shouldtune.cli", "run", str(make(name)), "--all-rungs", "--whole-holdout"]
+        command += ["--json", *(["--rungs", chosen.rungs] if chosen.rungs else [])]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         verdict = json.loads(done.stdout)
         print(f"\n## {name}: {verdict['answer']} / {verdict['reason']} / {verdict['rung']}\n")
         print("\n".join(verdict["because"]) + "\n")
-        print(table(verdict))
+        print(table(verdict), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -227,7 +227,9 @@ def test_a_batch_cut_to_save_memory_has_the_same_gradient(lora: TrainableLora, m
     texts = texts_with_a_shared_prefix()
     loss, gradient = gradient_of(lora, texts)
     for limit in (40, 20):  # parts; then single texts, computed a second time in the backward pass
-        monkeypatch.setattr(training, "_MOST_TOKENS", limit)
+        each = training._ACTIVATION_BYTES // training.tokens_at_once(lora.model)
+        monkeypatch.setattr(training, "_ACTIVATION_BYTES", limit * each)
+        assert abs(training.tokens_at_once(lora.model) - limit) <= 1
         cut_loss, cut_gradient = gradient_of(lora, texts)
         assert cut_loss == pytest.approx(loss, rel=1e-5)
         assert torch.allclose(cut_gradient, gradient, rtol=1e-3, atol=1e-6)

@@ -20,8 +20,8 @@ from shouldtune.models.prefixes import common_length
 from shouldtune.tuning.trainable import TrainableLora
 
 _SHORTEST_PREFIX = 16
-_MOST_TOKENS = 768
-"""Tokens with kept activations, some 2 MB each for a 135M model in float32; a larger batch is computed in parts."""
+_ACTIVATION_BYTES = 640 << 20
+"""What a batch's activations, kept for the backward pass, may take; a larger batch is computed in parts."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,27 @@ def accumulate(lora: TrainableLora, texts: Sequence[Text]) -> float:
     """Add the batch's gradient of the mean loss (nats for an answer's token); returns that loss."""
     count = sum(len(text.answer) for text in texts)
     loss = 0.0
-    for part in _parts(texts):
+    for part in _parts(texts, tokens_at_once(lora.model)):
         total = _summed_loss(lora, part)
         (total / count).backward()  # type: ignore[no-untyped-call]
         loss += total.item() / count
     return loss
 
 
-def _parts(texts: Sequence[Text]) -> list[list[Text]]:
+def tokens_at_once(model: Llama) -> int:
+    """Tokens whose kept activations fit the memory allowed: a token keeps some ten vectors of the model's width a layer
+    and four of its inner one (for a 135M model 1.4 MB in float32)."""
+    config = model.config
+    each = config.layers * (10 * config.width + 4 * config.mlp_width) * model.norm.element_size()
+    return max(1, _ACTIVATION_BYTES // each)
+
+
+def _parts(texts: Sequence[Text], most_tokens: int) -> list[list[Text]]:
     """The batch cut where its activations would need too much memory."""
     parts: list[list[Text]] = [[]]
     prefix = _shared(texts)
     for text in texts:
-        if parts[-1] and prefix + sum(t.length - prefix for t in (*parts[-1], text)) > _MOST_TOKENS:
+        if parts[-1] and prefix + sum(t.length - prefix for t in (*parts[-1], text)) > most_tokens:
             parts.append([])
         parts[-1].append(text)
     return parts
@@ -71,7 +79,7 @@ def _summed_loss(lora: TrainableLora, texts: Sequence[Text]) -> Tensor:
     model = lora.model
     batch = _Batch(texts, model)
     x, rotation = model.embed(batch.ids), model.rotation(batch.positions)
-    keep = len(batch.ids) <= _MOST_TOKENS
+    keep = len(batch.ids) <= tokens_at_once(model)
     last = model.config.layers - 1
 
     def block(x: Tensor, layer: int) -> Tensor:
