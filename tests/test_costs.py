@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from shouldtune.judgement import Economics, Verdict
 from shouldtune.report import costs
 from shouldtune.report.page import to_html
 from shouldtune.report.terminal import plain_lines, show
 from shouldtune.run import RunRecord
-from shouldtune.types import Economics, Goal, Verdict
+from shouldtune.types import Goal
 from shouldtune.verdict.decide import decide
 from shouldtune.verdict.sensitivity import flips
 from tests.report_worlds import asked

@@ -10,20 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shouldtune.types import (
-    Completion,
-    Economics,
-    Goal,
-    Interval,
-    Measurement,
-    Prediction,
-    Price,
-    RungResult,
-    Score,
-    Spent,
-    Trial,
-    Verdict,
-)
+from shouldtune.judgement import Economics, Interval, Price, RungResult, Verdict
+from shouldtune.types import Completion, Goal, Measurement, Prediction, Score, Spent, Trial
 from shouldtune.verdict.bounds import Evidence, gather
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.decide import decide

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shouldtune.types import Economics, Flip, Goal, Measurement, Price
+from shouldtune.judgement import Economics, Flip, Price
+from shouldtune.types import Goal, Measurement
 from shouldtune.verdict.decide import decide
 from shouldtune.verdict.plain import verdict_from_json, verdict_to_json
 from shouldtune.verdict.sensitivity import flips

@@ -12,6 +12,7 @@ from typing import Any
 
 from shouldtune import __version__
 from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.judgement import Verdict
 from shouldtune.measure import measure
 from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, digest, identity, paying
 from shouldtune.models.open import is_simulated, open_model, save_fitted
@@ -30,7 +31,7 @@ from shouldtune.run import (
 from shouldtune.rungs import LADDER
 from shouldtune.task import LoadedTask
 from shouldtune.tuning import open_tunable
-from shouldtune.types import Fitted, Measurement, Models, Prediction, Rung, Skipped, Verdict
+from shouldtune.types import Fitted, Measurement, Models, Prediction, Rung, Skipped
 from shouldtune.verdict.columns import columns_of
 from shouldtune.verdict.decide import decide
 from shouldtune.verdict.economics import price

@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from shouldtune.errors import InputError
+from shouldtune.judgement import Economics, Price
 from shouldtune.run import RunRecord
 from shouldtune.task.file import TUNED, EconomicsPart, GoalPart, Part, PricePart
-from shouldtune.types import Economics, Goal, Price
+from shouldtune.types import Goal
 from shouldtune.verdict.decide import NOT_REACHED, decide
 from shouldtune.verdict.sensitivity import flips
 

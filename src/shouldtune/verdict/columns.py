@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from shouldtune.types import Completion, Economics, Goal, Interval, Measurement, Prediction, RungResult
+from shouldtune.judgement import Economics, Interval, RungResult
+from shouldtune.types import Completion, Goal, Measurement, Prediction
 from shouldtune.verdict.economics import Money, price
 
 Limits = Literal["within", "broken", "unknown"]

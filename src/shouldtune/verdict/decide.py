@@ -12,19 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from shouldtune.judgement import BreakEven, Comparison, Economics, Interval, MoneyTable, RungResult, Verdict
 from shouldtune.stats import answered_pairs, mcnemar_exact, permutation_paired
-from shouldtune.types import (
-    BreakEven,
-    Comparison,
-    Economics,
-    Goal,
-    Interval,
-    Measurement,
-    MoneyTable,
-    RungResult,
-    Spent,
-    Verdict,
-)
+from shouldtune.types import Goal, Measurement, Spent
 from shouldtune.verdict.bounds import Evidence, gather
 from shouldtune.verdict.columns import Column, columns_of, line_of
 from shouldtune.verdict.economics import break_even, price, rung_cost

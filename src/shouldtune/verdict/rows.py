@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
+from shouldtune.judgement import Answer, Interval, Reason
 from shouldtune.stats import filled
-from shouldtune.types import Answer, Goal, Interval, Reason
+from shouldtune.types import Goal
 from shouldtune.verdict.bounds import Evidence, gather
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.economics import Money

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shouldtune.types import Economics, Flip, Goal, Measurement, Price
+from shouldtune.judgement import Economics, Flip, Price
+from shouldtune.types import Goal, Measurement
 from shouldtune.verdict.decide import judge
 from shouldtune.verdict.economics import price
 from shouldtune.verdict.rows import Finding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from shouldtune.types import Interval, MoneyTable
+from shouldtune.judgement import Interval, MoneyTable
 from shouldtune.verdict.bounds import Evidence
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.dollars import against, usd, whether_it_pays
