@@ -8,19 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from shouldtune.judgement import Comparison, RungResult, Verdict
 from shouldtune.run import RunRecord
-from shouldtune.types import (
-    Comparison,
-    Completion,
-    Example,
-    Measurement,
-    Prediction,
-    RungResult,
-    Score,
-    Spent,
-    Trial,
-    Verdict,
-)
+from shouldtune.types import Completion, Example, Measurement, Prediction, Score, Spent, Trial
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from shouldtune.judgement import Economics, Verdict
 from shouldtune.report import costs
 from shouldtune.report.page import to_html
 from shouldtune.report.terminal import plain_lines, show
 from shouldtune.run import RunRecord
-from shouldtune.types import Economics, Goal, Verdict
+from shouldtune.types import Goal
+from shouldtune.verdict.case import Case
 from shouldtune.verdict.decide import decide
 from shouldtune.verdict.sensitivity import flips
 from tests.report_worlds import asked
@@ -26,9 +28,8 @@ def record(verdict: Verdict) -> RunRecord:
 
 
 def worked_example(economics: Economics = RESERVED) -> Verdict:
-    return replace(
-        decide(Goal(), EQUAL, {}, economics=economics), sensitivity=flips(Goal(), EQUAL, {}, economics=economics)
-    )
+    case = Case(Goal(), EQUAL, economics=economics)
+    return replace(decide(case), sensitivity=flips(case))
 
 
 def drawn(found: RunRecord) -> str:
@@ -77,7 +78,7 @@ def test_what_is_not_known_is_a_dash() -> None:
 
 
 def test_where_nothing_is_known_of_money_nothing_is_said() -> None:
-    verdict = decide(Goal(), EQUAL, {})
+    verdict = decide(Case(Goal(), EQUAL))
     found = record(verdict)
     assert verdict.economics is None
     for form in ("\n".join(plain_lines(found)), to_html(found), drawn(found)):

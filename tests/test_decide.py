@@ -6,25 +6,15 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from shouldtune.types import (
-    Completion,
-    Economics,
-    Goal,
-    Interval,
-    Measurement,
-    Prediction,
-    Price,
-    RungResult,
-    Score,
-    Spent,
-    Trial,
-    Verdict,
-)
+from shouldtune.judgement import Economics, Interval, Price, RungResult, Verdict
+from shouldtune.types import Completion, Goal, Measurement, Prediction, Score, Spent, Trial
 from shouldtune.verdict.bounds import Evidence, gather
+from shouldtune.verdict.case import Case
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.decide import decide
 from shouldtune.verdict.plain import verdict_from_json, verdict_to_json
@@ -70,7 +60,7 @@ def answers(goal: Goal, worlds: int, n: int = 200, seed: int = 0, **skills: floa
     """How often each answer is given in worlds with these true skills."""
     found: Counter[str] = Counter()
     for i in range(worlds):
-        found[decide(goal, world(np.random.default_rng([seed, i]), n, **skills), {}).answer] += 1
+        found[decide(Case(goal, world(np.random.default_rng([seed, i]), n, **skills))).answer] += 1
     return found
 
 
@@ -78,105 +68,107 @@ def answers(goal: Goal, worlds: int, n: int = 200, seed: int = 0, **skills: floa
 
 
 def test_says_no_when_four_shots_are_enough() -> None:
-    verdict = decide(Goal(quality=0.8), ladder(guess=20, zero_shot=100, few_shot=182), {"fine_tune": "not needed"})
+    verdict = decide(
+        Case(Goal(quality=0.8), ladder(guess=20, zero_shot=100, few_shot=182), {"fine_tune": "not needed"})
+    )
     assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "goal_met", "few_shot")
     assert verdict.because[0] == "few_shot scores 0.91 (0.85 to 0.95) on 200 held-out examples: above the goal of 0.8."
 
 
 def test_ships_the_cheapest_rung_that_meets_the_goal_not_the_best() -> None:
-    verdict = decide(Goal(quality=0.8), ladder(zero_shot=180, few_shot=195, fine_tune=199), {})
+    verdict = decide(Case(Goal(quality=0.8), ladder(zero_shot=180, few_shot=195, fine_tune=199)))
     assert (verdict.reason, verdict.rung) == ("goal_met", "zero_shot")
 
 
 def test_says_no_model_is_needed_when_a_classifier_meets_the_goal() -> None:
-    verdict = decide(Goal(quality=0.8), ladder(guess=60, classic=184, few_shot=190), {})
+    verdict = decide(Case(Goal(quality=0.8), ladder(guess=60, classic=184, few_shot=190)))
     assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "no_model_needed", "classic")
 
 
 def test_without_a_goal_no_model_is_needed_when_a_classifier_is_as_good_as_any() -> None:
-    verdict = decide(Goal(), ladder(classic=190, few_shot=150, fine_tune=185), {})
+    verdict = decide(Case(Goal(), ladder(classic=190, few_shot=150, fine_tune=185)))
     assert (verdict.reason, verdict.rung) == ("no_model_needed", "classic")
-    assert decide(Goal(), ladder(classic=190, few_shot=150), {}).reason != "no_model_needed"  # training not measured
+    assert decide(Case(Goal(), ladder(classic=190, few_shot=150))).reason != "no_model_needed"  # training not measured
 
 
 def test_says_yes_when_tuning_beats_every_rung_without_training() -> None:
-    verdict = decide(Goal(), ladder(zero_shot=80, few_shot=120, fine_tune=180), {})
+    verdict = decide(Case(Goal(), ladder(zero_shot=80, few_shot=120, fine_tune=180)))
     assert (verdict.answer, verdict.reason, verdict.rung) == ("yes", "tune", "fine_tune")
     assert verdict.because[0].startswith("fine_tune gains 0.30 (0.24 to 0.39) over few_shot, the best rung without")
 
 
 def test_says_yes_below_the_goal_too_and_says_that_it_is_below() -> None:
-    verdict = decide(Goal(quality=0.97), ladder(zero_shot=80, few_shot=120, fine_tune=180), {})
+    verdict = decide(Case(Goal(quality=0.97), ladder(zero_shot=80, few_shot=120, fine_tune=180)))
     assert (verdict.answer, verdict.reason) == ("yes", "tune")
     assert any("still below the goal of 0.97" in sentence for sentence in verdict.because)
 
 
 def test_says_yes_to_the_only_rung_that_meets_the_goal_though_its_gain_is_small() -> None:
     goal = Goal(quality=0.8, worthwhile_gain=0.2)
-    verdict = decide(goal, ladder(1000, zero_shot=400, few_shot=760, fine_tune=840), {})
+    verdict = decide(Case(goal, ladder(1000, zero_shot=400, few_shot=760, fine_tune=840)))
     assert (verdict.answer, verdict.reason, verdict.rung) == ("yes", "tune", "fine_tune")
     assert any("No rung without training reaches the goal" in sentence for sentence in verdict.because)
 
 
 def test_does_not_say_yes_while_a_cheaper_rung_may_still_meet_the_goal() -> None:
-    verdict = decide(Goal(quality=0.6), ladder(zero_shot=60, few_shot=125, fine_tune=180), {})
+    verdict = decide(Case(Goal(quality=0.6), ladder(zero_shot=60, few_shot=125, fine_tune=180)))
     assert (verdict.answer, verdict.reason, verdict.rung) == ("not_yet", "label_more", "few_shot")
     assert verdict.examples_needed is not None
     assert verdict.examples_needed > 200
 
 
 def test_says_out_of_reach_when_no_rung_can_reach_the_goal() -> None:
-    verdict = decide(Goal(quality=0.95), ladder(zero_shot=80, few_shot=140, fine_tune=143), {})
+    verdict = decide(Case(Goal(quality=0.95), ladder(zero_shot=80, few_shot=140, fine_tune=143)))
     assert (verdict.answer, verdict.reason, verdict.rung) == ("not_yet", "out_of_reach", None)
 
 
 def test_out_of_reach_without_training_says_that_it_speaks_of_the_rungs_at_hand() -> None:
-    verdict = decide(Goal(quality=0.95), ladder(zero_shot=80, few_shot=140), {"fine_tune": "no model to tune"})
+    verdict = decide(Case(Goal(quality=0.95), ladder(zero_shot=80, few_shot=140), {"fine_tune": "no model to tune"}))
     assert verdict.reason == "out_of_reach"
     assert any("fine_tune: no model to tune" in s and "rungs at hand" in s for s in verdict.because)
 
 
 def test_says_no_when_tuning_adds_nothing() -> None:
-    verdict = decide(Goal(), ladder(1000, zero_shot=500, few_shot=800, fine_tune=800), {})
+    verdict = decide(Case(Goal(), ladder(1000, zero_shot=500, few_shot=800, fine_tune=800)))
     assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "no_gain", "few_shot")
 
 
 def test_says_no_without_tuning_when_there_is_no_room_for_a_gain() -> None:
-    verdict = decide(Goal(), ladder(1000, zero_shot=500, few_shot=995), {"fine_tune": "no model to tune"})
+    verdict = decide(Case(Goal(), ladder(1000, zero_shot=500, few_shot=995), {"fine_tune": "no model to tune"}))
     assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "no_gain", "few_shot")
 
 
 def test_does_not_say_no_gain_while_tuning_may_be_what_reaches_the_goal() -> None:
     measurements = ladder(1000, zero_shot=500, few_shot=800, fine_tune=801)
-    assert decide(Goal(), measurements, {}).reason == "no_gain"
-    assert decide(Goal(quality=0.8), measurements, {}).reason == "label_more"
+    assert decide(Case(Goal(), measurements)).reason == "no_gain"
+    assert decide(Case(Goal(quality=0.8), measurements)).reason == "label_more"
 
 
 def test_says_label_more_and_how_many_when_the_interval_straddles_the_line() -> None:
-    verdict = decide(Goal(quality=0.8), ladder(zero_shot=100, few_shot=170, fine_tune=172), {})
+    verdict = decide(Case(Goal(quality=0.8), ladder(zero_shot=100, few_shot=170, fine_tune=172)))
     assert (verdict.answer, verdict.reason, verdict.rung) == ("not_yet", "label_more", "few_shot")
     assert verdict.examples_needed is not None
     many = verdict.examples_needed
-    assert decide(Goal(quality=0.8), ladder(many, few_shot=many * 17 // 20), {}).reason == "goal_met"
+    assert decide(Case(Goal(quality=0.8), ladder(many, few_shot=many * 17 // 20))).reason == "goal_met"
     assert any(f"About {many} held-out examples instead of 200" in sentence for sentence in verdict.because)
 
 
 def test_says_that_it_cannot_be_settled_when_too_many_rows_would_be_needed() -> None:
-    verdict = decide(Goal(), ladder(zero_shot=100, few_shot=150, fine_tune=157), {})
+    verdict = decide(Case(Goal(), ladder(zero_shot=100, few_shot=150, fine_tune=157)))
     assert verdict.reason == "label_more"
     assert any("cannot be settled" in sentence for sentence in verdict.because)
     assert any("could add at most" in sentence for sentence in verdict.because)
 
 
 def test_says_unmeasured_when_tuning_was_not_tried_and_why() -> None:
-    verdict = decide(Goal(quality=0.8), ladder(zero_shot=100, few_shot=160), {"fine_tune": "no model to tune"})
+    verdict = decide(Case(Goal(quality=0.8), ladder(zero_shot=100, few_shot=160), {"fine_tune": "no model to tune"}))
     assert (verdict.answer, verdict.reason) == ("not_yet", "unmeasured")
     assert any("fine_tune: no model to tune" in sentence for sentence in verdict.because)
 
 
 def test_says_unmeasured_when_nothing_was_answered() -> None:
     for measurements in ([], ladder(40, {"few_shot": 40, "fine_tune": 40}, few_shot=0, fine_tune=0)):
-        verdict = decide(Goal(quality=0.8), measurements, {})
+        verdict = decide(Case(Goal(quality=0.8), measurements))
         assert (verdict.answer, verdict.reason, verdict.rung) == ("not_yet", "unmeasured", None)
 
 
@@ -195,24 +187,24 @@ BOTH: list[tuple[str, str, Goal, dict[str, int]]] = [
 def test_of_two_rows_that_hold_the_first_wins(first: str, second: str, goal: Goal, counts: dict[str, int]) -> None:
     measurements = ladder(1000, **counts)
     assert [finding.reason for finding in findings(evidence(goal, measurements))][:2] == [first, second]
-    assert decide(goal, measurements, {}).reason == first
+    assert decide(Case(goal, measurements)).reason == first
 
 
 def test_a_goal_that_is_met_wins_over_a_tuned_rung_that_beats_all() -> None:
     measurements = ladder(1000, guess=100, few_shot=850, fine_tune=980)
-    assert decide(Goal(), measurements, {}).reason == "tune"
-    verdict = decide(Goal(quality=0.8), measurements, {})
+    assert decide(Case(Goal(), measurements)).reason == "tune"
+    verdict = decide(Case(Goal(quality=0.8), measurements))
     assert (verdict.reason, verdict.rung) == ("goal_met", "few_shot")
     assert any("fine_tune gains 0.13" in sentence for sentence in verdict.because)
 
 
 def test_a_classifier_that_meets_the_goal_wins_over_a_tuned_rung_that_beats_all() -> None:
-    verdict = decide(Goal(quality=0.8), ladder(1000, classic=850, few_shot=700, fine_tune=980), {})
+    verdict = decide(Case(Goal(quality=0.8), ladder(1000, classic=850, few_shot=700, fine_tune=980)))
     assert (verdict.reason, verdict.rung) == ("no_model_needed", "classic")
 
 
 def test_a_goal_that_is_met_wins_over_no_room_for_a_gain() -> None:
-    assert decide(Goal(quality=0.9), ladder(1000, few_shot=998, fine_tune=998), {}).reason == "goal_met"
+    assert decide(Case(Goal(quality=0.9), ladder(1000, few_shot=998, fine_tune=998))).reason == "goal_met"
 
 
 # ---------------------------------------------------------------- failed calls
@@ -220,9 +212,9 @@ def test_a_goal_that_is_met_wins_over_no_room_for_a_gain() -> None:
 
 def test_ten_percent_failed_calls_end_in_unmeasured_when_filling_them_could_change_the_answer() -> None:
     whole = ladder(few_shot=172, zero_shot=100)
-    assert decide(Goal(quality=0.75), whole, {}).reason == "goal_met"
+    assert decide(Case(Goal(quality=0.75), whole)).reason == "goal_met"
     holed = ladder(failed={"few_shot": 20}, few_shot=172, zero_shot=100)
-    verdict = decide(Goal(quality=0.8), holed, {})
+    verdict = decide(Case(Goal(quality=0.8), holed))
     assert (verdict.answer, verdict.reason) == ("not_yet", "unmeasured")
     assert any("few_shot 20, of 200 each" in sentence for sentence in verdict.because)
     assert "goal_met, few_shot" in verdict.because[0]
@@ -230,18 +222,18 @@ def test_ten_percent_failed_calls_end_in_unmeasured_when_filling_them_could_chan
 
 def test_failed_calls_do_not_stand_in_the_way_of_an_answer_that_they_cannot_change() -> None:
     holed = {"few_shot": 6, "fine_tune": 6}
-    assert decide(Goal(), ladder(failed=holed, few_shot=100, fine_tune=180), {}).reason == "tune"
-    assert decide(Goal(quality=0.7), ladder(failed=holed, few_shot=180, fine_tune=180), {}).reason == "goal_met"
+    assert decide(Case(Goal(), ladder(failed=holed, few_shot=100, fine_tune=180))).reason == "tune"
+    assert decide(Case(Goal(quality=0.7), ladder(failed=holed, few_shot=180, fine_tune=180))).reason == "goal_met"
 
 
 def test_failed_calls_that_could_not_settle_it_leave_label_more() -> None:
-    verdict = decide(Goal(), ladder(failed={"few_shot": 1}, few_shot=150, fine_tune=156), {})
+    verdict = decide(Case(Goal(), ladder(failed={"few_shot": 1}, few_shot=150, fine_tune=156)))
     assert verdict.reason == "label_more"
 
 
 def test_dropping_the_hard_calls_does_not_meet_the_goal() -> None:
     """80 of 84 answered is 0.95, far above 0.8; the 16 that failed may all be wrong."""
-    verdict = decide(Goal(quality=0.8), ladder(100, {"few_shot": 16}, few_shot=80, fine_tune=80), {})
+    verdict = decide(Case(Goal(quality=0.8), ladder(100, {"few_shot": 16}, few_shot=80, fine_tune=80)))
     assert verdict.reason == "unmeasured"
     assert verdict.rungs[0].quality == pytest.approx(80 / 84)
     assert (verdict.rungs[0].n, verdict.rungs[0].unmeasured) == (84, 16)
@@ -270,14 +262,14 @@ def test_a_few_fillings_stand_for_all_of_them() -> None:
         brute = any(
             findings(gather(goal, [fill(c, v) for c, v in zip(columns, fills, strict=True)], 0, 0)) for fills in every
         )
-        assert (finding_if_filled(goal, columns, 0, 0) is not None) == brute
+        assert (finding_if_filled(columns, partial(gather, goal, sharing=0, seed=0)) is not None) == brute
         seen[brute] += 1
     assert min(seen.values()) >= 5
 
 
 def test_a_row_that_was_never_asked_is_unmeasured_not_dropped() -> None:
     whole, short = ladder(few_shot=180), ladder(150, zero_shot=100)
-    verdict = decide(Goal(quality=0.8), [*short, *whole], {})
+    verdict = decide(Case(Goal(quality=0.8), [*short, *whole]))
     assert (verdict.rungs[0].n, verdict.rungs[0].unmeasured) == (150, 50)
     assert verdict.reason == "goal_met"
 
@@ -290,15 +282,15 @@ def test_a_rung_over_the_cost_limit_neither_meets_the_goal_nor_blocks_tuning() -
     tuned = measured("fine_tune", right(180), cost_usd=0.0001)
     cheap = measured("few_shot", right(100), cost_usd=0.0001)
     free = Goal(quality=0.8)
-    assert decide(free, [cheap, dear, tuned], {}).rung == "stronger"
-    verdict = decide(replace(free, max_cost_per_1k=1.0), [cheap, dear, tuned], {})
+    assert decide(Case(free, [cheap, dear, tuned])).rung == "stronger"
+    verdict = decide(Case(replace(free, max_cost_per_1k=1.0), [cheap, dear, tuned]))
     assert (verdict.answer, verdict.rung) == ("yes", "fine_tune")
     assert any("stronger breaks the limit of $1 per 1,000 answers" in sentence for sentence in verdict.because)
     assert verdict.rungs[1].meets_goal is False
 
 
 def test_an_unknown_cost_does_not_meet_a_cost_limit_and_is_said() -> None:
-    verdict = decide(Goal(quality=0.8, max_cost_per_1k=1.0), ladder(few_shot=195, fine_tune=100), {})
+    verdict = decide(Case(Goal(quality=0.8, max_cost_per_1k=1.0), ladder(few_shot=195, fine_tune=100)))
     assert (verdict.answer, verdict.reason) == ("not_yet", "unmeasured")
     assert any("not known to keep the limit of $1" in sentence for sentence in verdict.because)
 
@@ -306,37 +298,39 @@ def test_an_unknown_cost_does_not_meet_a_cost_limit_and_is_said() -> None:
 def test_an_unknown_cost_still_blocks_a_yes() -> None:
     tuned = measured("fine_tune", right(190), cost_usd=0.0001)
     unpriced, priced = measured("few_shot", right(185)), measured("zero_shot", right(100), cost_usd=0.0001)
-    assert decide(Goal(max_cost_per_1k=1.0), [priced, unpriced, tuned], {}).answer != "yes"
-    assert decide(Goal(max_cost_per_1k=1.0), [priced, tuned], {}).answer == "yes"
+    assert decide(Case(Goal(max_cost_per_1k=1.0), [priced, unpriced, tuned])).answer != "yes"
+    assert decide(Case(Goal(max_cost_per_1k=1.0), [priced, tuned])).answer == "yes"
 
 
 def test_a_tuned_rung_over_the_cost_limit_does_not_pay() -> None:
     cheap, dear = measured("few_shot", right(100), cost_usd=1e-4), measured("fine_tune", right(195), cost_usd=0.1)
-    verdict = decide(Goal(max_cost_per_1k=1.0), [cheap, dear], {})
+    verdict = decide(Case(Goal(max_cost_per_1k=1.0), [cheap, dear]))
     assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "does_not_pay", "few_shot")
     assert "cannot be shipped" in verdict.because[0]
-    assert decide(Goal(quality=0.9, max_cost_per_1k=1.0), [cheap, dear], {}).reason == "does_not_pay"
+    assert decide(Case(Goal(quality=0.9, max_cost_per_1k=1.0), [cheap, dear])).reason == "does_not_pay"
     both = [measured("few_shot", right(100), cost_usd=0.1), dear]
-    assert decide(Goal(quality=0.9, max_cost_per_1k=1.0), both, {}).reason == "out_of_reach"  # nothing to ship instead
+    assert (
+        decide(Case(Goal(quality=0.9, max_cost_per_1k=1.0), both)).reason == "out_of_reach"
+    )  # nothing to ship instead
 
 
 def test_a_price_from_the_users_table_decides_about_the_cost_limit() -> None:
     rungs = [measured("few_shot", right(195), prompt_tokens=2_800, completion_tokens=106)]
     goal = Goal(quality=0.8, max_cost_per_1k=1.0)
-    assert decide(goal, rungs, {}).reason == "unmeasured"
-    assert decide(goal, rungs, {}, economics=Economics(prompt_price=Price(0.25, 2.0))).reason == "goal_met"
-    assert decide(goal, rungs, {}, economics=Economics(prompt_price=Price(2.5, 2.0))).reason != "goal_met"
+    assert decide(Case(goal, rungs)).reason == "unmeasured"
+    assert decide(Case(goal, rungs, economics=Economics(prompt_price=Price(0.25, 2.0)))).reason == "goal_met"
+    assert decide(Case(goal, rungs, economics=Economics(prompt_price=Price(2.5, 2.0)))).reason != "goal_met"
 
 
 @pytest.mark.parametrize(("latency", "reason"), [(0.5, "goal_met"), (3.0, "unmeasured"), (None, "unmeasured")])
 def test_a_latency_that_is_slow_or_unknown_does_not_meet_its_limit(latency: float | None, reason: str) -> None:
     answer = {} if latency is None else {"latency_s": latency}
     goal = Goal(quality=0.8, max_latency_s=2.0)
-    assert decide(goal, [measured("few_shot", right(195), **answer)], {}).reason == reason
+    assert decide(Case(goal, [measured("few_shot", right(195), **answer)])).reason == reason
 
 
 def test_a_rung_without_a_model_pays_nobody() -> None:
-    verdict = decide(Goal(quality=0.8, max_cost_per_1k=1.0), ladder(classic=195), {})
+    verdict = decide(Case(Goal(quality=0.8, max_cost_per_1k=1.0), ladder(classic=195)))
     assert (verdict.reason, verdict.rungs[0].cost_per_1k) == ("no_model_needed", 0.0)
 
 
@@ -365,41 +359,41 @@ def at(a_day: float) -> Economics:
 
 def test_at_equal_quality_money_alone_decides_and_the_volume_at_which_it_flips_is_said() -> None:
     equal = priced(few_shot=800, fine_tune=800)
-    verdict = decide(Goal(), equal, {}, economics=RESERVED)
+    verdict = decide(Case(Goal(), equal, economics=RESERVED))
     assert (verdict.answer, verdict.reason, verdict.rung) == ("no", "does_not_pay", "few_shot")
     assert verdict.because[0] == (
         "Over 12 months at 304,000 requests a month (10,000 a day) fine_tune costs $4,030 in all, few_shot $3,329."
     )
     assert verdict.because[1] == "fine_tune costs less above about 368,000 requests a month (12,100 a day)."
     assert "less than the 0.03 that would be worth it" in verdict.because[2]
-    assert decide(Goal(), equal, {}, economics=at(12_100)).reason == "does_not_pay"
-    above = decide(Goal(), equal, {}, economics=at(12_110))
+    assert decide(Case(Goal(), equal, economics=at(12_100))).reason == "does_not_pay"
+    above = decide(Case(Goal(), equal, economics=at(12_110)))
     assert (above.answer, above.reason, above.rung) == ("yes", "tune_to_save", "fine_tune")
-    assert decide(Goal(), equal, {}).reason == "no_gain"  # nothing is known of money
+    assert decide(Case(Goal(), equal)).reason == "no_gain"  # nothing is known of money
 
 
 def test_a_tuned_rung_that_meets_a_met_goal_for_less_is_tuning_to_save() -> None:
     met = priced(few_shot=850, fine_tune=852)
     goal = Goal(quality=0.8)
-    assert decide(goal, met, {}, economics=RESERVED).reason == "goal_met"
-    verdict = decide(goal, met, {}, economics=at(20_000))
+    assert decide(Case(goal, met, economics=RESERVED)).reason == "goal_met"
+    verdict = decide(Case(goal, met, economics=at(20_000)))
     assert (verdict.answer, verdict.reason, verdict.rung) == ("yes", "tune_to_save", "fine_tune")
-    assert decide(goal, priced(few_shot=850, fine_tune=790), {}, economics=at(20_000)).reason == "goal_met"
-    assert decide(goal, priced(few_shot=950, fine_tune=860), {}, economics=at(20_000)).reason == "goal_met"  # worse
+    assert decide(Case(goal, priced(few_shot=850, fine_tune=790), economics=at(20_000))).reason == "goal_met"
+    assert decide(Case(goal, priced(few_shot=950, fine_tune=860), economics=at(20_000))).reason == "goal_met"  # worse
     free = priced(classic=850, few_shot=850, fine_tune=860)
-    assert decide(goal, free, {}, economics=at(20_000)).reason == "no_model_needed"
+    assert decide(Case(goal, free, economics=at(20_000))).reason == "no_model_needed"
 
 
 def test_tuning_saves_only_beside_every_rung_that_may_be_as_good() -> None:
     dear, cheap, tuned = priced(few_shot=800, zero_shot=800, fine_tune=800)
     cheap = replace(cheap, predictions=priced(tokens=100, zero_shot=800)[0].predictions)
-    assert decide(Goal(), [dear, tuned], {}, economics=at(15_000)).reason == "tune_to_save"
-    verdict = decide(Goal(), [cheap, dear, tuned], {}, economics=at(15_000))
+    assert decide(Case(Goal(), [dear, tuned], economics=at(15_000))).reason == "tune_to_save"
+    verdict = decide(Case(Goal(), [cheap, dear, tuned], economics=at(15_000)))
     assert (verdict.reason, verdict.rung) == ("does_not_pay", "zero_shot")
 
 
 def test_what_tuning_saves_is_told_beside_a_rung_that_may_be_as_good() -> None:
-    verdict = decide(Goal(), priced(guess=100, few_shot=800, fine_tune=800), {}, economics=at(20_000))
+    verdict = decide(Case(Goal(), priced(guess=100, few_shot=800, fine_tune=800), economics=at(20_000)))
     assert verdict.reason == "tune_to_save"
     assert "fine_tune costs $4,030 in all, few_shot $6,658" in verdict.because[0]
 
@@ -409,9 +403,9 @@ def test_a_gain_is_weighed_against_what_it_costs_where_the_value_of_an_answer_is
     value = 701.20 / (3_650_000 * 0.2)  # what it costs more, over the correct answers that it adds
 
     def valued(times: float) -> Verdict:
-        return decide(Goal(), better, {}, economics=replace(RESERVED, value_per_correct=times * value))
+        return decide(Case(Goal(), better, economics=replace(RESERVED, value_per_correct=times * value)))
 
-    unknown = decide(Goal(), better, {}, economics=RESERVED)
+    unknown = decide(Case(Goal(), better, economics=RESERVED))
     assert (unknown.answer, unknown.reason) == ("yes", "tune")
     assert any(s.startswith("It pays where a correct answer is worth $0.00096 (") for s in unknown.because)
     assert (valued(1.5).answer, valued(1.5).reason) == ("yes", "tune")
@@ -425,43 +419,47 @@ def test_money_that_may_or_may_not_come_back_is_not_a_reason_to_say_no() -> None
     """Too dear for certain, but whether it is better is open: that would not be tuning but for the money."""
     open_gain = priced(200, few_shot=150, fine_tune=157)
     poor = replace(RESERVED, value_per_correct=1e-6)
-    assert decide(Goal(), open_gain, {}, economics=poor).reason == "label_more"
+    assert decide(Case(Goal(), open_gain, economics=poor)).reason == "label_more"
 
 
 def test_what_is_not_known_of_money_changes_no_answer() -> None:
     for counts in ({"few_shot": 600, "fine_tune": 800}, {"few_shot": 800, "fine_tune": 800}):
-        plain = decide(Goal(), priced(**counts), {})
+        plain = decide(Case(Goal(), priced(**counts)))
         for unknown in ("per_month", "months", "prompt_price"):
             without = replace(RESERVED, value_per_correct=1e-6, **{unknown: None})
-            found = decide(Goal(), priced(**counts), {}, economics=without)
+            found = decide(Case(Goal(), priced(**counts), economics=without))
             assert (found.answer, found.reason, found.rung) == (plain.answer, plain.reason, plain.rung)
             assert found.provenance["intervals"] == plain.provenance["intervals"]
 
 
 def test_does_not_pay_comes_before_out_of_reach_and_after_a_goal_that_is_met() -> None:
     poor = replace(RESERVED, value_per_correct=1e-6)
-    assert decide(Goal(quality=0.95), priced(few_shot=600, fine_tune=800), {}).reason == "tune"
-    assert decide(Goal(quality=0.95), priced(few_shot=600, fine_tune=800), {}, economics=poor).reason == "does_not_pay"
-    assert decide(Goal(quality=0.95), priced(few_shot=600, fine_tune=600), {}, economics=poor).reason == "does_not_pay"
-    assert decide(Goal(quality=0.95), priced(few_shot=600, fine_tune=600), {}).reason == "out_of_reach"
-    assert decide(Goal(quality=0.5), priced(few_shot=600, fine_tune=800), {}, economics=poor).reason == "goal_met"
+    assert decide(Case(Goal(quality=0.95), priced(few_shot=600, fine_tune=800))).reason == "tune"
+    assert (
+        decide(Case(Goal(quality=0.95), priced(few_shot=600, fine_tune=800), economics=poor)).reason == "does_not_pay"
+    )
+    assert (
+        decide(Case(Goal(quality=0.95), priced(few_shot=600, fine_tune=600), economics=poor)).reason == "does_not_pay"
+    )
+    assert decide(Case(Goal(quality=0.95), priced(few_shot=600, fine_tune=600))).reason == "out_of_reach"
+    assert decide(Case(Goal(quality=0.5), priced(few_shot=600, fine_tune=800), economics=poor)).reason == "goal_met"
 
 
 def test_the_only_rung_that_meets_the_goal_is_not_too_dear_while_its_value_is_unknown() -> None:
     goal = Goal(quality=0.8, worthwhile_gain=0.2)
-    assert decide(goal, priced(few_shot=760, fine_tune=840), {}, economics=RESERVED).reason == "tune"
+    assert decide(Case(goal, priced(few_shot=760, fine_tune=840), economics=RESERVED)).reason == "tune"
 
 
 def test_a_verdict_with_money_is_read_back_as_it_was_written() -> None:
-    verdict = decide(Goal(), priced(few_shot=600, fine_tune=800), {}, economics=RESERVED)
+    verdict = decide(Case(Goal(), priced(few_shot=600, fine_tune=800), economics=RESERVED))
     assert verdict.economics is not None
     assert verdict_from_json(verdict_to_json(verdict)) == verdict
-    assert decide(Goal(), ladder(few_shot=600, fine_tune=800), {}, economics=Economics(1e5, 12)).economics is None
+    assert decide(Case(Goal(), ladder(few_shot=600, fine_tune=800), economics=Economics(1e5, 12))).economics is None
 
 
 def test_the_share_for_money_is_taken_from_the_share_for_too_little_gain() -> None:
     rungs = priced(zero_shot=500, few_shot=600, fine_tune=800)
-    before, after = (levels(decide(Goal(), rungs, {}, economics=e)) for e in (Economics(), RESERVED))
+    before, after = (levels(decide(Case(Goal(), rungs, economics=e))) for e in (Economics(), RESERVED))
     assert sum(before["gain_high"].values()) == pytest.approx(0.05 / 4)
     assert sum(after["gain_high"].values()) + 2 * after["cost_low"] == pytest.approx(0.05 / 4)
     assert {name: after[name] for name in ("quality_low", "gain_low", "quality_high")} == {
@@ -482,7 +480,7 @@ def bargains(worlds: int, more_tokens: float, value: float | None, **skills: flo
                 replace(p, completion=Completion("a", round(t), 0)) for p, t in zip(m.predictions, tokens, strict=True)
             )
             made.append(replace(m, predictions=predictions))
-        found[decide(Goal(worthwhile_gain=0.1), made, {}, economics=economics).answer] += 1
+        found[decide(Case(Goal(worthwhile_gain=0.1), made, economics=economics)).answer] += 1
     return found
 
 
@@ -505,11 +503,10 @@ def test_tuning_that_just_does_not_pay_is_rarely_recommended() -> None:
 def test_the_goals_alpha_is_shared_over_the_rungs_that_may_still_be_measured() -> None:
     planned = ("zero_shot", "retrieval", "few_shot", "nearest_shots", "fine_tune")
     first, skipped = ladder(zero_shot=150), {"retrieval": "the task has no documents"}
-    assert levels(decide(Goal(), first, {}))["quality_low"] == pytest.approx(0.025)
-    early = levels(decide(Goal(), first, skipped, planned=planned))["quality_low"]
-    late = levels(
-        decide(Goal(), ladder(zero_shot=150, few_shot=150, nearest_shots=150, fine_tune=150), skipped, planned=planned)
-    )
+    assert levels(decide(Case(Goal(), first)))["quality_low"] == pytest.approx(0.025)
+    early = levels(decide(Case(Goal(), first, skipped, planned=planned)))["quality_low"]
+    all_that_apply = ladder(zero_shot=150, few_shot=150, nearest_shots=150, fine_tune=150)
+    late = levels(decide(Case(Goal(), all_that_apply, skipped, planned=planned)))
     assert early == pytest.approx(0.025 / 4)  # whether the last one trains is not known before it is measured
     assert late["quality_low"] == pytest.approx(0.025 / 3)
 
@@ -518,28 +515,28 @@ def test_half_of_the_share_for_no_gain_goes_to_the_best_on_the_training_half() -
     rungs = [
         measured(name, right(100), trial=t) for name, t in (("zero_shot", 0.4), ("few_shot", 0.7), ("retrieval", 0.5))
     ]
-    shares = levels(decide(Goal(), [*rungs, measured("fine_tune", right(100))], {}))["gain_high"]
+    shares = levels(decide(Case(Goal(), [*rungs, measured("fine_tune", right(100))])))["gain_high"]
     assert shares == pytest.approx({"zero_shot": 0.05 / 16, "few_shot": 0.05 / 8, "retrieval": 0.05 / 16})
 
 
 def test_the_candidate_is_the_best_on_the_training_half_or_all_share_where_that_is_unknown() -> None:
     lower = measured("few_shot", right(100))
     known = [measured("fine_tune", right(190), trial=0.7), measured("distil", right(180), trial=0.8)]
-    verdict = decide(Goal(), [lower, *known], {})
+    verdict = decide(Case(Goal(), [lower, *known]))
     assert verdict.rung == "distil"
     assert levels(verdict)["gain_low"] == pytest.approx(0.025)
     unknown = [known[0], replace(known[1], trials=())]
-    verdict = decide(Goal(), [lower, *unknown], {})
+    verdict = decide(Case(Goal(), [lower, *unknown]))
     assert verdict.rung == "fine_tune"
     assert levels(verdict)["gain_low"] == pytest.approx(0.0125)
 
 
 def test_what_decides_is_what_is_drawn() -> None:
-    verdict = decide(Goal(quality=0.8), ladder(few_shot=165, fine_tune=150), {})
+    verdict = decide(Case(Goal(quality=0.8), ladder(few_shot=165, fine_tune=150)))
     assert verdict.reason == "label_more"
     low = verdict.rungs[0].low
     assert low is not None
-    assert decide(Goal(quality=low - 1e-6), ladder(few_shot=165, fine_tune=150), {}).reason == "goal_met"
+    assert decide(Case(Goal(quality=low - 1e-6), ladder(few_shot=165, fine_tune=150))).reason == "goal_met"
 
 
 # ---------------------------------------------------------------- how often it is wrong
@@ -585,7 +582,7 @@ def test_graded_scores_are_rarely_wrong_either() -> None:
         hard = rng.random(100)
         few, tuned = (np.clip(0.5 + 0.3 * hard + rng.normal(0, 0.1, 100), 0, 1) for _ in range(2))
         measurements = [measured("few_shot", list(few)), measured("fine_tune", list(tuned))]
-        wrong += decide(Goal(quality=0.66), measurements, {}).answer == "yes"
+        wrong += decide(Case(Goal(quality=0.66), measurements)).answer == "yes"
     assert wrong / 40 <= 0.05
 
 
@@ -596,7 +593,9 @@ def test_every_rung_has_its_line_with_what_is_unknown_left_out() -> None:
     fit = Spent(calls=12, usd=0.3, seconds=4.0)
     answer = {"cost_usd": 0.002, "latency_s": 0.5, "compute_s": 0.25, "prompt_tokens": 80}
     first = replace(measured("few_shot", right(150, failed=10), trial=0.6, **answer), fit=fit, notes=("4 shots",))
-    verdict = decide(Goal(), [first], {"retrieval": "the task has no documents"}, planned=("few_shot", "fine_tune"))
+    verdict = decide(
+        Case(Goal(), [first], {"retrieval": "the task has no documents"}, planned=("few_shot", "fine_tune"))
+    )
     line, waiting, skipped = verdict.rungs
     assert line == RungResult(
         name="few_shot",
@@ -620,12 +619,12 @@ def test_every_rung_has_its_line_with_what_is_unknown_left_out() -> None:
     )
     assert (waiting.name, waiting.applied, waiting.skipped_because) == ("fine_tune", False, "not reached")
     assert (skipped.name, skipped.skipped_because) == ("retrieval", "the task has no documents")
-    bare = decide(Goal(), ladder(few_shot=150), {}).rungs[0]
+    bare = decide(Case(Goal(), ladder(few_shot=150))).rungs[0]
     assert (bare.cost_per_1k, bare.seconds_per_1k, bare.latency_p50, bare.prompt_tokens_mean) == (None,) * 4
 
 
 def test_compares_the_candidate_with_every_rung_and_the_shipped_one_with_the_next_best() -> None:
-    verdict = decide(Goal(quality=0.8), ladder(guess=10, zero_shot=185, few_shot=188, fine_tune=150), {})
+    verdict = decide(Case(Goal(quality=0.8), ladder(guess=10, zero_shot=185, few_shot=188, fine_tune=150)))
     assert verdict.rung == "zero_shot"
     assert [(c.better, c.worse) for c in verdict.comparisons] == [
         ("fine_tune", "guess"),
@@ -643,7 +642,7 @@ def test_compares_the_candidate_with_every_rung_and_the_shipped_one_with_the_nex
 
 def test_passes_on_what_it_was_told() -> None:
     spent = Spent(calls=5)
-    verdict = decide(Goal(), ladder(few_shot=1), {}, spent=spent, simulated=True, provenance={"model": "scripted"})
+    verdict = decide(Case(Goal(), ladder(few_shot=1)), spent=spent, simulated=True, provenance={"model": "scripted"})
     assert (verdict.spent, verdict.simulated, verdict.provenance["model"]) == (spent, True, "scripted")
 
 
@@ -653,7 +652,7 @@ def test_every_verdict_gives_two_to_five_reasons() -> None:
         skills = rng.uniform(0.3, 1.0, 3)
         made = world(rng, 60, guess=skills[0] / 2, few_shot=skills[1], fine_tune=skills[2])
         goal = (Goal(), Goal(quality=0.7), Goal(quality=0.7, max_cost_per_1k=1.0))[i % 3]
-        verdict = decide(goal, [fail_some(m, rng) for m in made[: 1 + i % 4]], {"retrieval": "no documents."})
+        verdict = decide(Case(goal, [fail_some(m, rng) for m in made[: 1 + i % 4]], {"retrieval": "no documents."}))
         assert 2 <= len(verdict.because) <= 5, verdict.because
         assert all(s[0] != " " and s.endswith(".") and "None" not in s and "nan" not in s for s in verdict.because)
 
@@ -661,12 +660,12 @@ def test_every_verdict_gives_two_to_five_reasons() -> None:
 def test_refuses_what_cannot_be_a_measurement() -> None:
     twice = ladder(few_shot=10) * 2
     with pytest.raises(ValueError, match="measured twice"):
-        decide(Goal(), twice, {})
+        decide(Case(Goal(), twice))
     doubled = replace(twice[0], predictions=twice[0].predictions * 2)
     with pytest.raises(ValueError, match="an example twice"):
-        decide(Goal(), [doubled], {})
+        decide(Case(Goal(), [doubled]))
     with pytest.raises(ValueError, match="from 0 to 1"):
-        decide(Goal(), [measured("few_shot", [0.5, float("nan")])], {})
+        decide(Case(Goal(), [measured("few_shot", [0.5, float("nan")])]))
 
 
 # ---------------------------------------------------------------- helpers
@@ -703,6 +702,6 @@ def levels(verdict: Verdict) -> Mapping[str, float]:
 
 
 def test_an_interval_of_a_rung_without_answers_is_the_whole_range() -> None:
-    verdict = decide(Goal(), ladder(40, {"few_shot": 40}, few_shot=0, fine_tune=20), {})
+    verdict = decide(Case(Goal(), ladder(40, {"few_shot": 40}, few_shot=0, fine_tune=20)))
     line = verdict.rungs[0]
     assert Interval(line.quality, line.low or 0.0, line.high or 0.0, line.n) == Interval(None, 0.0, 1.0, 0)

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shouldtune.types import Completion, Economics, Interval, Measurement, Prediction, Price, Score, Spent
+from shouldtune.judgement import Economics, Interval, Price
+from shouldtune.types import Completion, Measurement, Prediction, Score, Spent
 from shouldtune.verdict.economics import break_even, cost_of, price, rung_cost
 
 A_DAY = 365 / 12

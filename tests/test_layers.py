@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 LAYERS = {
     "__init__": 0,
     "types": 1,
+    "judgement": 1,
     "errors": 1,
     "stats": 1,
     "confidence_sequences": 1,

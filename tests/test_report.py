@@ -18,12 +18,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from shouldtune.judgement import Comparison, RungResult, Verdict
 from shouldtune.report import charts, layout, svg, words
 from shouldtune.report.markup import element
 from shouldtune.report.page import to_html
 from shouldtune.report.terminal import plain_lines, show
 from shouldtune.run import RunRecord
-from shouldtune.types import Comparison, RungResult, Spent, Verdict
+from shouldtune.types import Spent
 from shouldtune.verdict.plain import verdict_from_json, verdict_to_json
 from tests.report_worlds import (
     LADDER,

@@ -15,6 +15,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from shouldtune import stats
+from shouldtune.judgement import Interval
 from shouldtune.stats import (
     clopper_pearson,
     examples_for_goal,
@@ -30,7 +31,6 @@ from shouldtune.stats import (
     tango,
     wilson,
 )
-from shouldtune.types import Interval
 
 COUNTS = [(0, 10), (1, 10), (9, 10), (10, 10), (37, 192), (175, 192), (500, 1000)]
 

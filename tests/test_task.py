@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from shouldtune.errors import InputError
+from shouldtune.judgement import Economics, Price
 from shouldtune.task import load_task
 from shouldtune.task.documents import read_documents
 from shouldtune.task.file import TaskFile
 from shouldtune.task.rows import read_rows
 from shouldtune.task.split import near_duplicates, split
-from shouldtune.types import Economics, Example, Price
+from shouldtune.types import Example
 from tests.conftest import MakeTask, numbered_rows
 
 

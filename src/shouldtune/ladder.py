@@ -12,6 +12,7 @@ from typing import Any
 
 from shouldtune import __version__
 from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.judgement import Verdict
 from shouldtune.measure import measure
 from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, digest, identity, paying
 from shouldtune.models.open import is_simulated, open_model, save_fitted
@@ -30,10 +31,9 @@ from shouldtune.run import (
 from shouldtune.rungs import LADDER
 from shouldtune.task import LoadedTask
 from shouldtune.tuning import open_tunable
-from shouldtune.types import Fitted, Measurement, Models, Prediction, Rung, Skipped, Verdict
-from shouldtune.verdict.columns import columns_of
+from shouldtune.types import Fitted, Measurement, Models, Prediction, Rung, Skipped
+from shouldtune.verdict.case import Case
 from shouldtune.verdict.decide import decide
-from shouldtune.verdict.economics import price
 from shouldtune.verdict.race import (
     ENDS_THE_CLIMB,
     Ask,
@@ -167,7 +167,7 @@ def _step(
     loaded: LoadedTask, how: Climb, at: _Climbing, opened: Mapping[str, _Opened], waiting: int
 ) -> Ask | Open | Done:
     raced = [_measurement(loaded, at, each) for each in opened.values()]
-    columns = columns_of(loaded.task.goal, raced, price(loaded.economics, raced))
+    columns = Case(loaded.task.goal, raced, economics=loaded.economics).columns
     step = next_step_whole if how.whole_holdout else next_step
     return step(loaded.task.goal, columns, waiting, all_rungs=how.all_rungs)
 
@@ -180,38 +180,21 @@ def _tell(loaded: LoadedTask, at: _Climbing, each: _Opened, told: dict[str, int]
 def _conclude(
     loaded: LoadedTask, how: Climb, at: _Climbing, opened: Mapping[str, _Opened], skipped: Mapping[str, str]
 ) -> Verdict:
-    measurements = [_measurement(loaded, at, each) for each in opened.values()]
+    measured = [_measurement(loaded, at, each) for each in opened.values()]
+    planned = tuple(rung.name for rung in how.rungs)
+    case = Case(loaded.task.goal, measured, skipped, planned, loaded.economics)
     if how.whole_holdout:
-        measurements = [replace(m, raced_over=None) for m in measurements]
+        measured = [replace(m, raced_over=None) for m in measured]
     else:
-        columns = columns_of(loaded.task.goal, measurements, price(loaded.economics, measurements))
-        evidence = gather_raced(loaded.task.goal, columns, len(how.rungs) - len(opened) - len(skipped))
-        measurements = [
-            replace(m, stopped_because=why_stopped(evidence, c)) for m, c in zip(measurements, columns, strict=True)
-        ]
-    save_measurements(at.folder, measurements)
-    verdict = decide(
-        loaded.task.goal,
-        measurements,
-        skipped,
-        planned=tuple(rung.name for rung in how.rungs),
-        economics=loaded.economics,
-        spent=at.ledger.spent(),
-        simulated=at.simulated,
-        provenance=at.asked,
-    )
+        evidence = gather_raced(case.goal, case.columns, len(planned) - len(opened) - len(skipped))
+        stopped = (why_stopped(evidence, c) for c in case.columns)
+        measured = [replace(m, stopped_because=why) for m, why in zip(measured, stopped, strict=True)]
+    save_measurements(at.folder, measured)
+    case = replace(case, measurements=measured)
+    verdict = decide(case, spent=at.ledger.spent(), simulated=at.simulated, provenance=at.asked)
     if verdict.reason not in ENDS_THE_CLIMB:
-        _refuse_when_nothing_answered(measurements)
-    return replace(
-        verdict,
-        sensitivity=flips(
-            loaded.task.goal,
-            measurements,
-            skipped,
-            planned=tuple(rung.name for rung in how.rungs),
-            economics=loaded.economics,
-        ),
-    )
+        _refuse_when_nothing_answered(measured)
+    return replace(verdict, sensitivity=flips(case))
 
 
 def _measurement(loaded: LoadedTask, at: _Climbing, each: _Opened) -> Measurement:

@@ -9,10 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from shouldtune.errors import InputError
+from shouldtune.judgement import Economics, Price
 from shouldtune.run import RunRecord
 from shouldtune.task.file import TUNED, EconomicsPart, GoalPart, Part, PricePart
-from shouldtune.types import Economics, Goal, Price
-from shouldtune.verdict.decide import NOT_REACHED, decide
+from shouldtune.types import Goal
+from shouldtune.verdict.case import NOT_REACHED, Case
+from shouldtune.verdict.decide import decide
 from shouldtune.verdict.sensitivity import flips
 
 Settings = dict[str, dict[str, Any]]
@@ -56,20 +58,15 @@ def _judged(record: RunRecord, goal: Goal, economics: Economics, changed: Change
     rungs, asked = record.verdict.rungs, {"goal": asdict(goal), "economics": asdict(economics)}
     unapplied = {rung.name: rung.skipped_because or "" for rung in rungs if not rung.applied}
     skipped = {name: why for name, why in unapplied.items() if why != NOT_REACHED}
-    planned = tuple(rung.name for rung in rungs)
+    case = Case(goal, record.measurements, skipped, tuple(rung.name for rung in rungs), economics)
     told = {key: list(pair) for key, pair in changed.items()}
     verdict = decide(
-        goal,
-        record.measurements,
-        skipped,
-        planned=planned,
-        economics=economics,
+        case,
         spent=record.verdict.spent,
         simulated=record.verdict.simulated,
         provenance={**record.verdict.provenance, **asked, "judged_again": told},
     )
-    others = flips(goal, record.measurements, skipped, planned=planned, economics=economics)
-    return replace(record, asked={**record.asked, **asked}, verdict=replace(verdict, sensitivity=others))
+    return replace(record, asked={**record.asked, **asked}, verdict=replace(verdict, sensitivity=flips(case)))
 
 
 def _settings(asked: Mapping[str, Any]) -> Settings:

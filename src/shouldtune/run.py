@@ -20,8 +20,9 @@ from typing import Any
 
 from shouldtune.errors import InputError
 from shouldtune.files import write_whole
+from shouldtune.judgement import Verdict
 from shouldtune.models.ledger import completion_from_dict
-from shouldtune.types import Example, Measurement, Prediction, Score, Spent, Trial, Verdict
+from shouldtune.types import Example, Measurement, Prediction, Score, Spent, Trial
 from shouldtune.verdict.plain import verdict_from_json, verdict_to_json
 
 RUNS = "runs"

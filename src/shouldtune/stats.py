@@ -17,7 +17,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from shouldtune.types import Interval
+from shouldtune.judgement import Interval
 
 Array = NDArray[np.float64]
 Scores = Sequence[float] | Array

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shouldtune.judgement import RungResult
 from shouldtune.report import words
 from shouldtune.report.layout import axis, label_places
 from shouldtune.report.markup import Html, together
 from shouldtune.report.svg import ACCENT, INK, LINE, MUTED, NARROW, PAPER, WIDE, Shape, draw
 from shouldtune.report.words import one_line
-from shouldtune.types import RungResult
 
 if TYPE_CHECKING:
     from altair import Chart, LayerChart

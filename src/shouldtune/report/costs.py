@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from shouldtune.judgement import BreakEven, MoneyTable, Verdict
 from shouldtune.report.words import money, one_line
-from shouldtune.types import BreakEven, MoneyTable, Verdict
 from shouldtune.verdict.dollars import cents, usd, whole
 
 HEADINGS = ("$/1k", "in all", "$/correct", "break-even")

@@ -10,10 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shouldtune.judgement import Verdict
 from shouldtune.report import words
 from shouldtune.report.markup import Html, element, together, trusted
 from shouldtune.report.words import one_line, printable
-from shouldtune.types import Example, Prediction, Verdict
+from shouldtune.types import Example, Prediction
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord

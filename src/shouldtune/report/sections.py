@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shouldtune.judgement import RungResult
 from shouldtune.report import charts, costs, words
 from shouldtune.report.charts import Drawing
 from shouldtune.report.markup import Html, element, together
 from shouldtune.report.words import one_line
-from shouldtune.types import Measurement, RungResult, Spent
+from shouldtune.types import Measurement, Spent
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord

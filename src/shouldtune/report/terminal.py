@@ -16,9 +16,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from shouldtune.judgement import RungResult
 from shouldtune.report import costs, words
 from shouldtune.report.words import one_line
-from shouldtune.types import RungResult
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord

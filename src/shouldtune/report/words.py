@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shouldtune.types import Comparison, Reason, RungResult, Spent, Verdict
+from shouldtune.judgement import Comparison, Reason, RungResult, Verdict
+from shouldtune.types import Spent
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shouldtune.errors import InputError
+from shouldtune.judgement import Economics
 from shouldtune.scorers import load_scorer
 from shouldtune.stats import examples_for_goal
 from shouldtune.task.documents import read_documents
@@ -17,7 +18,7 @@ from shouldtune.task.file import FILE_NAME, TUNED, TaskFile, economics_of, read_
 from shouldtune.task.rows import read_rows
 from shouldtune.task.split import looks_labelled, near_duplicates, split
 from shouldtune.task.yaml_lines import read_text, read_yaml
-from shouldtune.types import Document, Economics, Example, Goal, Output, Task
+from shouldtune.types import Document, Example, Goal, Output, Task
 
 __all__ = ["LoadedTask", "load_task", "looks_labelled", "near_duplicates"]
 

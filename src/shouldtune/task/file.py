@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shouldtune.errors import InputError
+from shouldtune.judgement import Economics, Price
 from shouldtune.task.yaml_lines import Lines, read_yaml
-from shouldtune.types import Economics, Price
 
 FILE_NAME = "shouldtune.yaml"
 

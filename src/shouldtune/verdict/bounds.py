@@ -28,7 +28,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shouldtune.types import Goal, Interval
+from shouldtune.judgement import Interval
+from shouldtune.types import Goal
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.economics import Money
 from shouldtune.verdict.limits import (

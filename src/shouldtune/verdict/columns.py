@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from shouldtune.types import Completion, Economics, Goal, Interval, Measurement, Prediction, RungResult
-from shouldtune.verdict.economics import Money, price
+from shouldtune.judgement import Interval, RungResult
+from shouldtune.types import Completion, Goal, Measurement, Prediction
+from shouldtune.verdict.economics import Money
 
 Limits = Literal["within", "broken", "unknown"]
 
@@ -49,10 +50,10 @@ class Column:
         return self.asked is None or self.asked == len(self.scores)
 
 
-def columns_of(goal: Goal, measurements: Sequence[Measurement], money: Money | None = None) -> tuple[Column, ...]:
+def columns_of(goal: Goal, measurements: Sequence[Measurement], money: Money) -> tuple[Column, ...]:
     """Align the measurements on one holdout, by example id: a row that a rung has not is unmeasured there.
 
-    `money` says what their answers cost; without it, only what the models told is known.
+    `money` says what their answers cost.
     Raises ValueError where two measurements share a name, a measurement has an example twice, or one that was raced
     is not of the holdout's first rows.
     """
@@ -60,7 +61,6 @@ def columns_of(goal: Goal, measurements: Sequence[Measurement], money: Money | N
     if len(set(names)) < len(names):
         raise ValueError(f"a rung was measured twice: {', '.join(names)}")
     holdout = list(dict.fromkeys(p.example_id for m in measurements for p in m.predictions))
-    money = money or price(Economics(), measurements)
     size = max([len(holdout), *(m.raced_over or 0 for m in measurements)])
     return tuple(_column(goal, m, holdout, size, money.per_1k(m.rung)) for m in measurements)
 

@@ -1,7 +1,7 @@
-"""decide(): what was measured, and what for, to a verdict. Pure: no clock, no file, no model.
+"""decide(): a case to a verdict. Pure: no clock, no file, no model.
 
 The rows of the table stand in rows.py, the limits that they read in bounds.py, what things cost in economics.py.
-No row needs a forecast yet. Measurements that were raced may cover the first rows of the holdout only.
+No row needs a forecast yet.
 """
 
 from __future__ import annotations
@@ -12,64 +12,40 @@ from typing import Any
 
 import numpy as np
 
+from shouldtune.judgement import BreakEven, Comparison, Interval, MoneyTable, RungResult, Verdict
 from shouldtune.stats import answered_pairs, mcnemar_exact, permutation_paired
-from shouldtune.types import (
-    BreakEven,
-    Comparison,
-    Economics,
-    Goal,
-    Interval,
-    Measurement,
-    MoneyTable,
-    RungResult,
-    Spent,
-    Verdict,
-)
+from shouldtune.types import Spent
 from shouldtune.verdict.bounds import Evidence, gather
-from shouldtune.verdict.columns import Column, columns_of, line_of
-from shouldtune.verdict.economics import break_even, price, rung_cost
+from shouldtune.verdict.case import Case
+from shouldtune.verdict.columns import Column, line_of
+from shouldtune.verdict.economics import break_even, rung_cost
 from shouldtune.verdict.limits import RACED, WHOLE, gain_limits
-from shouldtune.verdict.rows import Finding, finding_if_filled, findings, meets_goal, rows_needed
+from shouldtune.verdict.rows import Finding, finding_if_filled, findings, meets_goal
+from shouldtune.verdict.sample_size import rows_needed
 from shouldtune.verdict.sentences import because
 
-NOT_REACHED = "not reached"
-"""Why a rung that was planned has no measurement, where the climb ended before it."""
 SEQUENTIAL = "betting confidence sequence: one of the two was stopped early"
 
 
-def decide(  # noqa: PLR0913  all of it is plain data of one run
-    goal: Goal,
-    measurements: Sequence[Measurement],
-    skipped: Mapping[str, str],
-    *,
-    planned: Sequence[str] = (),
-    economics: Economics = Economics(),
-    spent: Spent = Spent(),
-    simulated: bool = False,
-    provenance: Mapping[str, Any] | None = None,
-    seed: int = 0,
+def decide(
+    case: Case, *, spent: Spent = Spent(), simulated: bool = False, provenance: Mapping[str, Any] | None = None
 ) -> Verdict:
     """Should you fine-tune? The chance of a false *no* is held to 1 - goal.confidence, and so is that of a false *yes*.
 
-    `measurements` are in ladder order, cheapest first, and aligned by example id. `skipped` names the rungs that
-    cannot apply, with the reason, known before the holdout was looked at. `planned` names every rung of the ladder
-    in order: the goal's alpha is shared over all that may still be measured, so that deciding after each rung and
-    stopping early costs nothing in honesty. `economics` is what the user knows about money. `seed` is of the
-    bootstrap, the permutations and the bands of the break-evens.
+    `spent`, `simulated` and `provenance` decide nothing: they are handed on.
     Raises ValueError where a rung was measured twice, an example is twice in a measurement, or a score is not 0 to 1.
     """
-    judged = judge(goal, measurements, skipped, planned=planned, economics=economics, seed=seed)
+    judged = judge(case)
     evidence, finding = judged.evidence, judged.finding
     needed = rows_needed(evidence) if finding.reason == "label_more" else None
-    untried = _untried(planned, measurements, skipped)
-    table = _money_table(evidence, seed)
+    table = _money_table(evidence, case.seed)
     return Verdict(
         answer=finding.answer,
         reason=finding.reason,
         rung=finding.rung,
-        because=because(evidence, finding, judged.hidden, needed, untried, table),
-        rungs=_lines(evidence, measurements, untried),
-        comparisons=_comparisons(evidence, finding, seed),
+        because=because(evidence, finding, judged.hidden, needed, case.untried, table),
+        rungs=_lines(evidence, case),
+        comparisons=_comparisons(evidence, finding, case.seed),
         spent=spent,
         examples_needed=needed,
         simulated=simulated,
@@ -88,24 +64,18 @@ class Judged:
     """What failed calls or unknown limits may hide, where nothing was found."""
 
 
-def judge(
-    goal: Goal,
-    measurements: Sequence[Measurement],
-    skipped: Mapping[str, str],
-    *,
-    planned: Sequence[str] = (),
-    economics: Economics = Economics(),
-    seed: int = 0,
-) -> Judged:
-    """The finding alone: `decide` puts it into words. Arguments and errors as there."""
-    money = price(economics, measurements)
-    columns = columns_of(goal, measurements, money)
-    trained = {c.name for c in columns if c.training}
-    sharing = sum(name not in trained and name not in skipped for name in planned)
-    shares = WHOLE if all(m.raced_over is None for m in measurements) else RACED
-    evidence = gather(goal, columns, sharing, seed, shares, money)
+def judge(case: Case) -> Judged:
+    """The finding alone: `decide` puts it into words. Errors as there."""
+    trained = {c.name for c in case.columns if c.training}
+    sharing = sum(name not in trained and name not in case.skipped for name in case.planned)
+    shares = WHOLE if all(m.raced_over is None for m in case.measurements) else RACED
+
+    def evidence_of(columns: Sequence[Column]) -> Evidence:
+        return gather(case.goal, columns, sharing, case.seed, shares, case.money)
+
+    evidence = evidence_of(case.columns)
     found = findings(evidence)
-    hidden = None if found else finding_if_filled(goal, columns, sharing, seed, shares, money)
+    hidden = None if found else finding_if_filled(case.columns, evidence_of)
     return Judged(evidence, found[0] if found else _not_settled(evidence, hidden), hidden)
 
 
@@ -118,20 +88,13 @@ def _not_settled(e: Evidence, hidden: Finding | None) -> Finding:
     return Finding("not_yet", "label_more", best.name if best else None, "none")
 
 
-def _untried(planned: Sequence[str], measurements: Sequence[Measurement], skipped: Mapping[str, str]) -> dict[str, str]:
-    """Why each rung without a measurement has none."""
-    measured = {m.rung for m in measurements}
-    waiting = {name: NOT_REACHED for name in planned if name not in measured}
-    return {**waiting, **{name: why for name, why in skipped.items() if name not in measured}}
-
-
-def _lines(e: Evidence, measurements: Sequence[Measurement], untried: Mapping[str, str]) -> tuple[RungResult, ...]:
+def _lines(e: Evidence, case: Case) -> tuple[RungResult, ...]:
     """Every rung's line: the measured ones in ladder order, then the others."""
     lines = []
-    for m, c in zip(measurements, e.columns, strict=True):
+    for m, c in zip(case.measurements, e.columns, strict=True):
         meets = None if e.goal.quality is None else meets_goal(e, c)
         lines.append(line_of(m, c, e.quality[c.name], meets))
-    skipped = [RungResult(name, applied=False, skipped_because=why) for name, why in untried.items()]
+    skipped = [RungResult(name, applied=False, skipped_because=why) for name, why in case.untried.items()]
     return (*lines, *skipped)
 
 

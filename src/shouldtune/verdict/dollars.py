@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shouldtune.types import BreakEven, MoneyTable
+from shouldtune.judgement import BreakEven, MoneyTable
 from shouldtune.verdict.bounds import Evidence
 from shouldtune.verdict.rows import Finding
 

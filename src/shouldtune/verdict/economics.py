@@ -15,7 +15,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from shouldtune.types import BreakEven, Completion, Economics, Interval, Measurement, Pays, Price, RungCost
+from shouldtune.judgement import BreakEven, Economics, Interval, Pays, Price, RungCost
+from shouldtune.types import Completion, Measurement
 
 DRAWS = 4000
 FIXED = "a machine kept for it, by the month"

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from shouldtune.confidence_sequences import gain_high, gain_low, gains_more_than, mean_high, mean_low
+from shouldtune.judgement import Interval
 from shouldtune.stats import MaybeScores, answered_pairs, mean_limits, paired_limits
-from shouldtune.types import Interval
 from shouldtune.verdict.columns import Column
 
 

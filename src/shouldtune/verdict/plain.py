@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
-from shouldtune.types import BreakEven, Comparison, Flip, MoneyTable, RungCost, RungResult, Spent, Verdict
+from shouldtune.judgement import BreakEven, Comparison, Flip, MoneyTable, RungCost, RungResult, Verdict
+from shouldtune.types import Spent
 
 Noun = TypeVar("Noun")
 

@@ -7,21 +7,19 @@ bisection. A change that lies between two steps of the scale, and is undone at t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shouldtune.types import Economics, Flip, Goal, Measurement, Price
+from shouldtune.judgement import Answer, Flip, Price
+from shouldtune.verdict.case import Case
 from shouldtune.verdict.decide import judge
-from shouldtune.verdict.economics import price
 from shouldtune.verdict.rows import Finding
 
 MOST_FLIPS = 3
 FACTORS = (1.05, 1.2, 1.5, 2.0, 4.0, 10.0, 100.0)
 CLOSE = 0.002
 """Bisection ends at this relative distance."""
-
-Asked = tuple[Goal, Economics]
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Knob:
     key: str
     """As a Flip names it."""
     now: float
-    change: Callable[[float], Asked]
+    change: Callable[[float], Case]
     words: str
     """What a value is called, with a place for it."""
     most: float = math.inf
@@ -40,34 +38,25 @@ class Knob:
         return self.words.format(f"{value:,.0f}" if value >= 1000 else f"{value:g}")
 
 
-def flips(
-    goal: Goal,
-    measurements: Sequence[Measurement],
-    skipped: Mapping[str, str],
-    *,
-    planned: Sequence[str] = (),
-    economics: Economics = Economics(),
-    seed: int = 0,
-) -> tuple[Flip, ...]:
+def flips(case: Case) -> tuple[Flip, ...]:
     """At most three changes that flip the answer, the smallest first, relative to what stands there now.
 
-    Arguments and errors as `decide`. A flip is another answer (no, yes, not yet), not another reason for the same.
+    Errors as `decide`. A flip is another answer (no, yes, not yet), not another reason for the same.
     """
-    if not measurements:
+    if not case.measurements:
         return ()
-
-    def judged(asked: Asked) -> Finding:
-        changed, money = asked
-        return judge(changed, measurements, skipped, planned=planned, economics=money, seed=seed).finding
-
-    present = judged((goal, economics)).answer
-    found = [flip for knob in _knobs(goal, economics, measurements) for flip in _nearest(knob, present, judged)]
+    present = judge(case).finding.answer
+    found = [flip for knob in _knobs(case) for flip in _nearest(knob, present)]
     found.sort(key=lambda pair: pair[0])
     return tuple(flip for _, flip in found[:MOST_FLIPS])
 
 
-def _nearest(knob: Knob, present: str, judged: Callable[[Asked], Finding]) -> Iterator[tuple[float, Flip]]:
+def _nearest(knob: Knob, present: Answer) -> Iterator[tuple[float, Flip]]:
     """The knob's smaller change of the two, up and down, with its size."""
+
+    def found(value: float) -> Finding:
+        return judge(knob.change(value)).finding
+
     sizes = []
     for up in (True, False):
         last = knob.now
@@ -75,9 +64,9 @@ def _nearest(knob: Knob, present: str, judged: Callable[[Asked], Finding]) -> It
             value = min(knob.now * factor if up else knob.now / factor, knob.most)
             if value == last:
                 break
-            if judged(knob.change(value)).answer != present:
-                at = _rounded(_bisected(last, value, lambda v: judged(knob.change(v)).answer != present), up)
-                finding = judged(knob.change(at)) if at <= knob.most else None
+            if found(value).answer != present:
+                at = _rounded(_bisected(last, value, lambda v: found(v).answer != present), up)
+                finding = found(at) if at <= knob.most else None
                 if finding is not None and finding.answer != present:  # rounding has left it on the far side
                     sizes.append((abs(math.log(at / knob.now)), _flip(knob, at, finding)))
                 break
@@ -111,15 +100,14 @@ def _flip(knob: Knob, at: float, finding: Finding) -> Flip:
 # ---------------------------------------------------------------- what may be changed
 
 
-def _knobs(goal: Goal, economics: Economics, measurements: Sequence[Measurement]) -> Iterator[Knob]:
+def _knobs(case: Case) -> Iterator[Knob]:
     """The numbers of the task that are known and could matter."""
+    goal, economics = case.goal, case.economics
     if goal.quality is not None:
-        yield Knob("goal.quality", goal.quality, _in_goal("quality", goal, economics), "A goal of {}", 0.999)
-    gain = goal.worthwhile_gain
-    yield Knob(
-        "goal.worthwhile_gain", gain, _in_goal("worthwhile_gain", goal, economics), "A worthwhile gain of {}", 0.999
-    )
-    if not any(cost.mean for cost in price(economics, measurements).costs.values()):
+        yield Knob("goal.quality", goal.quality, _in_goal(case, "quality"), "A goal of {}", 0.999)
+    gain = _in_goal(case, "worthwhile_gain")
+    yield Knob("goal.worthwhile_gain", goal.worthwhile_gain, gain, "A worthwhile gain of {}", 0.999)
+    if not any(cost.mean for cost in case.money.costs.values()):
         return
     for name, words in (
         ("per_month", "A volume of {} requests a month"),
@@ -131,33 +119,22 @@ def _knobs(goal: Goal, economics: Economics, measurements: Sequence[Measurement]
     ):
         now = getattr(economics, name)
         if now:
-            yield Knob(f"economics.{name}", now, _in_economics(name, goal, economics), words)
+            yield Knob(f"economics.{name}", now, _in_economics(case, name), words)
     for name, model in (("prompt_price", "the prompted model"), ("tuned_price", "the tuned model")):
         listed = getattr(economics, name)
         if listed is not None:
             words = f"A price of {model} {{}} times as high"
-            yield Knob(f"prices.{name.removesuffix('_price')}", 1.0, _in_prices(name, listed, goal, economics), words)
+            yield Knob(f"prices.{name.removesuffix('_price')}", 1.0, _in_prices(case, name, listed), words)
 
 
-def _in_goal(name: str, goal: Goal, economics: Economics) -> Callable[[float], Asked]:
-    def change(value: float) -> Asked:
-        return replace(goal, **{name: value}), economics
-
-    return change
+def _in_goal(case: Case, name: str) -> Callable[[float], Case]:
+    return lambda value: replace(case, goal=replace(case.goal, **{name: value}))
 
 
-def _in_economics(name: str, goal: Goal, economics: Economics) -> Callable[[float], Asked]:
-    def change(value: float) -> Asked:
-        changed: dict[str, Any] = {name: value}
-        return goal, replace(economics, **changed)
-
-    return change
+def _in_economics(case: Case, name: str) -> Callable[[Any], Case]:
+    return lambda value: replace(case, economics=replace(case.economics, **{name: value}))
 
 
-def _in_prices(name: str, listed: Price, goal: Goal, economics: Economics) -> Callable[[float], Asked]:
-    def change(factor: float) -> Asked:
-        scaled = replace(listed, read=factor * listed.read, written=factor * listed.written)
-        changed: dict[str, Any] = {name: scaled}
-        return goal, replace(economics, **changed)
-
-    return change
+def _in_prices(case: Case, name: str, listed: Price) -> Callable[[float], Case]:
+    change = _in_economics(case, name)
+    return lambda factor: change(replace(listed, read=factor * listed.read, written=factor * listed.written))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from shouldtune.types import Interval, MoneyTable
+from shouldtune.judgement import Interval, MoneyTable
 from shouldtune.verdict.bounds import Evidence
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.dollars import against, usd, whether_it_pays
+from shouldtune.verdict.figures import against_goal, figure, gains, listed, scores
 from shouldtune.verdict.rows import Finding, affordable, below_goal, better, lowest_gain, rivals
 
 MOST_SENTENCES = 5
@@ -55,15 +56,15 @@ def _meets(e: Evidence, finding: Finding) -> list[str]:
         worst = min((gap.low for (free, _), gap in e.relative.items() if free == name), default=0.0)
         beside = f"at least {worst:.3f} better than" if worst > 0 else f"at most {-worst:.3f} worse than"
         return [
-            f"{_scores(e, name)}, without a language model.",
+            f"{scores(e, name)}, without a language model.",
             f"It is {beside} every other rung, the trained one included; a gain under {e.goal.worthwhile_gain:g}"
             " would not be worth a dearer one.",
         ]
-    said = [f"{_scores(e, name, quality)}: above the goal of {quality:g}."]
+    said = [f"{scores(e, name, quality)}: above the goal of {quality:g}."]
     cheaper = [c for c in _before(e, name) if below_goal(e, c)]
     if cheaper:
         said.append(
-            f"{_and([c.name for c in cheaper])} stay below the goal."
+            f"{listed([c.name for c in cheaper])} stay below the goal."
             if len(cheaper) > 1
             else f"{cheaper[0].name} stays below the goal."
         )
@@ -73,9 +74,9 @@ def _meets(e: Evidence, finding: Finding) -> list[str]:
 def _training_beside(e: Evidence, finding: Finding) -> list[str]:
     if not e.trained:
         return ["No rung that trains was measured, and none is needed."]
-    gains = [(tuned, gain) for (tuned, lower), gain in e.gains.items() if lower == finding.rung]
+    beside = [(tuned, gain) for (tuned, lower), gain in e.gains.items() if lower == finding.rung]
     more = "" if finding.path == "relative" else "; the goal does not ask for it"
-    return [f"{tuned} {_gains(gain)} over {finding.rung}{more}." for tuned, gain in gains]
+    return [f"{tuned} {gains(gain)} over {finding.rung}{more}." for tuned, gain in beside]
 
 
 def _tune(e: Evidence, finding: Finding) -> list[str]:
@@ -86,20 +87,20 @@ def _tune(e: Evidence, finding: Finding) -> list[str]:
         gain = e.gains[tuned, best.name]
         much = "more than the" if gain.low > worthwhile else "not proven to be the"
         said.append(
-            f"{tuned} {_gains(gain, worthwhile)} over {best.name}, the best rung without training,"
+            f"{tuned} {gains(gain, worthwhile)} over {best.name}, the best rung without training,"
             f" on {gain.n} held-out examples: {much} {worthwhile:g} that would be worth it."
         )
     if finding.path == "beats" and len(e.lower) > 1:
         least = min(e.gains[tuned, c.name].low for c in e.lower)
         said.append(f"It beats each of the {len(e.lower)} rungs without training, by at least {least:.3f}.")
     if quality is not None:
-        said.append(f"{_scores(e, tuned, quality)}: {_against_goal(e.quality[tuned], quality)}.")
+        said.append(f"{scores(e, tuned, quality)}: {against_goal(e.quality[tuned], quality)}.")
         if finding.path == "only_one":
             alone = f"No rung without training reaches the goal of {quality:g}"
             top = max((e.quality[c.name].high for c in e.lower), default=None)
-            said.append(f"{alone}." if top is None else f"{alone}: at most {_figure(top, quality)} is possible.")
+            said.append(f"{alone}." if top is None else f"{alone}: at most {figure(top, quality)} is possible.")
     else:
-        said.append(f"{_scores(e, tuned)}.")
+        said.append(f"{scores(e, tuned)}.")
     return said
 
 
@@ -109,28 +110,28 @@ def _to_save(e: Evidence, finding: Finding, table: MoneyTable | None) -> list[st
     rival = max(beside, key=lambda c: e.more[tuned, c.name].high).name  # over which it saves least
     said = against(e, tuned, rival, table)
     said.append(
-        f"{tuned} {_gains(e.gains[tuned, rival])} over {rival}: not worse by the {worthwhile:g} that would matter."
+        f"{tuned} {gains(e.gains[tuned, rival])} over {rival}: not worse by the {worthwhile:g} that would matter."
     )
-    return [*said, f"{_scores(e, tuned, e.goal.quality)}."]
+    return [*said, f"{scores(e, tuned, e.goal.quality)}."]
 
 
 def _does_not_pay(e: Evidence, finding: Finding, table: MoneyTable | None) -> list[str]:
     ship, worthwhile = finding.rung or "", e.goal.worthwhile_gain
     if finding.path == "limits":
-        return [*_over_limits(e), f"{_scores(e, ship, e.goal.quality)}, the best rung without training."]
+        return [*_over_limits(e), f"{scores(e, ship, e.goal.quality)}, the best rung without training."]
     said = []
     for c in e.candidates[:1]:
         gain = e.gains[c.name, ship]
         small = f": less than the {worthwhile:g} that would be worth it" if gain.high < worthwhile else ""
         if e.money.worth is not None:
             small = f": worth {usd(max(0.0, e.money.worth * gain.high))} at most over that time"
-        said = [f"{c.name} {_gains(gain, worthwhile)} over {ship} on {e.n} held-out examples{small}."]
+        said = [f"{c.name} {gains(gain, worthwhile)} over {ship} on {e.n} held-out examples{small}."]
         said = [*against(e, c.name, ship, table), *said]
-    return [*said, f"{_scores(e, ship, e.goal.quality)}."]
+    return [*said, f"{scores(e, ship, e.goal.quality)}."]
 
 
 def _over_limits(e: Evidence) -> list[str]:
-    return [f"{_and([c.name for c in e.trained])} cannot be shipped within the goal's limits on cost and latency."]
+    return [f"{listed([c.name for c in e.trained])} cannot be shipped within the goal's limits on cost and latency."]
 
 
 def _out_of_reach(e: Evidence) -> list[str]:
@@ -141,11 +142,11 @@ def _out_of_reach(e: Evidence) -> list[str]:
     top = max(within, key=lambda c: e.quality[c.name].high)
     said = [
         f"No rung at hand can reach the goal of {quality:g}: the highest upper limit is"
-        f" {_figure(e.quality[top.name].high, quality)}, of {top.name}, on {e.quality[top.name].n} held-out examples."
+        f" {figure(e.quality[top.name].high, quality)}, of {top.name}, on {e.quality[top.name].n} held-out examples."
     ]
     best = e.best(within)
     if best:
-        said.append(f"{_scores(e, best.name, quality)}, the best of {len(within)}.")
+        said.append(f"{scores(e, best.name, quality)}, the best of {len(within)}.")
     if e.trained:
         said.append("This holds for training on the examples at hand; more of them were not tried.")
     return said
@@ -156,19 +157,19 @@ def _no_gain(e: Evidence, finding: Finding) -> list[str]:
     if finding.path == "limits":
         said = _over_limits(e)
     elif finding.path == "ceiling":
-        said = [f"{_scores(e, ship or '')}: no other rung can gain the {worthwhile:g} that would be worth it."]
-        said += [f"{c.name} {_gains(e.gains[c.name, ship])} over {ship}." for c in e.candidates if ship]
+        said = [f"{scores(e, ship or '')}: no other rung can gain the {worthwhile:g} that would be worth it."]
+        said += [f"{c.name} {gains(e.gains[c.name, ship])} over {ship}." for c in e.candidates if ship]
     else:
         said = []
         for c in e.candidates:
             over, gain = lowest_gain(e, c)
             if gain is not None:
                 said.append(
-                    f"{c.name} {_gains(gain, worthwhile)} over {over} on {gain.n} held-out examples:"
+                    f"{c.name} {gains(gain, worthwhile)} over {over} on {gain.n} held-out examples:"
                     f" less than the {worthwhile:g} that would be worth it."
                 )
     return said + (
-        [f"{_scores(e, ship)}, the best rung without training."] if ship and finding.path != "ceiling" else []
+        [f"{scores(e, ship)}, the best rung without training."] if ship and finding.path != "ceiling" else []
     )
 
 
@@ -182,7 +183,7 @@ def _unmeasured(e: Evidence, hidden: Finding | None) -> list[str]:
             said.append("Run again for the failed calls; what was answered is not paid twice.")
         return said
     if not e.lower:
-        said = [f"{_scores(e, c.name)}." for c in e.trained[:1]]
+        said = [f"{scores(e, c.name)}." for c in e.trained[:1]]
         return [*said, "No rung without training was measured within the limits, so there is nothing to compare with."]
     return ["What was measured does not settle it."]
 
@@ -203,12 +204,12 @@ def _label_more(e: Evidence, finding: Finding, needed: int | None) -> list[str]:
     said, worthwhile, quality = [], e.goal.worthwhile_gain, e.goal.quality
     best = e.best(e.lower)
     if quality is not None and best and not below_goal(e, best):
-        said.append(f"{_scores(e, best.name, quality)}: the goal of {quality:g} lies within.")
+        said.append(f"{scores(e, best.name, quality)}: the goal of {quality:g} lies within.")
     for tuned in e.candidates[:1]:
         if best:
             gain = e.gains[tuned.name, best.name]
             said.append(
-                f"{tuned.name} {_gains(gain, worthwhile)} over {best.name} on {gain.n} held-out examples:"
+                f"{tuned.name} {gains(gain, worthwhile)} over {best.name} on {gain.n} held-out examples:"
                 f" {_open(e, tuned, best, gain)}."
             )
             most = max(0.0, gain.high)
@@ -226,6 +227,12 @@ def _label_more(e: Evidence, finding: Finding, needed: int | None) -> list[str]:
     else:
         said.append(f"About {needed} held-out examples instead of {e.n} would probably settle it.")
     return said
+
+
+def _before(e: Evidence, name: str) -> list[Column]:
+    """The rungs cheaper than one."""
+    names = [c.name for c in e.columns]
+    return list(e.columns[: names.index(name)]) if name in names else []
 
 
 # ---------------------------------------------------------------- said beside every reason
@@ -265,48 +272,5 @@ def _limits(e: Evidence) -> list[str]:
                 for text in [text.format(limit)]
             ]
             verb = words if len(names) > 1 else words.replace("break", "breaks").replace("are", "is")
-            said.append(f"{_and(names)} {verb} the limit of {_and(asked)}.")
+            said.append(f"{listed(names)} {verb} the limit of {listed(asked)}.")
     return said
-
-
-# ---------------------------------------------------------------- figures
-
-
-def _scores(e: Evidence, name: str, line: float | None = None) -> str:
-    quality = e.quality[name]
-    if quality.estimate is None:
-        return f"{name} has no score"
-    return f"{name} scores {_span(quality, line)} on {quality.n} held-out examples"
-
-
-def _gains(gain: Interval, line: float | None = None) -> str:
-    if gain.estimate is None:
-        return "has no example in common"
-    return f"gains {_span(gain, line)}"
-
-
-def _span(interval: Interval, line: float | None) -> str:
-    places = 3 if line is not None and min(abs(interval.low - line), abs(interval.high - line)) < 0.01 else 2
-    return f"{interval.estimate:.{places}f} ({interval.low:.{places}f} to {interval.high:.{places}f})"
-
-
-def _figure(value: float, line: float) -> str:
-    return f"{value:.3f}" if abs(value - line) < 0.01 else f"{value:.2f}"
-
-
-def _against_goal(quality: Interval, goal: float) -> str:
-    if quality.low >= goal:
-        return f"above the goal of {goal:g}"
-    if quality.high < goal:
-        return f"better, and still below the goal of {goal:g}"
-    return f"whether it reaches the goal of {goal:g} is open"
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def _before(e: Evidence, name: str) -> list[Column]:
-    """The rungs cheaper than one."""
-    names = [c.name for c in e.columns]
-    return list(e.columns[: names.index(name)]) if name in names else []
