@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.ladder import Climb, chosen_rungs, climb
@@ -22,6 +23,7 @@ from shouldtune.scorers import load_scorer
 from shouldtune.task import load_task
 from shouldtune.types import Completion, Example, Message, ModelSpec, Options
 from tests.conftest import MakeTask, Rows, numbered_rows
+from tests.tiny_llama import write_tiny_gguf
 
 SIMULATED = Climb(allow_simulated=True)
 WHOLE = Climb(allow_simulated=True, whole_holdout=True)
@@ -257,3 +259,43 @@ def test_sizes_are_tried_until_one_falls_far_behind() -> None:
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def test_training_here_goes_on_while_a_server_answers_the_rungs_before_it(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server answers nothing before a training step was made: one after the other would never end."""
+    pytest.importorskip("torch")
+    monkeypatch.setenv("SHOULDTUNE_CACHE", str(tmp_path / "cache"))
+    gguf = write_tiny_gguf(tmp_path / "tiny.gguf")
+
+    class Begun(Progress):
+        def __init__(self) -> None:
+            self.training = asyncio.Event()
+
+        def trained(self, done: int, total: int, loss: float) -> None:
+            self.training.set()
+
+    async def go() -> RunRecord:
+        progress = Begun()
+
+        async def answer(request: web.Request) -> web.Response:
+            await asyncio.wait_for(progress.training.wait(), 60)
+            return web.json_response({"choices": [{"message": {"content": "stop"}, "finish_reason": "stop"}]})
+
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        model = f"http://127.0.0.1:{runner.addresses[0][1]}/v1#waits"
+        folder = make_task(lamp_rows()[:120], model=model, tune=f"gguf:{gguf}", scorer="label")
+        how = Climb(rungs=chosen_rungs(["zero_shot", "fine_tune"]), all_rungs=True)
+        try:
+            return await climb(load_task(folder), how, progress)
+        finally:
+            await runner.cleanup()
+
+    found = {rung.name: rung for rung in asyncio.run(go()).verdict.rungs}
+    assert found["zero_shot"].unmeasured == 0
+    assert found["fine_tune"].applied

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -128,11 +129,41 @@ async def _climb(loaded: LoadedTask, how: Climb, at: _Climbing) -> Verdict:
     """Take the steps that race.py names until there is none left."""
     opened: dict[str, _Opened] = {}
     skipped: dict[str, str] = {}
-    asking: str | None = None
-    told: dict[str, int] = {}  # how far each rung was when its end was told
     if len(loaded.task.train) + len(loaded.holdout) < FEWEST_ROWS:
         save_measurements(at.folder, ())
         return _too_few_rows(loaded, at)
+    ahead = _fitted_ahead(loaded, how, at)
+    try:
+        await _take_steps(loaded, how, at, opened, skipped, ahead)
+    finally:
+        for task in ahead.values():
+            task.cancel()
+        await asyncio.gather(*ahead.values(), return_exceptions=True)
+    return _conclude(loaded, how, at, opened, skipped)
+
+
+def _fitted_ahead(loaded: LoadedTask, how: Climb, at: _Climbing) -> dict[str, asyncio.Task[Fitted | Skipped]]:
+    """The fits that need not wait for their turn: training here while a server answers the rungs before it.
+
+    Only where every rung is tried anyway: training that the answer might do without would be time on the bill.
+    """
+    prompt, tune = at.models.prompt, at.models.tune
+    beside = tune is not None and prompt.spec()["kind"] == "remote" and tune.spec()["kind"] == "local"
+    training = [rung for rung in how.rungs if rung.training] if how.all_rungs and beside else []
+    return {rung.name: asyncio.create_task(_fit(rung, loaded, at)) for rung in training}
+
+
+async def _take_steps(
+    loaded: LoadedTask,
+    how: Climb,
+    at: _Climbing,
+    opened: dict[str, _Opened],
+    skipped: dict[str, str],
+    ahead: dict[str, asyncio.Task[Fitted | Skipped]],
+) -> None:
+    """Open and ask rungs, which land in `opened` and `skipped`, until race.py is done."""
+    asking: str | None = None
+    told: dict[str, int] = {}  # how far each rung was when its end was told
     while True:
         looked_at = len(opened) + len(skipped)
         step = _step(loaded, how, at, opened, len(how.rungs) - looked_at)
@@ -146,7 +177,7 @@ async def _climb(loaded: LoadedTask, how: Climb, at: _Climbing) -> Verdict:
         if isinstance(step, Open):
             rung = how.rungs[looked_at]
             at.progress.rung_started(rung.name, looked_at + 1, len(how.rungs))
-            fitted = await _fit(rung, loaded, at)
+            fitted = await (ahead.pop(rung.name, None) or _fit(rung, loaded, at))
             if isinstance(fitted, Skipped):
                 skipped[rung.name] = fitted.because
                 at.progress.rung_skipped(rung.name, fitted.because)
@@ -160,7 +191,6 @@ async def _climb(loaded: LoadedTask, how: Climb, at: _Climbing) -> Verdict:
     for each in opened.values():
         if told.get(each.rung.name) != len(each.predictions):
             _tell(loaded, at, each, told)
-    return _conclude(loaded, how, at, opened, skipped)
 
 
 def _step(

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from shouldtune.models.prompted import Shot
-from shouldtune.retrieval.bm25 import Bm25
+from shouldtune.retrieval.bm25 import Bm25, index_of
 from shouldtune.types import Completion, Message, ModelSpec, Options
 
 
@@ -51,7 +51,7 @@ class Nearest:
 
     @cached_property
     def _index(self) -> Bm25:
-        return Bm25([text for text, _ in self.shots])
+        return index_of(tuple(text for text, _ in self.shots))
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         return _answer(self.shots[self._index.search(messages[-1].content, 1)[0]][1])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
-from shouldtune.retrieval.bm25 import Bm25
+from shouldtune.retrieval.bm25 import Bm25, index_of
 from shouldtune.retrieval.chunks import Passage
 from shouldtune.types import Completion, Message, Model, ModelSpec, Options
 
@@ -24,7 +24,7 @@ class NearestShots:
 
     @cached_property
     def _index(self) -> Bm25:
-        return _index_of(tuple(text for text, _ in self.shots))
+        return index_of(tuple(text for text, _ in self.shots))
 
     def find(self, text: str) -> tuple[Shot, ...]:
         return tuple(self.shots[i] for i in reversed(self._index.search(text, self.k)))
@@ -39,7 +39,7 @@ class NearestPassages:
 
     @cached_property
     def _index(self) -> Bm25:
-        return _index_of(tuple(f"{passage.title}\n{passage.text}" for passage in self.passages))
+        return index_of(tuple(f"{passage.title}\n{passage.text}" for passage in self.passages))
 
     def find(self, text: str) -> tuple[Passage, ...]:
         return tuple(self.passages[i] for i in self._index.search(text, self.k))
@@ -110,12 +110,6 @@ class Prompted:
             else None,
             options=options_from_dict(spec["options"]),
         )
-
-
-@lru_cache(maxsize=4)
-def _index_of(texts: tuple[str, ...]) -> Bm25:
-    """One index for the same texts, however many sizes are tried and whichever rung asks."""
-    return Bm25(texts)
 
 
 def with_passages(text: str, passages: Sequence[Passage]) -> str:

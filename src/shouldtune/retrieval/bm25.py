@@ -111,3 +111,9 @@ def _stem(word: str) -> str:
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
             return word[: -len(ending)] + ("y" if ending == "ies" else "")
     return word
+
+
+@lru_cache(maxsize=4)
+def index_of(texts: tuple[str, ...]) -> Bm25:
+    """One index for the same texts, however many sizes are tried and whichever rung asks."""
+    return Bm25(texts)
