@@ -1,6 +1,6 @@
 """Generation: a shared prefix and distinct prompts, ours beside transformers and openvino-genai.
 
-python benchmarks/speed/generation.py [--prompts 32] [--rounds 3]
+python benchmarks/speed/generation.py [--prompts 100] [--rounds 5]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from side_by_side import OURS, PEERS, Side, compare
-from work import DTYPE, distinct, model_folder, shared_prefix, write
+from work import DTYPE, distinct, generation_flops, model_folder, peak_flops, shared_prefix, write
 
 
 def float16_gguf() -> str:
@@ -44,11 +44,12 @@ def float16_gguf() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--prompts", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--prompts", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--without", nargs="*", default=[])
     chosen = parser.parse_args()
     prefix, own = shared_prefix(chosen.prompts)
+    peak = peak_flops()
     about: dict[str, Any] = {"folder": str(model_folder()), "dtype": DTYPE, "gguf": float16_gguf()}
     for subject, prompts, new, shared in (
         ("generation, shared prefix", [[*prefix, *ids] for ids in own], 16, len(prefix)),
@@ -62,9 +63,9 @@ def main() -> None:
         }
         started = {name: Side(*side, job) for name, side in sides.items() if name not in chosen.without}
         tokens = sum(map(len, prompts)) / len(prompts)
-        compare(
-            subject, started, chosen.rounds, prompts=len(prompts), prompt_tokens=round(tokens), new=new, dtype=DTYPE
-        )
+        floor = round(generation_flops(prompts, new, shared) / peak, 2)
+        about_work = {"prompts": len(prompts), "prompt_tokens": round(tokens), "new": new, "dtype": DTYPE}
+        compare(subject, started, chosen.rounds, **about_work, peak_gflops=round(peak / 1e9), floor_seconds=floor)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A closed set of 77 labels on a prompt of some 600 tokens, ours beside transformers.
 
-python benchmarks/speed/labels.py [--prompts 4] [--rounds 3]
+python benchmarks/speed/labels.py [--prompts 4] [--rounds 5]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ THINGS = ("card", "card_delivery", "card_pin", "exchange_rate", "fee", "transfer
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--prompts", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     tokenizer = ChatTokenizer(model_folder())
     labels = [tokenizer.encode(f"{verb}_{thing}") for verb in VERBS for thing in THINGS]

@@ -1,14 +1,15 @@
 """LoRA training, ours beside TRL: prompts of some 104 shared and 37 own tokens.
 
-python benchmarks/speed/training.py [--examples 64] [--rounds 3]
+python benchmarks/speed/training.py [--examples 64] [--rounds 5]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 
 from side_by_side import OURS, PEERS, Side, compare
-from work import DTYPE, model_folder, rows, write
+from work import DTYPE, model_folder, peak_flops, rows, training_flops, write
 
 from shouldtune.models.chat_tokenizer import ChatTokenizer
 from shouldtune.types import Message
@@ -24,7 +25,7 @@ INSTRUCTION = (
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--examples", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args()
     tokenizer = ChatTokenizer(model_folder())
@@ -43,7 +44,11 @@ def main() -> None:
     job = write({"folder": str(model_folder()), "dtype": dtype, "rows": texts, "device": chosen.device})
     sides = {"ours": Side(OURS, "ours_train.py", job), "TRL": Side(PEERS, "trl_train.py", job)}
     tokens = sum(len(text["prompt"]) + len(text["answer"]) for text in texts) / len(texts)
-    compare("LoRA r 16", sides, chosen.rounds, examples=len(texts), tokens=round(tokens), dtype=dtype)
+    common = len(os.path.commonprefix([text["prompt"] for text in texts]))
+    peak = peak_flops()
+    about = {"examples": len(texts), "tokens": round(tokens), "shared": common, "dtype": dtype}
+    floor = round(training_flops(texts, common, 8) / peak, 2)
+    compare("LoRA r 16", sides, chosen.rounds, **about, peak_gflops=round(peak / 1e9), floor_seconds=floor)
 
 
 if __name__ == "__main__":

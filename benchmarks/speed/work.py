@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from shouldtune.models.chat_tokenizer import ChatTokenizer
 from shouldtune.models.engine import Engine
+from shouldtune.models.llama_config import LlamaConfig
 from shouldtune.models.local import open_local
 from shouldtune.types import Message
 
@@ -62,3 +64,41 @@ def distinct(count: int, length: int = 161) -> list[list[int]]:
             text += "\n" + draw.choice(inputs)
         prompts.append(list(tokenizer.prompt([Message("user", text)])))
     return prompts
+
+
+def peak_flops() -> float:
+    """Operations a second of the best matrix product that torch does here, of this model's shapes and type."""
+    import torch
+
+    x, weight = (torch.randn(size, 576).to(getattr(torch, DTYPE)) for size in (2048, 3072))
+    product = torch.ops.mkldnn._linear_pointwise
+    with torch.inference_mode():
+        ordered = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+        seconds = []
+        for _ in range(60):
+            start = time.perf_counter()
+            product(x, ordered, None, "none", [], "")
+            seconds.append(time.perf_counter() - start)
+    return 2 * x.numel() * len(weight) / min(seconds)
+
+
+def weights() -> tuple[int, int]:
+    """Parameters that a token is multiplied with: in the blocks, and in the head."""
+    config = LlamaConfig.read(model_folder())
+    attention = config.width * config.head_width * (2 * config.heads + 2 * config.kv_heads)
+    return config.layers * (attention + 3 * config.width * config.mlp_width), config.width * config.vocabulary
+
+
+def generation_flops(prompts: list[list[int]], new: int, shared: int) -> float:
+    """The products that cannot be saved: what is shared once, each token's blocks, a head for each answer token."""
+    blocks, head = weights()
+    read = shared + sum(len(ids) - shared for ids in prompts) + len(prompts) * (new - 1)
+    return 2.0 * (read * blocks + len(prompts) * new * head)
+
+
+def training_flops(texts: list[dict[str, Any]], shared: int, batch: int) -> float:
+    """Forward and the gradient of what went in, a batch's shared prefix once; LoRA's own products are left out."""
+    blocks, head = weights()
+    tokens = sum(len(text["prompt"]) + len(text["answer"]) - 1 - shared for text in texts)
+    answers = sum(len(text["answer"]) for text in texts)
+    return 4.0 * ((tokens + shared * len(texts) / batch) * blocks + answers * head)
