@@ -6,12 +6,12 @@ python benchmarks/speed/training.py [--examples 64] [--rounds 5]
 from __future__ import annotations
 
 import argparse
-import os
 
 from side_by_side import OURS, PEERS, Side, compare
 from work import DTYPE, model_folder, peak_flops, rows, training_flops, write
 
 from shouldtune.models.chat_tokenizer import ChatTokenizer
+from shouldtune.models.prefixes import common_length
 from shouldtune.types import Message
 
 INSTRUCTION = (
@@ -44,7 +44,7 @@ def main() -> None:
     job = write({"folder": str(model_folder()), "dtype": dtype, "rows": texts, "device": chosen.device})
     sides = {"ours": Side(OURS, "ours_train.py", job), "TRL": Side(PEERS, "trl_train.py", job)}
     tokens = sum(len(text["prompt"]) + len(text["answer"]) for text in texts) / len(texts)
-    common = len(os.path.commonprefix([text["prompt"] for text in texts]))
+    common = min(common_length(texts[0]["prompt"], text["prompt"]) for text in texts)
     peak = peak_flops()
     about = {"examples": len(texts), "tokens": round(tokens), "shared": common, "dtype": dtype}
     floor = round(training_flops(texts, common, 8) / peak, 2)
