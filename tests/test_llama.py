@@ -227,45 +227,53 @@ def test_generation_stops_when_asked(generator: Generator) -> None:
 
 @pytest.mark.parametrize("shared", [0, 5])
 def test_attention_over_whole_prompts_is_that_of_torch(monkeypatch: pytest.MonkeyPatch, shared: int) -> None:
-    rows, length, heads, kv_heads, width = 3, 11, 4, 2, 8
-    query, key, value = some_heads(rows, length, heads), some_heads(rows, length, kv_heads), some_heads(rows, length, 2)
-    past = some_heads(kv_heads, shared, 1)[:, :, 0], some_heads(kv_heads, shared, 1, seed=9)[:, :, 0]
+    lengths, heads, kv_heads = [11, 4, 7], 4, 2
+    query, key, value, past = some_rows(sum(lengths), shared)
     wanted = torch.cat(
         [
             attended_alone(
-                torch.cat([torch.zeros(shared, heads, width), query[row]]),
+                torch.cat([torch.zeros(shared, heads, 8), query[row]]),
                 torch.cat([past[0].transpose(0, 1), key[row]]),
                 torch.cat([past[1].transpose(0, 1), value[row]]),
-            )[None, shared:]
-            for row in range(rows)
+            )[shared:]
+            for row in torch.arange(sum(lengths)).split(lengths)
         ]
     )
-    whole = attention.attend_prompts(query, key, value, past)
+    row_of = torch.repeat_interleave(torch.arange(3), torch.tensor(lengths))
+    column_of = torch.cat([torch.arange(length) for length in lengths])
+
+    def attended(mask: Tensor | None = None) -> Tensor:
+        rows = attention.Rows(row_of, column_of, (heads, kv_heads), shared, torch.float32, mask)
+        return attention.attend_prompts(query, key, value, past, rows)
+
+    causal = torch.zeros(3, 11, 11).masked_fill_(torch.ones(11, 11).triu(1).bool(), float("-inf"))
+    found = [attended(), attended(causal)]
     monkeypatch.setattr(attention, "_QUERIES_AT_ONCE", 4)
-    monkeypatch.setattr(attention, "_SCORES_AT_ONCE", 2 * heads * 4 * (shared + length))
-    in_pieces = attention.attend_prompts(query, key, value, past)
-    allowed = torch.zeros(rows, length, length).masked_fill_(torch.ones(length, length).triu(1).bool(), float("-inf"))
-    masked = attention.attend_prompts(query, key, value, past, allowed)
-    for found in (whole, in_pieces, masked):
-        assert torch.allclose(found, wanted, atol=1e-5)
+    monkeypatch.setattr(attention, "_SCORES_AT_ONCE", 2 * heads * 4 * (shared + 11))
+    for each in (*found, attended(), attended(causal)):
+        assert torch.allclose(each, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("shared", [0, 5])
 def test_attention_of_a_step_is_that_of_a_prompts_last_token(shared: int) -> None:
     rows, length, heads, kv_heads = 3, 7, 4, 2
-    query, key, value = some_heads(rows, length, heads), some_heads(rows, length, kv_heads), some_heads(rows, length, 2)
-    past = some_heads(kv_heads, shared, 1)[:, :, 0], some_heads(kv_heads, shared, 1, seed=9)[:, :, 0]
-    wanted = attention.attend_prompts(query, key, value, past)[:, -1]
+    query, key, value, past = some_rows(rows * length, shared)
+    place = torch.arange(rows * length)
+    layout = attention.Rows(place // length, place % length, (heads, kv_heads), shared, torch.float32)
+    wanted = attention.attend_prompts(query, key, value, past, layout)[length - 1 :: length]
     reserve = torch.full((rows, kv_heads, 3, 8), 7.0)  # columns that hold something else, and are hidden
-    caches = [torch.cat([x.transpose(1, 2), reserve], dim=2) for x in (key, value)]
+    caches = [torch.cat([x.view(rows, length, kv_heads, 8).transpose(1, 2), reserve], dim=2) for x in (key, value)]
     mask = torch.zeros(rows, length + 3)
     mask[:, length:] = float("-inf")
-    assert torch.allclose(attention.attend_step(query[:, -1], *caches, past, mask), wanted, atol=1e-5)
+    found = attention.attend_step(query[length - 1 :: length], *caches, past, mask)
+    assert torch.allclose(found, wanted, atol=1e-5)
 
 
-def some_heads(rows: int, length: int, heads: int, seed: int = 0) -> Tensor:
-    """[rows, length, heads, 8]"""
-    return torch.randn(rows, length, heads, 8, generator=torch.Generator().manual_seed(seed + heads))
+def some_rows(tokens: int, shared: int) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """Queries [N, 4, 8], keys and values [N, 2, 8], and a past of two heads."""
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(tokens, heads, 8, generator=draw) for heads in (4, 2, 2))
+    return query, key, value, (torch.randn(2, shared, 8, generator=draw), torch.randn(2, shared, 8, generator=draw))
 
 
 def test_answers_longer_than_the_caches_reserve_are_the_same(

@@ -36,7 +36,7 @@ class Side:
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
-        found: dict[str, Any] = json.loads(self._read("{"))
+        found: dict[str, Any] = json.loads(self._read('{"seconds"'))
         return found
 
     def close(self) -> None:

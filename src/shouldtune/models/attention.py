@@ -4,11 +4,13 @@ Written as plain matrix products and one softmax: on a CPU they take between a h
 torch's fused kernel. Heads that share keys become rows of one product, so no key is copied for them; the keys of the
 shared past are multiplied by all rows' queries at once, read once and not once a row.
 
-Shapes: B rows, S queries a row, T columns of a row's own keys, P columns of the past, H heads, K key/value heads,
-d head width.
+Shapes: N tokens packed one after another, B rows, S queries a row, T columns of a row's own keys, P columns of the
+past, H heads, K key/value heads, d head width.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,68 +18,103 @@ from torch import Tensor
 Past = tuple[Tensor, Tensor]
 """Keys and values [K, P, d] that every row sees before its own; P may be 0."""
 
-_SCORES_AT_ONCE = 4 << 20
+_SCORES_AT_ONCE = 1 << 20
 """Scores held together, so that they stay in the CPU's cache between the products."""
 _QUERIES_AT_ONCE = 128
 """Causal queries taken together: the keys after the last of them are left out."""
 
 
-def attend_prompts(query: Tensor, key: Tensor, value: Tensor, past: Past, mask: Tensor | None = None) -> Tensor:
-    """Attend rows that are read whole: the past, and of the row's own tokens what the mask leaves.
+@dataclass(frozen=True)
+class _Piece:
+    """Some rows' queries that are attended together, and the keys that they may see."""
 
-    query [B, S, H, d]; key, value [B, S, K, d]; mask [B, S, S], added to the scores; None for a causal one.
-    Returns [B, S, H * d].
-    """
-    rows, length, heads, width = query.shape
-    past = past[0].contiguous(), past[1].contiguous()
-    query = query * width**-0.5
-    output = query.new_empty(rows, length, heads * width)
-    block = length if mask is not None else _QUERIES_AT_ONCE
-    for first in range(0, length, block):
-        last = min(length, first + block)
-        seen = length if mask is not None else last
-        at_once = max(1, _SCORES_AT_ONCE // (heads * (last - first) * (past[0].shape[1] + seen)))
-        hidden = causal_mask(query, last - first, seen) if mask is None else mask
-        for row in range(0, rows, at_once):
-            some = slice(row, row + at_once)
-            output[some, first:last] = _attend(
-                query[some, first:last],
-                key[some, :seen],
-                value[some, :seen],
-                past,
-                hidden if mask is None else hidden[some],
-            )
-    return output
+    queries: Tensor
+    """Where each lies among the packed tokens' heads, ordered by key/value head, row, column, head of the group."""
+    keys: Tensor
+    """The same of the keys, ordered by key/value head, row, column."""
+    mask: Tensor
+    """[rows or 1, queries, keys], added to the scores."""
+    rows: int
 
 
-def causal_mask(like: Tensor, queries: int, keys: int) -> Tensor:
+class Rows:
+    """How packed tokens lie in rows: made once for all layers, so that a layer copies its tokens once each way."""
+
+    def __init__(
+        self,
+        row_of: Tensor,
+        column_of: Tensor,
+        heads: tuple[int, int],
+        shared: int,
+        dtype: torch.dtype,
+        mask: Tensor | None = None,
+    ) -> None:
+        """row_of, column_of [N]; heads (H, K); `shared` is the past's length, `dtype` that of the scores.
+
+        mask [B, S, S] is added to the scores of a row's own tokens; None lets each see the ones before it. Without a
+        mask a row's tokens fill its first columns.
+        """
+        (all_heads, kv_heads), device = heads, row_of.device
+        self.heads, groups = heads, all_heads // kv_heads
+        rows, width = int(row_of.max()) + 1, int(column_of.max()) + 1
+        there = torch.zeros(rows, width, dtype=torch.bool, device=device)
+        there[row_of, column_of] = True
+        token = torch.zeros(rows, width, dtype=torch.long, device=device)  # where no token is, the first one stands in
+        token[row_of, column_of] = torch.arange(len(row_of), device=device)
+        head, group = torch.arange(kv_heads, device=device), torch.arange(groups, device=device)
+        self.pieces: list[_Piece] = []
+        sources, real = [], []
+        block = width if mask is not None else _QUERIES_AT_ONCE
+        for first in range(0, width, block):
+            last = min(width, first + block)
+            seen = width if mask is not None else last
+            at_once = max(1, _SCORES_AT_ONCE // (all_heads * (last - first) * (shared + seen)))
+            for row in range(0, rows, at_once):
+                some = slice(row, row + at_once)
+                asked = token[some, first:last, None] * all_heads
+                queries = (asked + head[:, None, None, None] * groups + group).flatten()
+                keys = (token[some, :seen] * kv_heads + head[:, None, None]).flatten()
+                hidden = _causal(last - first, seen, device) if mask is None else mask[some]
+                self.pieces.append(_Piece(queries, keys, hidden.to(dtype), len(asked)))
+                sources.append(queries)
+                real.append(there[some, first:last, None].expand(kv_heads, -1, -1, groups).flatten())
+        source, kept = torch.cat(sources), torch.cat(real).nonzero()[:, 0]
+        self.back = torch.empty(len(row_of) * all_heads, dtype=torch.long, device=device)
+        self.back[source[kept]] = kept
+
+
+def _causal(queries: int, keys: int, device: torch.device) -> Tensor:
     """[1, queries, keys]: minus infinity where one of the last `queries` tokens would see a later one."""
-    never = torch.full((queries, keys), float("-inf"), dtype=like.dtype, device=like.device)
-    return never.triu(keys - queries + 1)[None]
+    return torch.full((queries, keys), float("-inf"), device=device).triu(keys - queries + 1)[None]
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, past: Past, mask: Tensor) -> Tensor:
-    """query [B, S, H, d], scaled; key, value [B, T, K, d]; mask [B or 1, S, T]. Returns [B, S, H * d]."""
-    rows, length, heads, width = query.shape
-    own, kv_heads, shared = key.shape[1], key.shape[2], past[0].shape[1]
-    groups = heads // kv_heads
-    # Key/value heads first, so that the rows' queries of one head lie together for the product with the past.
-    folded = query.view(rows, length, kv_heads, groups, width).permute(2, 0, 3, 1, 4)
-    folded = folded.reshape(kv_heads * rows, groups * length, width)
-    keys, values = (x.permute(2, 0, 1, 3).reshape(kv_heads * rows, own, width) for x in (key, value))
-    scores = query.new_empty(kv_heads * rows, groups * length, shared + own)
-    torch.bmm(folded, keys.transpose(1, 2), out=scores[..., shared:])
-    scores.view(kv_heads, rows, groups, length, -1)[..., shared:].add_(mask[:, None])
-    if shared:
-        all_rows = folded.view(kv_heads, -1, width)
-        torch.bmm(all_rows, past[0].transpose(1, 2), out=scores.view(kv_heads, -1, shared + own)[..., :shared])
-    chances = torch.softmax(scores, dim=-1)
-    output = torch.bmm(chances[..., shared:], values)
-    if shared:
-        output = output.view(kv_heads, -1, width)
-        output.baddbmm_(chances.view(kv_heads, -1, shared + own)[..., :shared], past[1])
-    unfolded = output.view(kv_heads, rows, groups, length, width).permute(1, 3, 0, 2, 4)
-    return unfolded.reshape(rows, length, heads * width)
+def attend_prompts(query: Tensor, key: Tensor, value: Tensor, past: Past, rows: Rows) -> Tensor:
+    """Attend rows that are read whole: the past, and of the row's own tokens those before and itself (or the mask's).
+
+    query [N, H, d]; key, value [N, K, d]. Returns [N, H * d].
+    """
+    width, kv_heads, shared = query.shape[-1], rows.heads[1], past[0].shape[1]
+    query, key, value = ((query * width**-0.5).flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1))
+    outputs = []
+    for piece in rows.pieces:
+        batch, own = kv_heads * piece.rows, piece.mask.shape[-1]
+        queries = query.index_select(0, piece.queries).view(batch, -1, width)
+        keys, values = (x.index_select(0, piece.keys).view(batch, own, width) for x in (key, value))
+        scores = query.new_empty(batch, queries.shape[1], shared + own)
+        torch.bmm(queries, keys.transpose(1, 2), out=scores[..., shared:])
+        length = piece.mask.shape[1]
+        scores.view(kv_heads, piece.rows, length, -1, shared + own)[..., shared:].add_(piece.mask[:, :, None])
+        if shared:
+            before = scores.view(kv_heads, -1, shared + own)[..., :shared]
+            torch.bmm(queries.view(kv_heads, -1, width), past[0].transpose(1, 2), out=before)
+        chances = torch.softmax(scores, dim=-1)
+        output = torch.bmm(chances[..., shared:], values)
+        if shared:
+            output = output.view(kv_heads, -1, width)
+            output.baddbmm_(chances.view(kv_heads, -1, shared + own)[..., :shared], past[1])
+        outputs.append(output.reshape(-1, width))
+    whole = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    return whole.index_select(0, rows.back).view(-1, rows.heads[0] * width)
 
 
 def attend_step(query: Tensor, keys: Tensor, values: Tensor, past: Past, mask: Tensor) -> Tensor:

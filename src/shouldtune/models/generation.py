@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from shouldtune.models.attention import Past, attend_prompts, attend_step
+from shouldtune.models.attention import Past, Rows, attend_prompts, attend_step
 from shouldtune.models.label_trie import LabelTrie, score_labels
 from shouldtune.models.prefixes import Prefix, PrefixCache, split_by_prefix
 
@@ -126,6 +126,8 @@ class Generator:
         x = model.embed(fresh)
         rotation = model.rotation(torch.arange(known.length, len(ids), device=device))
         keys, values = [], []
+        column, heads = torch.arange(len(fresh), device=device), (model.config.heads, model.config.kv_heads)
+        rows = Rows(torch.zeros_like(column), column, heads, known.length, model.dtype)
         for layer in range(model.config.layers):
             query, key, value = model.project(x, layer, rotation, adapter)
             past_key, past_value = known.keys[layer], known.values[layer]
@@ -133,7 +135,8 @@ class Generator:
             values.append(torch.cat([past_value, value.transpose(0, 1)], dim=1))
             if layer == model.config.layers - 1:
                 break  # a prefix is wanted for its keys and values alone
-            attended = attend_prompts(query[None], key[None], value[None], (past_key, past_value))[0]
+            past = past_key.contiguous(), past_value.contiguous()
+            attended = attend_prompts(query, key, value, past, rows)
             x = model.finish(x, attended, layer, adapter)
         return Prefix(tuple(ids), torch.stack(keys), torch.stack(values))
 
@@ -241,7 +244,6 @@ class _Batch:
     def _prefill_rows(self, chosen: slice) -> Tensor:
         model, config, device = self.model, self.model.config, self.model.device
         rows, lengths = self.rows[chosen], self.lengths[chosen]
-        width = max(row.length for row in rows)
         row_of = torch.repeat_interleave(torch.arange(len(rows), device=device), lengths)
         ends = lengths.cumsum(0)
         column_of = torch.arange(len(row_of), device=device) - (ends - lengths)[row_of]
@@ -249,18 +251,12 @@ class _Batch:
         x = model.embed(torch.tensor(ids, device=device))
         rotation = model.rotation(column_of + self.prefix.length)
 
-        def spread(packed: Tensor) -> Tensor:
-            """[N, heads, d] -> [rows, width, heads, d], zeros where a row is shorter."""
-            padded = packed.new_zeros(len(rows), width, *packed.shape[1:])
-            padded[row_of, column_of] = packed
-            return padded
-
+        layout = Rows(row_of, column_of, (config.heads, config.kv_heads), self.prefix.length, model.dtype)
         for layer in range(config.layers):
             query, key, value = model.project(x, layer, rotation, self.adapter)
-            key, value = spread(key), spread(value)
-            self.keys[layer][chosen, :, :width] = key.transpose(1, 2)
-            self.values[layer][chosen, :, :width] = value.transpose(1, 2)
-            attended = attend_prompts(spread(query), key, value, self.past[layer])[row_of, column_of]
+            self.keys[layer][chosen][row_of, :, column_of] = key
+            self.values[layer][chosen][row_of, :, column_of] = value
+            attended = attend_prompts(query, key, value, self.past[layer], layout)
             if layer == config.layers - 1:  # only the last tokens speak from here on
                 x, attended = x[ends - 1], attended[ends - 1]
             x = model.finish(x, attended, layer, self.adapter)

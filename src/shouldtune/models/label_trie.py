@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from shouldtune.models.attention import attend_prompts
+from shouldtune.models.attention import Rows, attend_prompts
 
 if TYPE_CHECKING:
     from shouldtune.models.llama import Adapter, Llama
@@ -128,18 +128,12 @@ def _score(model: Llama, adapter: Adapter | None, prefix: Prefix, own: list[list
         positions += [*range(len(row)), *(len(row) - 1 + depth for depth in trie.depths)]
     place, x = torch.tensor(places, device=device), model.embed(torch.tensor(ids, device=device))
     rotation = model.rotation(torch.tensor(positions, device=device) + prefix.length)
-    mask = _mask(own, width, trie, model.dtype).to(device)
-
-    def spread(packed: Tensor) -> Tensor:
-        padded = packed.new_zeros(len(own) * (width + nodes), *packed.shape[1:])
-        padded[place] = packed
-        return padded.view(len(own), width + nodes, *packed.shape[1:])
-
+    heads, across = (model.config.heads, model.config.kv_heads), width + nodes
+    rows = Rows(place // across, place % across, heads, prefix.length, model.dtype, _mask(own, width, trie).to(device))
     for layer in range(model.config.layers):
         query, key, value = model.project(x, layer, rotation, adapter)
-        past = prefix.keys[layer], prefix.values[layer]
-        attended = attend_prompts(spread(query), spread(key), spread(value), past, mask).flatten(0, 1)[place]
-        x = model.finish(x, attended, layer, adapter)
+        past = prefix.keys[layer].contiguous(), prefix.values[layer].contiguous()
+        x = model.finish(x, attend_prompts(query, key, value, past, rows), layer, adapter)
     ends = torch.tensor([len(row) - 1 for row in own]).cumsum(0) + torch.arange(len(own)) * (nodes + 1)
     speaking = (ends[:, None] + torch.arange(nodes + 1)[None]).to(device)
     states = model.normed(x)[speaking]  # [rows, places, width]
@@ -150,7 +144,7 @@ def _score(model: Llama, adapter: Adapter | None, prefix: Prefix, own: list[list
     return chances @ trie.members.to(device).T
 
 
-def _mask(own: list[list[int]], width: int, trie: LabelTrie, dtype: torch.dtype) -> Tensor:
+def _mask(own: list[list[int]], width: int, trie: LabelTrie) -> Tensor:
     """[rows, T, T], added to the scores: prompts are causal, nodes see the prompt and their own branch."""
     nodes = len(trie.tokens)
     sees = torch.ones(width + nodes, width + nodes, dtype=torch.bool).tril()
@@ -159,4 +153,4 @@ def _mask(own: list[list[int]], width: int, trie: LabelTrie, dtype: torch.dtype)
     for number, row in enumerate(own):
         there[number, len(row) : width] = False
     allowed = sees[None] & there[:, None]
-    return torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, float("-inf"))
+    return torch.zeros(allowed.shape).masked_fill_(~allowed, float("-inf"))
