@@ -21,7 +21,11 @@ def normal_quantile(level: float) -> float:
 
 @lru_cache(maxsize=4096)
 def student_quantile(level: float, freedom: float) -> float:
-    """What Student's t with `freedom` degrees, whole or not, exceeds with the chance `level`, at most one half."""
+    """What Student's t with `freedom` degrees, whole or not, exceeds with the chance `level`, at most one half.
+
+    More degrees than 100,000 count as that many: it is then within a few 1e-5 of the normal's.
+    """
+    freedom = min(freedom, 100_000.0)
 
     def likelier(angle: float) -> bool:  # t as an angle, so that every t up to infinity lies within a bracket
         return beta_below(math.cos(angle) ** 2, freedom / 2, 0.5) / 2 > level
@@ -41,14 +45,14 @@ def beta_below(x: float, a: float, b: float) -> float:
     """P(X <= x) of a beta distribution, the regularised incomplete beta function; `a` and `b` above 0.
 
     By the continued fraction 8.17.22 of the Digital Library of Mathematical Functions, from the side on which it
-    converges within some multiple of sqrt(max(a, b)) terms, and from its last term to its first.
+    converges within about sqrt(max(a, b)) terms, and from its last term to its first.
     """
     if x <= 0 or x >= 1:
         return float(x >= 1)
     if x > (a + 1) / (a + b + 2):
         return 1.0 - beta_below(1.0 - x, b, a)
     value = 1.0
-    for m in range(30 + math.ceil(3 * math.sqrt(max(a, b))), -1, -1):
+    for m in range(20 + math.ceil(math.sqrt(max(a, b))), -1, -1):
         value = 1.0 - (a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)) / value
         if m:
             value = 1.0 + m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)) / value

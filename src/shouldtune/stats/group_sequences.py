@@ -29,7 +29,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shouldtune.stats.sequences import BETS, Growth, limits_of
+from shouldtune.stats.sequences import BETS, Growth, limits_of, reached
 from shouldtune.stats.values import Array, MaybeScores, check_level, checked, differences, filled
 
 Groups = Sequence[str | None]
@@ -60,20 +60,39 @@ def group_gain_high(a: MaybeScores, b: MaybeScores, groups: Groups, largest: int
     return -group_gain_low(b, a, groups, largest, level)
 
 
+def group_mean_exceeds(scores: MaybeScores, groups: Groups, line: float, largest: int, level: float) -> bool:
+    """Whether the lower limit of the mean of `scores` lies above `line`, in a twentieth of the time."""
+    return _exceeds(checked(filled(scores, 0.0)), groups, line, largest, level)
+
+
+def group_gains_more_than(
+    a: MaybeScores, b: MaybeScores, groups: Groups, line: float, largest: int, level: float
+) -> bool:
+    """Whether the lower limit of the mean of a - b lies above `line`."""
+    return _exceeds((differences(a, b, missing=-1.0) + 1.0) / 2.0, groups, (line + 1.0) / 2.0, largest, level)
+
+
 def _low(x: Array, groups: Groups, largest: int, level: float) -> float:
     check_level(level)
-    sizes = _sizes(groups, len(x))
-    if sizes.size == 0:
-        return 0.0
-    if sizes.max() > largest:
-        raise ValueError(f"a group of {sizes.max()} rows, where at most {largest} were foreseen")
-    sums = np.add.reduceat(x, np.cumsum(sizes) - sizes)
-    return float(limits_of(_grouped(sums / largest, sizes / largest), 1, level)[0])
+    growth = _growth(x, groups, largest)
+    return float(limits_of(growth, 1, level)[0]) if x.size else 0.0
 
 
-def _grouped(sums: Array, sizes: Array) -> Growth:
+def _exceeds(x: Array, groups: Groups, line: float, largest: int, level: float) -> bool:
+    check_level(level)
+    growth = _growth(x, groups, largest)
+    if line <= 0 or line >= 1:
+        return line < 0
+    return bool(reached(growth, np.array([line]), level)[0])
+
+
+def _growth(x: Array, groups: Groups, largest: int) -> Growth:
     """One sequence, looked at after every group."""
-    bets = np.array(BETS)[:, None]
+    found = _sizes(groups, len(x))
+    if found.max(initial=0) > largest:
+        raise ValueError(f"a group of {found.max()} rows, where at most {largest} were foreseen")
+    bets, sizes = np.array(BETS)[:, None], found / largest
+    sums = np.add.reduceat(x, np.cumsum(found) - found) / largest if x.size else x
 
     def growth(mean: Array) -> Array:
         logs: Array = np.log1p(bets * (sums / mean[0] - sizes))

@@ -44,8 +44,9 @@ def judged_mean(human: Scores, judge: Scores, unlabelled: Scores, alpha: float, 
     """The mean human score: `human` and `judge` on the labelled rows, in one order, the judge's on the `unlabelled`.
 
     The unlabelled rows must be other rows of the same kind: draw those to be labelled at random. Without them, with
-    fewer than FEWEST_PAIRS labels or with a judge that says the same of every row, the weight is 0 and the interval
-    that of the human scores alone; without labels nothing corrects the judge: the estimate is None, the limits 0 and 1.
+    fewer than FEWEST_PAIRS labels, or where people or the judge say the same of every labelled row, the weight is 0 and
+    the interval that of the human scores alone; without labels nothing corrects the judge: the estimate is None and the
+    limits are 0 and 1.
     Raises ValueError for NaN, scores outside 0 to 1, and labels and judgements of different number.
     """
     check_level(alpha)
@@ -68,11 +69,11 @@ def judged_mean(human: Scores, judge: Scores, unlabelled: Scores, alpha: float, 
 
 
 def _weight(y: Array, f: Array, others: Array) -> float:
-    if others.size == 0 or y.size < FEWEST_PAIRS:
+    if others.size == 0 or y.size < FEWEST_PAIRS or np.ptp(y) == 0 or np.ptp(f) == 0:
         return 0.0
     spread = float(np.concatenate([f, others]).var(ddof=1))
     together = float(np.cov(y, f)[0, 1])
-    return min(1.0, max(0.0, together / ((1 + y.size / others.size) * spread))) if spread > 0 else 0.0
+    return min(1.0, max(0.0, together / ((1 + y.size / others.size) * spread)))
 
 
 def _error(y: Array, f: Array, others: Array, weight: float) -> float:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from shouldtune.stats.distributions import student_quantile
 from shouldtune.stats.means import mean_limits
 from shouldtune.stats.pairs import paired_limits
-from shouldtune.stats.values import Array, MaybeScores, checked, filled
+from shouldtune.stats.values import Array, MaybeScores, check_level, checked, filled
 from shouldtune.types import Interval
 
 
@@ -37,6 +37,7 @@ def seed_mean_interval(scores: Sequence[MaybeScores], alpha: float, seed: int) -
     `scores` has one list a seed, all over the same examples in the same order; a failed call (None) is 0 below and 1
     above, and the estimate is of the examples that every seed answered. `seed` is that of the bootstrap.
     """
+    check_level(alpha)
     worst, best = _table(scores, 0.0), _table(scores, 1.0)
     if worst.size == 0:
         return Interval(None, 0.0, 1.0, len(worst))
@@ -52,6 +53,7 @@ def seed_gain_interval(scores: Sequence[MaybeScores], other: MaybeScores, alpha:
 
     Failed calls are filled against the gain below and for it above; the estimate is of what all answered.
     """
+    check_level(alpha)
     worst, best = _table(scores, 0.0), _table(scores, 1.0)
     if worst.size == 0:
         return Interval(None, -1.0, 1.0, len(worst))

@@ -133,7 +133,7 @@ def _parts(sequences: Array) -> list[Array]:
 
 def _growth(x: Array) -> Growth:
     values = np.unique(x[:, :64])
-    if values.size <= FEW_VALUES:
+    if 0 < values.size <= FEW_VALUES:
         counts = np.stack([_in_blocks((x == value).astype(np.float64)).sum(axis=2) for value in values], axis=1)
         if counts.sum() == x.size:
             return _counted(values, counts)
