@@ -7,9 +7,9 @@ examples*. The interval is that of independent examples, Clopper and Pearson's o
 Graubard, Survey Methodology 1998, for proportions in surveys).
 
 Why not the textbook's mean +- t * cluster-robust error: near the ends of the range it errs on one side far more often
-than its level of 2.5%: with 12 groups of 1 to 19 rows, a mean of 0.8 and an intra-group correlation of 0.3, 9.6% of
-the time; with 30 groups and a mean of 0.95, 16%. The same simulation found 1.9% and less than 0.1% for what is here,
-and at most 3.9% anywhere.
+than its level of 2.5%: with 12 groups of 1 to 19 rows, a mean of 0.8 and an intra-group correlation of 0.3, 10% of
+the time; with 30 groups and a mean of 0.95, 15%. The same simulation (benchmarks/statistics/coverage.py) found 1.8% and
+less than 0.1% for what is here, and at most 4.4% anywhere.
 """
 
 from __future__ import annotations
