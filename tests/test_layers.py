@@ -16,7 +16,6 @@ LAYERS = {
     "judgement": 1,
     "errors": 1,
     "stats": 1,
-    "confidence_sequences": 1,
     "files": 1,
     "progress": 1,
     "user_code": 1,
@@ -93,10 +92,10 @@ def test_imports_go_down_the_layers() -> None:
 
 
 def test_an_import_turned_around_is_found(tmp_path: Path) -> None:
-    package = tmp_path / "shouldtune"
-    package.mkdir()
-    (package / "stats.py").write_text("from shouldtune.verdict.decide import decide\n")
-    assert upward(tmp_path) == ["shouldtune/stats.py:1 imports shouldtune.verdict.decide"]
+    package = tmp_path / "shouldtune" / "stats"
+    package.mkdir(parents=True)
+    (package / "means.py").write_text("from shouldtune.verdict.decide import decide\n")
+    assert upward(tmp_path) == ["shouldtune/stats/means.py:1 imports shouldtune.verdict.decide"]
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.stem)

@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from scipy import optimize
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from shouldtune import stats
 from shouldtune.judgement import Interval
 from shouldtune.stats import (
+    bca_interval,
     clopper_pearson,
-    examples_for_goal,
-    examples_needed,
+    holm,
     mcnemar_exact,
     mean_interval,
     mean_limits,
     paired_interval,
     paired_limits,
-    perfect_proves,
     permutation_paired,
-    smallest_visible_gain,
     tango,
     wilson,
 )
+from shouldtune.stats.bootstrap import bca_low
+from shouldtune.stats.distributions import beta_below, student_quantile
 
 COUNTS = [(0, 10), (1, 10), (9, 10), (10, 10), (37, 192), (175, 192), (500, 1000)]
 
@@ -101,15 +101,62 @@ def test_tango_mirrors_when_the_two_change_places() -> None:
 def test_bca_agrees_with_scipy_but_for_the_worst_value_and_student(shape: tuple[float, float]) -> None:
     x = np.random.default_rng(3).beta(*shape, 200)
     theirs = scipy_stats.bootstrap((np.append(x, 0.0),), np.mean, confidence_level=0.95, rng=1, n_resamples=20_000)
-    ours = stats.bca_low(x, 0.0, 0.025, seed=1)
+    ours = bca_low(x, 0.0, 0.025, seed=1)
     arm = np.append(x, 0.0).mean() - theirs.confidence_interval.low
     assert ours == pytest.approx(theirs.confidence_interval.low, abs=0.1 * arm)
 
 
-@pytest.mark.parametrize("freedom", [9, 10, 30, 200])
-@pytest.mark.parametrize("level", [0.025, 0.005, 0.001])
-def test_students_quantile_agrees_with_scipy(freedom: int, level: float) -> None:
-    assert stats._student(level, freedom) == pytest.approx(scipy_stats.t.isf(level, freedom), rel=0.005)
+@pytest.mark.parametrize(("shape", "n"), [((4, 1), 30), ((1, 5), 80), ((2, 2), 400)])
+@pytest.mark.parametrize("alpha", [0.1, 0.01])
+def test_bca_as_published_agrees_with_scipy(shape: tuple[float, float], n: int, alpha: float) -> None:
+    x = np.random.default_rng(n).beta(*shape, n)
+    theirs = scipy_stats.bootstrap((x,), np.mean, confidence_level=1 - alpha, rng=1, n_resamples=40_000)
+    ours, (low, high) = bca_interval(x, alpha, seed=2, resamples=40_000), theirs.confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.03 * (high - low))
+    assert (ours.estimate, ours.n) == (x.mean(), n)
+
+
+def test_bca_as_published_says_nothing_where_nothing_can_be_resampled() -> None:
+    assert bca_interval([], 0.05, seed=0) == Interval(None, 0.0, 1.0, 0)
+    assert bca_interval([0.4], 0.05, seed=0) == Interval(0.4, 0.0, 1.0, 1)
+    assert bca_interval([1.0] * 90, 0.05, seed=0) == Interval(1.0, 0.0, 1.0, 90)
+    assert bca_interval([-0.5] * 9, 0.05, seed=0, least=-1.0) == Interval(-0.5, -1.0, 1.0, 9)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        bca_interval([0.5, math.nan], 0.05, seed=0)
+
+
+@pytest.mark.parametrize("freedom", [1, 1.5, 2, 9, 30, 5000])
+@pytest.mark.parametrize("level", [0.4, 0.025, 0.005, 1e-6])
+def test_students_quantile_agrees_with_scipy(freedom: float, level: float) -> None:
+    assert student_quantile(level, freedom) == pytest.approx(scipy_stats.t.isf(level, freedom), rel=1e-7)
+
+
+@pytest.mark.parametrize("a", [0.01, 0.5, 1, 3.3, 100, 3000])
+@pytest.mark.parametrize("b", [0.2, 0.5, 1, 7, 900])
+def test_the_beta_distribution_agrees_with_scipy(a: float, b: float) -> None:
+    for x in (0.0, 1e-5, 0.1, 0.5, 0.9, 0.999, 1.0):
+        assert beta_below(x, a, b) == pytest.approx(scipy_stats.beta.cdf(x, a, b), abs=1e-11)
+
+
+@pytest.mark.parametrize("p", [[0.01], [0.01, 0.04, 0.03], [0.5, 0.5, 0.001, 0.9], [0.02] * 6, [0.0, 1.0]])
+def test_holm_agrees_with_statsmodels(p: list[float]) -> None:
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+def test_holm_rarely_calls_any_true_hypothesis_significant() -> None:
+    """Six tests of nothing, beside two of something, so that the small p-values do not shield the others."""
+    rng, worlds = np.random.default_rng(0), 4000
+    p = np.column_stack([rng.random((worlds, 6)), rng.random((worlds, 2)) * 1e-4])
+    wrong = sum(min(holm(row)[:6]) <= 0.05 for row in p)
+    assert clopper_pearson(wrong, worlds, 0.002).low <= 0.05 < (p[:, :6].min(axis=1) <= 0.05).mean()
+    assert wrong / worlds > 0.04  # not by saying nothing
+
+
+def test_holm_of_nothing_is_nothing_and_refuses_what_is_no_p_value() -> None:
+    assert holm([]) == []
+    for wrong in (math.nan, -0.1, 1.1):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            holm([0.5, wrong])
 
 
 @pytest.mark.parametrize(("gains", "losses"), [(0, 0), (3, 1), (9, 2), (40, 25)])
@@ -138,43 +185,6 @@ def test_permutation_of_right_and_wrong_is_mcnemar() -> None:
 def test_without_pairs_there_is_no_p_value() -> None:
     assert mcnemar_exact([], []) is None
     assert permutation_paired([], [], seed=0) is None
-
-
-# ---------------------------------------------------------------- how many examples
-
-
-def test_a_gain_of_five_points_with_a_fifth_disagreeing_takes_626_examples() -> None:
-    assert examples_needed(0.05, alpha=0.05, power=0.8, disagreement=0.2) == 626
-    assert smallest_visible_gain(626, alpha=0.05, power=0.8, disagreement=0.2) == pytest.approx(0.05, abs=1e-4)
-
-
-def test_the_examples_needed_show_the_gain_four_times_in_five() -> None:
-    n, rng = examples_needed(0.1, alpha=0.05, disagreement=0.3), np.random.default_rng(0)
-    seen = rng.multinomial(n, [0.2, 0.1, 0.7], 400)
-    shown = [tango(int(gains), int(losses), n, 0.05).low > 0 for gains, losses, _ in seen]
-    assert 0.74 < np.mean(shown) < 0.87
-
-
-def test_no_gain_is_visible_on_a_handful() -> None:
-    assert smallest_visible_gain(3, alpha=0.05) is None
-    assert smallest_visible_gain(0, alpha=0.05) is None
-    with pytest.raises(ValueError, match="gain 0"):
-        examples_needed(0.0, alpha=0.05)
-
-
-def test_fifty_of_fifty_right_cannot_prove_ninety_percent_at_a_tenth_of_alpha() -> None:
-    assert not perfect_proves(50, 0.90, alpha=2 * 0.05 / 10)
-    assert perfect_proves(51, 0.90, alpha=2 * 0.05 / 10)
-    assert examples_for_goal(0.90, alpha=2 * 0.05 / 10) == 51
-
-
-@pytest.mark.parametrize("goal", [0.0, 0.3, 0.5, 0.8, 0.95, 0.999])
-def test_examples_for_goal_is_the_fewest_that_prove_it(goal: float) -> None:
-    n = examples_for_goal(goal, alpha=0.01)
-    assert n is not None
-    assert perfect_proves(n, goal, 0.01)
-    assert n == 1 or not perfect_proves(n - 1, goal, 0.01)
-    assert examples_for_goal(1.0, alpha=0.01) is None
 
 
 # ---------------------------------------------------------------- degenerate cases

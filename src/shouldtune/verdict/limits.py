@@ -23,9 +23,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from shouldtune.confidence_sequences import gain_high, gain_low, gains_more_than, mean_high, mean_low
 from shouldtune.judgement import Interval
 from shouldtune.stats import MaybeScores, answered_pairs, mean_limits, paired_limits
+from shouldtune.stats.sequences import gain_high, gain_low, gains_more_than, mean_high, mean_low
 from shouldtune.verdict.columns import Column
 
 

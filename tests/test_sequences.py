@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shouldtune.confidence_sequences import (
+from shouldtune.stats import clopper_pearson
+from shouldtune.stats.sequences import (
     BETS,
     exceeds,
     gain_high,
@@ -18,7 +19,6 @@ from shouldtune.confidence_sequences import (
     mean_high,
     mean_low,
 )
-from shouldtune.stats import clopper_pearson
 
 Array = NDArray[np.float64]
 

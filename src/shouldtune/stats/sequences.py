@@ -17,15 +17,13 @@ What was claimed after a multiple of LOOK_EVERY rows stays claimed: limits never
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shouldtune.stats import MaybeScores, differences, filled
-
-Array = NDArray[np.float64]
+from shouldtune.stats.values import Array, MaybeScores, check_level, differences, filled
 
 BETS = (0.015, 0.03, 0.06, 0.125, 0.25, 0.5, 0.75, 0.99)
 """Shares of the largest possible bet, 1 / m. A bet within a factor of sqrt(2) of the best grows 0.91 times as fast."""
@@ -34,6 +32,12 @@ LOOK_EVERY = 32
 BISECTIONS = 18
 AT_ONCE = 32
 """Sequences worked on together: a few megabytes."""
+FEW_VALUES = 5
+"""Up to so many different values, as of 0/1 scores or their differences, are counted, not multiplied one by one."""
+
+Growth = Callable[[Array], Array]
+"""From the mean supposed for each sequence, shape (sequences,), 0 to 1 exclusive, to the logarithm of what each bet
+makes of 1 between two looks: shape (sequences, bets, looks)."""
 
 
 def lower_limits(sequences: Array, level: float) -> Array:
@@ -43,8 +47,19 @@ def lower_limits(sequences: Array, level: float) -> Array:
     Raises ValueError for NaN, other values or another shape, and for a level outside (0, 1).
     """
     _check(sequences, level)
-    parts = [_lower_limits(sequences[at : at + AT_ONCE], level) for at in range(0, len(sequences), AT_ONCE)]
+    parts = [limits_of(_growth(rows), len(rows), level) for rows in _parts(sequences)]
     return np.concatenate([np.zeros(0), *parts])
+
+
+def upper_limits(sequences: Array, level: float) -> Array:
+    """The upper limit of the mean of each row: the mirrored lower limit of the mirrored values."""
+    _check(sequences, level)
+    return 1.0 - lower_limits(1.0 - sequences, level)
+
+
+def two_sided_limits(sequences: Array, alpha: float) -> tuple[Array, Array]:
+    """Both limits of each row: the chance that the mean ever lies outside, on either side, is at most `alpha`."""
+    return lower_limits(sequences, alpha / 2), upper_limits(sequences, alpha / 2)
 
 
 def exceeds(sequences: Array, line: float, level: float) -> NDArray[np.bool_]:
@@ -54,7 +69,8 @@ def exceeds(sequences: Array, line: float, level: float) -> NDArray[np.bool_]:
         return np.full(len(sequences), line < 0)
     if line >= 1:
         return np.zeros(len(sequences), dtype=bool)
-    return _most_capital(sequences, np.full(len(sequences), line)) >= -math.log(level)
+    parts = [reached(_growth(rows), np.full(len(rows), line), level) for rows in _parts(sequences)]
+    return np.concatenate([np.zeros(0, dtype=bool), *parts])
 
 
 def mean_low(scores: MaybeScores, level: float) -> float:
@@ -83,6 +99,23 @@ def gains_more_than(a: MaybeScores, b: MaybeScores, line: float, level: float) -
     return _exceeds(moved.tobytes(), (line + 1.0) / 2.0, level)
 
 
+def limits_of(growth: Growth, sequences: int, level: float) -> Array:
+    """The lower limit of each sequence by bisection of all at once; the left end, where the line has been reached."""
+    low, high = np.zeros(sequences), np.ones(sequences)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        above = reached(growth, middle, level)
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return low
+
+
+def reached(growth: Growth, mean: Array, level: float) -> NDArray[np.bool_]:
+    """Whether the capital of each sequence, were its mean `mean`, is 1 / level or more at any look."""
+    grown = np.minimum(growth(mean).cumsum(axis=2), 700.0)  # e^700 is rich enough, and still a number
+    richest: Array = np.exp(grown).sum(axis=1).max(axis=1, initial=0.0)
+    return np.asarray(richest >= len(BETS) / level)
+
+
 @lru_cache(maxsize=4096)
 def _low_of(values: bytes, level: float) -> float:
     """Remembered, because a race asks again after every batch and all rungs but one are as they were."""
@@ -94,33 +127,51 @@ def _exceeds(values: bytes, line: float, level: float) -> bool:
     return bool(exceeds(np.frombuffer(values, dtype=np.float64).reshape(1, -1), line, level)[0])
 
 
-def _lower_limits(x: Array, level: float) -> Array:
-    """Bisect every row at once; the left end is taken, where the capital has reached its line."""
-    low, high = np.zeros(len(x)), np.ones(len(x))
-    if x.shape[1] == 0:
-        return low
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        reached = _most_capital(x, middle) >= -math.log(level)
-        low, high = np.where(reached, middle, low), np.where(reached, high, middle)
-    return low
+def _parts(sequences: Array) -> list[Array]:
+    return [sequences[at : at + AT_ONCE] for at in range(0, len(sequences), AT_ONCE)]
 
 
-def _most_capital(x: Array, mean: Array) -> Array:
-    """The logarithm of the largest capital at any look, were the mean `mean` (one value a row, 0 to 1 exclusive)."""
-    blocks = -(-x.shape[1] // LOOK_EVERY)
-    rows = np.empty((len(x), blocks * LOOK_EVERY))
-    rows[:, : x.shape[1]], rows[:, x.shape[1] :] = x, mean[:, None]  # at the mean itself a bet wins and loses nothing
-    bets = np.array(BETS)
-    factors = rows[:, None, :] * (bets / mean[:, None])[:, :, None]
-    factors += (1.0 - bets)[:, None]
-    grown = np.log(factors.reshape(len(x), len(bets), blocks, LOOK_EVERY).prod(axis=3)).cumsum(axis=2)
-    most: Array = np.logaddexp.reduce(grown, axis=1).max(axis=1) - math.log(len(bets))
-    return most
+def _growth(x: Array) -> Growth:
+    values = np.unique(x[:, :64])
+    if 0 < values.size <= FEW_VALUES:
+        counts = np.stack([_in_blocks((x == value).astype(np.float64)).sum(axis=2) for value in values], axis=1)
+        if counts.sum() == x.size:
+            return _counted(values, counts)
+    return _multiplied(x)
+
+
+def _counted(values: Array, counts: Array) -> Growth:
+    """From how often each value stands in each block: shape (sequences, values, blocks)."""
+    bets = np.array(BETS)[:, None]
+
+    def growth(mean: Array) -> Array:
+        logs: Array = np.log((1.0 - bets) + bets * (values / mean[:, None])[:, None, :])
+        return logs @ counts
+
+    return growth
+
+
+def _multiplied(x: Array) -> Growth:
+    bets, rows = np.array(BETS), _in_blocks(x).reshape(len(x), -1)
+
+    def growth(mean: Array) -> Array:
+        rows[:, x.shape[1] :] = mean[:, None]  # at the mean itself a bet wins and loses nothing
+        factors = rows[:, None, :] * (bets / mean[:, None])[:, :, None]
+        factors += (1.0 - bets)[:, None]
+        logs: Array = np.log(factors.reshape(len(rows), len(bets), -1, LOOK_EVERY).prod(axis=3))
+        return logs
+
+    return growth
+
+
+def _in_blocks(x: Array) -> Array:
+    """Shape (sequences, blocks, LOOK_EVERY), zeros after the last row."""
+    blocks = np.zeros((len(x), -(-x.shape[1] // LOOK_EVERY) * LOOK_EVERY))
+    blocks[:, : x.shape[1]] = x
+    return blocks.reshape(len(x), -1, LOOK_EVERY)
 
 
 def _check(sequences: Array, level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"a level of {level}")
+    check_level(level)
     if sequences.ndim != 2 or not bool(np.all((sequences >= 0) & (sequences <= 1))):
         raise ValueError("expected rows of numbers from 0 to 1")

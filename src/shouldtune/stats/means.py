@@ -1,0 +1,34 @@
+"""The interval of a mean of scores by which one decides: exact for 0/1 scores, the mended bootstrap for graded ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shouldtune.judgement import Interval
+from shouldtune.stats.bootstrap import bca_low
+from shouldtune.stats.proportions import exact_low
+from shouldtune.stats.values import Array, MaybeScores, Scores, checked, filled
+
+
+def mean_interval(scores: Scores, alpha: float, seed: int) -> Interval:
+    """The interval for the mean of `scores`: exact for 0/1 scores, the BCa bootstrap for graded ones.
+
+    Graded scores on which `bca_low` is unsafe fall back on the exact interval of their sum: wide but honest.
+    """
+    return mean_limits(list(scores), alpha / 2, alpha / 2, seed)
+
+
+def mean_limits(scores: MaybeScores, low_level: float, high_level: float, seed: int) -> Interval:
+    """`mean_interval` with a level for each end, a failed call (None) being the worst case: 0 below and 1 above.
+
+    The estimate and `n` are of the answered examples alone.
+    """
+    answered = [score for score in scores if score is not None]
+    low = _mean_low(checked(filled(scores, 0.0)), low_level, seed)
+    high = 1.0 - _mean_low(1.0 - checked(filled(scores, 1.0)), high_level, seed)
+    return Interval(float(np.mean(answered)) if answered else None, low, high, len(answered))
+
+
+def _mean_low(x: Array, level: float, seed: int) -> float:
+    low = bca_low(x, 0.0, level, seed) if np.any((x != 0) & (x != 1)) else None
+    return exact_low(float(x.sum()), x.size, level) if low is None else low

@@ -1,0 +1,53 @@
+"""p-values: of no difference between paired scores, and of many tests together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shouldtune.stats.distributions import binomial_tail
+from shouldtune.stats.values import Array, Scores, checked, differences
+
+
+def mcnemar_exact(a: Scores, b: Scores) -> float | None:
+    """The two-sided exact p-value of no difference between paired 0/1 scores (McNemar 1947); None without pairs."""
+    d = differences(list(a), list(b), missing=0.0)
+    if np.any((d != 0) & (np.abs(d) != 1)):
+        raise ValueError("McNemar's test is for 0/1 scores")
+    gains, losses = int((d > 0).sum()), int((d < 0).sum())
+    return min(1.0, 2 * binomial_tail(max(gains, losses), gains + losses, 0.5)) if d.size else None
+
+
+def permutation_paired(a: Scores, b: Scores, seed: int, n: int = 10_000) -> float | None:
+    """The two-sided p-value of no difference between paired scores, by flipping the signs of differences (Fisher 1935).
+
+    Every flip is counted where at most 16 differences are not zero, else `n` random ones and the observed one, so
+    that the p-value is never 0. None without pairs.
+    """
+    d = differences(list(a), list(b), missing=0.0)
+    if d.size == 0:
+        return None
+    seen, d = abs(float(d.sum())) - 1e-9, d[d != 0]
+    if d.size <= 16:
+        sums: Array = np.zeros(1)
+        for value in d:
+            sums = np.concatenate([sums + value, sums - value])
+        return float(np.mean(np.abs(sums) >= seen))
+    signs = np.random.default_rng(seed).integers(0, 2, (n, d.size), dtype=np.int8) * 2 - 1
+    return (int(np.count_nonzero(np.abs(signs @ d) >= seen)) + 1) / (n + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values adjusted for being looked at together, in their order (Holm, Scand. J. Statistics 1979).
+
+    To call significant what is at most alpha errs on any true hypothesis at all with a chance of at most alpha,
+    whatever the dependence: the smallest of k p-values is multiplied by k, the next by k - 1, and none is adjusted to
+    less than one before it. No p-values give none; ValueError for NaN and what lies outside 0 to 1.
+    """
+    p = checked(p_values)
+    order = np.argsort(p, kind="stable")
+    steps = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)))
+    adjusted = np.empty(p.size)
+    adjusted[order] = steps
+    return [float(value) for value in adjusted]
