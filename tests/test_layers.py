@@ -16,6 +16,7 @@ LAYERS = {
     "errors": 1,
     "stats": 1,
     "confidence_sequences": 1,
+    "curves": 1,
     "files": 1,
     "progress": 1,
     "user_code": 1,

@@ -4,7 +4,7 @@ The curves that may lie behind the points come from learning_curve.py, which sta
 become predictive intervals: of the score that one fine-tune on so many examples would have, of its gain over a rung
 without training, and of how many examples a goal takes. Whatever is not seen is in the interval: the curve, the
 seed of that one fine-tune, the rows that the points were scored on, and the doubt that no family of curves is true.
-Everything is deterministic by `seed`; a forecast takes some 50 ms.
+Everything is deterministic by `seed`; a forecast takes a tenth of a second.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from shouldtune.verdict.learning_curve import (
 TIMES = (1, 2, 5, 10)
 """The examples at hand times these are what a report shows."""
 FEWEST_BEYOND = 10
-"""An end of an interval with fewer independent curves beyond it is not known: it is then the end of the range."""
+"""An end of an interval with fewer curves beyond it is not known: it is then the end of the range."""
 DOUBLINGS_AHEAD = 7
 """How far `examples_until` looks beyond the largest size seen."""
 
@@ -117,14 +117,17 @@ class Forecast:
         return mean
 
     def _one_tune(self, mean: Array) -> Array:
-        return np.clip(mean + self.noise[1] * self.curves.seed_spread(mean), 0.0, 1.0)
+        drawn: Array = np.clip(mean + self.noise[1] * self.curves.seed_spread(mean), 0.0, 1.0)
+        return drawn
 
     def _gain_error(self, lower: Sequence[float]) -> float:
         """The standard error of the mean difference that the rows leave, from the points at the largest size."""
         largest = [point for point in self.points if point.size == self.curves.anchor]
         if not all(point.scores for point in self.points):
             mean = float(np.mean([point.score for point in largest if point.score is not None]))
-            both = [mean_variance(np.array(p), n, 1.0) for p, n in ((mean, largest[0].rows), (np.mean(lower), len(lower)))]
+            both = [
+                mean_variance(np.array(p), n, 1.0) for p, n in ((mean, largest[0].rows), (np.mean(lower), len(lower)))
+            ]
             return math.sqrt(float(sum(both)))
         tuned = [differences(point.scores, lower, missing=0.0) for point in largest]
         apart = np.append(np.mean(tuned, axis=0), (-1.0, 1.0))  # what was never seen stays possible
@@ -133,9 +136,8 @@ class Forecast:
     def _interval(self, drawn: Array, low_level: float, high_level: float, ends: tuple[float, float]) -> Interval:
         if not (0 < low_level < 1 and 0 < high_level < 1):
             raise ValueError(f"levels of {low_level} and {high_level}")
-        independent = min(float(KEPT), self.curves.effective)
-        low = float(np.quantile(drawn, low_level)) if low_level * independent >= FEWEST_BEYOND else ends[0]
-        high = float(np.quantile(drawn, 1 - high_level)) if high_level * independent >= FEWEST_BEYOND else ends[1]
+        low = float(np.quantile(drawn, low_level)) if low_level * KEPT >= FEWEST_BEYOND else ends[0]
+        high = float(np.quantile(drawn, 1 - high_level)) if high_level * KEPT >= FEWEST_BEYOND else ends[1]
         middle = float(np.median(drawn))
         return Interval(min(max(middle, low), high), low, high, min(point.rows for point in self.points))
 
