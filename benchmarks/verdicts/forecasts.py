@@ -6,16 +6,21 @@ baseline: the last point (both subsets at the largest size) and its own 90% inte
 and 20 times what the truth lies outside (Gneiting & Raftery, JASA 2007): less is better. A skip is false where the
 fine-tune that it spares would have gained `worthwhile_gain` or more. In brackets: two-sided 95% limits.
 
-    python benchmarks/verdicts/forecasts.py [worlds a class, 250 unless said] [tuning]
+    python benchmarks/verdicts/forecasts.py [worlds a class, 250 unless said; 0 for the real ones alone] [tuning]
+
+Below stand the curves of curves.json, where curves.py has measured them: the points up to a quarter of the examples are
+seen, and the scores measured later, on the same rows, are foretold.
 
 The prior's settings were tuned on the worlds of the purpose `tuning` alone; what is reported comes from `evaluation`.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from curve_worlds import CLASSES, draw, one_tune, row_scores, see
@@ -25,6 +30,7 @@ from shouldtune.stats import clopper_pearson, mean_interval
 from shouldtune.types import Goal, Interval
 from shouldtune.verdict.forecast import TIMES, Forecast, forecast, may_skip
 
+CURVES = Path(__file__).parent / "curves.json"
 ALPHA = 0.1
 SKIP_LEVEL = 0.05 / 4
 """The forecast's share of a run's alpha."""
@@ -92,7 +98,10 @@ def look(number: int, i: int, purpose: str) -> Found:
 
 
 def until_holds(made: Forecast, curve: object, n: int, goal: float) -> bool:
-    """Whether the number of examples that the goal truly takes lies within what is foretold."""
+    """Whether the number of examples that the goal truly takes lies within what is foretold, to within a tenth.
+
+    The forecast looks at eight sizes a doubling, so that its own answer is no finer than that.
+    """
     found = made.examples_until(goal, ALPHA)
     sizes = np.geomspace(min(p.size for p in made.points), found.most, 2000)
     reached = [size for size in sizes if curve(np.log2(size / n)) >= goal]  # type: ignore[operator]
@@ -146,9 +155,8 @@ HEADINGS = (
 )
 
 
-def main(arguments: list[str]) -> None:
-    worlds = int(arguments[0]) if arguments else 250
-    purpose = arguments[1] if len(arguments) > 1 else "evaluation"
+def simulate(worlds: int, purpose: str) -> None:
+    """Print the table of the simulated worlds."""
     print(f"{worlds} worlds a class, {purpose}; skips at level {SKIP_LEVEL}\n")
     print(f"| {' | '.join(HEADINGS)} |\n{'|---' * len(HEADINGS)}|")
     everything: list[Found] = []
@@ -157,6 +165,41 @@ def main(arguments: list[str]) -> None:
         everything += found
         print(line(kind.__name__.replace("_", " "), found), flush=True)
     print(line("all, equal shares", everything))
+
+
+def replay(path: Path) -> list[str]:
+    """A line for every later point of every real curve, and how many lie inside."""
+    lines, inside, scores = [], 0, []
+    for name, curve in json.loads(path.read_text(encoding="utf-8")).items():
+        measured = [CurvePoint.scored(p["size"], tuple(p["scores"]), p["subset"]) for p in curve["points"]]
+        seen = [point for point in measured if point.size <= curve["n"] / 4]
+        made = forecast(seen)
+        if made is None:
+            continue
+        last, found = baseline(seen), ", ".join(f"{p.size}: {p.score:.2f}" for p in seen)
+        for point in measured:
+            if point in seen or point.score is None:
+                continue
+            ahead = made.score(point.size, ALPHA, same_rows=True)
+            held = contains(ahead, point.score)
+            inside += held
+            scores.append((interval_score(ahead, point.score), interval_score(last, point.score)))
+            foretold = f"{ahead.estimate:.2f} ({ahead.low:.2f}-{ahead.high:.2f})"
+            before = f"{last.low:.2f}-{last.high:.2f}"
+            lines.append(f"| {name} | {found} | {point.size} | {foretold} | {before} | {point.score:.2f} | {held} |")
+    ours, theirs = np.mean(scores, axis=0) if scores else (np.nan, np.nan)
+    return [*lines, f"\n{inside} of {len(scores)} inside; interval score {ours:.2f}, of the last point {theirs:.2f}"]
+
+
+def main(arguments: list[str]) -> None:
+    worlds = int(arguments[0]) if arguments else 250
+    purpose = arguments[1] if len(arguments) > 1 else "evaluation"
+    if worlds:
+        simulate(worlds, purpose)
+    if CURVES.exists():
+        headings = ("real curve", "seen", "examples", "foretold", "last point's", "measured", "inside")
+        print(f"\n| {' | '.join(headings)} |\n{'|---' * len(headings)}|")
+        print("\n".join(replay(CURVES)))
 
 
 if __name__ == "__main__":
