@@ -327,7 +327,9 @@ def test_a_jump_after_every_point_is_often_missed_and_without_its_prior_always(
     """This can fail: nothing in the points speaks of the jump, so that only the prior's doubt can hold it."""
     with_rise = coverage(plateau_then_jump, 60)[0]
     monkeypatch.setattr(learning_curve, "RISES", 1e-9)
+    learning_curve.fit_curves.cache_clear()
     without = coverage(plateau_then_jump, 60)[0]
+    learning_curve.fit_curves.cache_clear()
     assert without < 0.2 < with_rise
 
 
