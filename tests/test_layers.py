@@ -16,6 +16,7 @@ LAYERS = {
     "judgement": 1,
     "errors": 1,
     "stats": 1,
+    "curves": 1,
     "files": 1,
     "progress": 1,
     "user_code": 1,

@@ -1,0 +1,85 @@
+"""The learning curve of fine_tune: fine-tunes on small parts of the training half, for a forecast of larger ones.
+
+It is measured where the user asks for it, and not to save a fine-tune on this machine: two subsets each of 1/16, 1/8
+and 1/4 hold 7/8 of the examples that one full fine-tune reads, and small subsets are read more often, so that the
+curve takes at least as long as the full fine-tune. It pays where a fine-tune is a provider's job with a price, or
+several are planned, and where the question is what more examples would bring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from shouldtune.curves import CurvePoint
+from shouldtune.measure import measure
+from shouldtune.models.prompted import Prompted
+from shouldtune.rungs.choosing import answer_options
+from shouldtune.rungs.fine_tune import FineTune, Setting, conversations, epochs_for
+from shouldtune.tuning.subsets import CurveParts, curve_parts
+from shouldtune.types import Example, Model, Models, Prediction, Rung, Skipped, Task, Tunable, TuneSettings
+
+FEWEST = 128
+"""Training examples below which there is no curve: a sixteenth would teach nothing."""
+SMALL_SHARE = 0.1
+"""A full fine-tune that costs less than this share of the budget is not worth a forecast."""
+FEWEST_UNSEEN = 32
+
+
+def why_no_curve(task: Task, models: Models, price: float | None = None, budget: float | None = None) -> str | None:
+    """Why a curve is not measured, in one line; None where it can be.
+
+    `price` is of a full fine-tune and `budget` of the run, both in dollars; with either unknown money says nothing.
+    """
+    if models.tune is None:
+        return "no model that can be tuned here was named"
+    full, unseen = len(task.halves()[0]), len(curve_parts(task).unseen)
+    if full < FEWEST or unseen < FEWEST_UNSEEN:
+        return f"{full} training examples; a curve takes {FEWEST}"
+    if price is not None and budget is not None and price < SMALL_SHARE * budget:
+        return f"a full fine-tune costs ${price:g}, less than a tenth of the budget: it tells more than a forecast"
+    return None
+
+
+async def learning_curve(task: Task, models: Models, how: FineTune, parts: CurveParts) -> AsyncIterator[CurvePoint]:
+    """Train on each subset, the smallest first, and score it on the unseen part: a point for each.
+
+    The rung's first setting and the last epoch, where the rate has fallen to zero: nothing is chosen on the rows that
+    score. Adapters lie on disk by what they were made from and answers in the ledger, so that a curve that was cut
+    off goes on where it stood. `parts` are those of `curve_parts(task)`. Raises ValueError where `why_no_curve` gives
+    a reason without money in it.
+    """
+    reason = why_no_curve(task, models)
+    if models.tune is None or reason is not None:
+        raise ValueError(reason)
+    for subset in parts.subsets:
+        tuned = await fine_tuned(subset.examples, task, models.tune, how.settings[0], how.readings)
+        yield point_of(await measure(tuned, parts.unseen, task.scorer), len(subset.examples), subset.chain)
+
+
+async def fine_tuned(
+    examples: Sequence[Example], task: Task, model: Tunable, setting: Setting, readings: int
+) -> Prompted:
+    """The model after its last epoch on these examples, with the prompt that it learnt. Errors as the model's."""
+    instruction = task.instruction if setting.instructed else ""
+    rates = TuneSettings(learning_rate=setting.learning_rate, epochs=epochs_for(len(examples), readings))
+    last: Model = model
+    async for tuned in model.tune(conversations(examples, Prompted(model, instruction)), rates):
+        last = tuned
+    return Prompted(last, instruction, options=answer_options(task))
+
+
+async def scores_beside(rung: Rung, models: Models, parts: CurveParts, task: Task) -> tuple[float | None, ...] | None:
+    """A rung without training on the rows of the curve's points, fitted on other rows; None where it cannot apply."""
+    fitted = await rung.fit(parts.rest, models)
+    if isinstance(fitted, Skipped):
+        return None
+    return scores_of(await measure(fitted.model, parts.unseen, task.scorer))
+
+
+def point_of(predictions: Sequence[Prediction], size: int, chain: int) -> CurvePoint:
+    return CurvePoint.scored(size, scores_of(predictions), chain)
+
+
+def scores_of(predictions: Sequence[Prediction]) -> tuple[float | None, ...]:
+    """One value a row; None where the call failed."""
+    return tuple(None if p.score is None else p.score.value for p in predictions)

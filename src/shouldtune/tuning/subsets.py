@@ -1,0 +1,77 @@
+"""Smaller parts of the training half, for a learning curve: nested, disjoint, and apart from what scores them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shouldtune.types import Example, Task
+
+SHARES = (16, 8, 4)
+"""A subset holds one part in so many of the examples that a full fine-tune learns from."""
+CHAINS = 2
+MOST_UNSEEN = 256
+"""Rows that score the points; more would cost more than they tell."""
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some examples to learn from."""
+
+    examples: tuple[Example, ...]
+    chain: int
+    """Subsets of one chain are nested by prefix, those of two chains share nothing."""
+
+
+@dataclass(frozen=True)
+class CurveParts:
+    """What a learning curve is measured with."""
+
+    subsets: tuple[Subset, ...]
+    """The smallest first, so that what is cheap is known first."""
+    unseen: tuple[Example, ...]
+    """What every point is scored on: the tail of the training half."""
+    rest: Task
+    """The task without these rows, on which a rung without training is fitted that is to be compared."""
+
+
+def curve_parts(task: Task) -> CurveParts:
+    """Cut the training half; no group stands in two chains, or in a chain and in the unseen part.
+
+    Sizes are shares of what a full fine-tune would learn from, `task.halves()[0]`.
+    """
+    train = task.train
+    starts, sizes = _places(train, len(task.halves()[0]))
+    learnt = starts[-1] + max(sizes, default=0)
+    start = _after_group(train, max(learnt, len(train) - MOST_UNSEEN))
+    return CurveParts(_cut(train, starts, sizes), train[start:], replace(task, train=train[:start]))
+
+
+def nested_subsets(examples: Sequence[Example]) -> tuple[Subset, ...]:
+    """CHAINS disjoint chains of nested prefixes, at each of SHARES of the examples; sizes of 0 are left out."""
+    return _cut(examples, *_places(examples, len(examples)))
+
+
+def _places(examples: Sequence[Example], full: int) -> tuple[list[int], list[int]]:
+    """(where each chain starts, the sizes): a chain starts past a group that the one before it has begun."""
+    sizes = sorted({full // share for share in SHARES} - {0})
+    starts = [0]
+    for _ in range(CHAINS - 1):
+        starts.append(_after_group(examples, starts[-1] + max(sizes, default=0)))
+    return starts, sizes
+
+
+def _cut(examples: Sequence[Example], starts: Sequence[int], sizes: Sequence[int]) -> tuple[Subset, ...]:
+    return tuple(
+        Subset(tuple(examples[start : start + size]), chain)
+        for size in sizes
+        for chain, start in enumerate(starts)
+        if start + size <= len(examples)
+    )
+
+
+def _after_group(examples: Sequence[Example], at: int) -> int:
+    """The first place from `at` on that does not part a group."""
+    while 0 < at < len(examples) and examples[at].group is not None and examples[at].group == examples[at - 1].group:
+        at += 1
+    return at
