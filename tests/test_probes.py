@@ -146,6 +146,12 @@ def test_a_change_that_changes_nothing_cannot_be_the_cause_nor_repair_by_chance(
     assert estimates(same, [], ("form", "passage")) == [0.0, 0.0, 1.0]
 
 
+def test_chance_is_not_taken_out_of_what_asks_no_model_again() -> None:
+    failures = [failure(i, *(("form",) if i < 50 else ()), placebo=i % 5 == 0) for i in range(100)]
+    found = diagnose(failures, [], ("form",), certain=("form",))
+    assert [each.share.estimate for each in found.shares] == pytest.approx([0.5, 0.5])
+
+
 def test_a_failed_call_is_neither_a_repair_nor_none() -> None:
     """Half of the calls were lost: the others tell the share."""
     passes: list[bool | None] = [True, False, None, None]

@@ -113,6 +113,7 @@ def diagnose(
     successes: Sequence[Tried],
     probes: Sequence[Probe],
     *,
+    certain: Sequence[Probe] = (),
     readings: Mapping[str, Interval] | None = None,
     level: float = LEVEL,
     seed: int = 0,
@@ -120,7 +121,8 @@ def diagnose(
     """Split the failures by the first probe that repairs them, less what chance repairs; see the top of the file.
 
     `probes` are those that were run, in any order: a segment whose probe was not run is not there, and its failures are
-    in the unexplained. A failure whose call failed at one probe leaves the sample from there on, as a censored one
+    in the unexplained. `certain` ones ask no model again (an answer read leniently), so that chance repairs nothing.
+    A failure whose call failed at one probe leaves the sample from there on, as a censored one
     does. With no failures, or where the placebo repairs more than TOO_UNSTEADY of them, every share is unknown.
     Raises ValueError where an example stands twice or a probe's name is none.
     """
@@ -132,7 +134,7 @@ def diagnose(
         raise ValueError(f"no such probes, or one twice: {', '.join(probes)}")
     placebo = _rate([_mean(tried.placebo) for tried in failures], level)
     known = placebo.estimate is not None and placebo.estimate <= TOO_UNSTEADY
-    shares = _intervals(failures, successes, order, level, seed) if known else _unknown(order, len(failures))
+    shares = _intervals(failures, successes, order, certain, level, seed) if known else _unknown(order, len(failures))
     segments: list[tuple[Segment, Probe | None]] = [(SEGMENTS[probe], probe) for probe in order]
     return Diagnosis(
         shares=tuple(
@@ -157,21 +159,22 @@ class _Table:
     stays: Array
     """(failures, probes): 1 where it stays a failure, also where the change changes nothing."""
     changed: Array
-    """(failures, probes): 1 where the change changes something."""
+    """(failures, probes): 1 where the change changes something, so that chance may repair."""
     known: Array
     """(failures, probes): 1 where it is known whether it stays one."""
     chance: Array
     """(failures,): how often the placebo repairs it; the others' mean where that is not known."""
 
 
-def _table(failures: Sequence[Tried], order: Sequence[Probe]) -> _Table:
+def _table(failures: Sequence[Tried], order: Sequence[Probe], certain: Sequence[Probe]) -> _Table:
     cells = [[(probe in tried.passes, tried.passes.get(probe)) for probe in order] for tried in failures]
+    by_chance = np.array([probe not in certain for probe in order], dtype=np.float64)
     shape = (len(failures), len(order))
     rates = [_mean(tried.placebo) for tried in failures]
     mean = float(np.mean([rate for rate in rates if rate is not None]))
     return _Table(
         stays=np.array([[passes is not True for _, passes in row] for row in cells], dtype=np.float64).reshape(shape),
-        changed=np.array([[there for there, _ in row] for row in cells], dtype=np.float64).reshape(shape),
+        changed=np.array([[there for there, _ in row] for row in cells], dtype=np.float64).reshape(shape) * by_chance,
         known=np.array([[not (there and p is None) for there, p in row] for row in cells], dtype=float).reshape(shape),
         chance=np.array([mean if rate is None else rate for rate in rates]),
     )
@@ -198,7 +201,7 @@ def _shares(table: _Table, order: Sequence[Probe], weights: Array, doubted: Arra
     falling = (
         np.concatenate([left[0][:, None], _falling(np.stack(left[1:], axis=1))], axis=1) if order else left[0][:, None]
     )
-    return np.concatenate([-np.diff(falling, axis=1), falling[:, -1:]], axis=1)
+    return np.concatenate([falling[:, :-1] - falling[:, 1:], falling[:, -1:]], axis=1)
 
 
 def _falling(rows: Array) -> Array:
@@ -217,9 +220,14 @@ def _falling(rows: Array) -> Array:
 
 
 def _intervals(
-    failures: Sequence[Tried], successes: Sequence[Tried], order: Sequence[Probe], level: float, seed: int
+    failures: Sequence[Tried],
+    successes: Sequence[Tried],
+    order: Sequence[Probe],
+    certain: Sequence[Probe],
+    level: float,
+    seed: int,
 ) -> list[Interval]:
-    table, n = _table(failures, order), len(failures)
+    table, n = _table(failures, order, certain), len(failures)
     rng = np.random.default_rng(seed)
     judged = [not tried.passes["label"] for tried in successes if tried.passes.get("label") is not None]
     wrong, right = sum(judged), len(judged) - sum(judged)
