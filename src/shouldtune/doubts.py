@@ -7,10 +7,10 @@ Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 202
 opinion, because a row that is only hard deceives one model more often than two.
 
 How many targets are wrong is not the number of doubts: a weak classifier doubts hard rows, and misses wrong ones. Rows
-that both are *surest* of are hardly hard, so what they disagree with there is mostly wrong: `surest` counts, in nested
-sets from the surest tenth to the surest half, how many targets speak against both. Where errors fall as the sets get
-surer it is difficulty, where they stay it is noise; the smallest of the rates is the estimate (the anchor points of
-Menon et al., "Learning from Corrupted Binary Labels via Class-Probability Estimation", ICML 2015).
+that both are *surest* of are hardly hard, so what they disagree with there is mostly wrong (the anchor points of Menon
+et al., "Learning from Corrupted Binary Labels via Class-Probability Estimation", ICML 2015): `surest` counts, in nested
+sets from the surest tenth to the surest half, how many targets speak against both. `verdict/diagnosis.py` reads them:
+where errors fall as the sets get surer it is difficulty, where they stay it is noise.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Doubts:
     """The surest first."""
     surest: tuple[tuple[int, int], ...] = ()
     """(rows, how many of their targets speak against both models) of nested sets; empty where it is no label set."""
+    labels: int = 0
+    """Different targets, where rows were judged by others; 0 where they were not."""
     ids: frozenset[str] = field(default=frozenset(), repr=False)
 
     def __contains__(self, example_id: str) -> bool:
@@ -77,7 +79,8 @@ def doubt(examples: Sequence[Example], *, labelled: bool, seed: int = 0) -> Doub
     contradicted, groups, unreachable = _contradictions(examples)
     found = contradicted
     surest: tuple[tuple[int, int], ...] = ()
-    if labelled and len(examples) >= FOLDS and len({example.target for example in examples}) > 1:
+    labels = len({example.target for example in examples}) if labelled and len(examples) >= FOLDS else 0
+    if labels > 1:
         judged, surest = _judge(examples, seed)
         known = {each.example_id for each in contradicted}
         found = [*contradicted, *(each for each in judged if each.example_id not in known)]
@@ -88,6 +91,7 @@ def doubt(examples: Sequence[Example], *, labelled: bool, seed: int = 0) -> Doub
         unreachable=unreachable,
         doubts=tuple(found),
         surest=surest,
+        labels=labels,
         ids=frozenset(each.example_id for each in found),
     )
 
