@@ -28,6 +28,7 @@ from shouldtune.types import (
     ModelSpec,
     Options,
     Output,
+    Score,
     Skipped,
     Task,
 )
@@ -164,6 +165,18 @@ def test_failed_calls_are_unknown_outcomes() -> None:
     share = found.diagnosis().share("retrieval")
     assert share is not None
     assert share.low < 0.25 < share.high
+
+
+def test_scores_that_a_change_shows_to_be_graded_pass_from_the_goal_on() -> None:
+    """The prompt scores 0 throughout; the right passage brings 0.9, which is more than the goal of 0.8."""
+
+    def generous(completion: Completion, example: Example) -> Score:
+        return Score(0.9 if completion.text == example.target else 0.0)
+
+    task = replace(task_of(120, ("passage",)), scorer=generous)
+    share = probed(task, wrong_passage(task)).diagnosis().share("retrieval")
+    assert share is not None
+    assert share.estimate == 1.0
 
 
 def test_where_nothing_can_be_changed_it_says_so() -> None:

@@ -111,11 +111,14 @@ async def probe(task: Task, fitted: Model, how: Probing = Probing(), strong: Mod
         passed = [row for row in rows if row.score is not None and row.score >= line]
         if not failed:
             return Skipped(f"none of {len(rows)} training rows fails")
-        return await _change(task, _Sample(tuple(rows), tuple(failed), tuple(passed), line), fitted, how, strong)
+        return await _change(task, _Sample(tuple(rows), tuple(failed), tuple(passed)), fitted, how, strong)
 
 
 def passing(task: Task, scores: Sequence[float | None]) -> float:
-    """From which score on an answer passes: 1 where scores are 0 or 1, else the goal's quality, else HALF."""
+    """From which score on an answer passes: 1 where all scores are 0 or 1, else the goal's quality, else HALF.
+
+    Where more scores show that they are graded after all, rows of 0 and of 1 stay on their sides of the line.
+    """
     if all(score in (0, 1, None) for score in scores):
         return 1.0
     return task.goal.quality if task.goal.quality is not None else HALF
@@ -129,7 +132,6 @@ class _Sample:
     rows: tuple[Row, ...]
     failed: tuple[Row, ...]
     passed: tuple[Row, ...]
-    line: float
 
     @property
     def calls(self) -> int:
@@ -175,7 +177,8 @@ async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, stro
     scores = {(name, kind): await score_of(task, examples[name], answer) for (name, kind), answer in answers.items()}
     common = Counter(plain(row.completion.text) for row in sample.rows)
     alone = frozenset(text for text, times in common.items() if text and times == 1 and not labelled)
-    found = Found(task, sample.line, scores, answers, doubts, alone)
+    line = passing(task, [*(row.score for row in sample.rows), *scores.values()])  # a change may show that it is graded
+    found = Found(task, line, scores, answers, doubts, alone)
     probes = _run(found, labelled, library, strong)
     return Probed(
         failures=tuple([await found.failure(row, probes) for row in failed]),
@@ -187,11 +190,11 @@ async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, stro
         retrieved=tuple(row.score for row in random),
         right=tuple(found.with_right_passage(row, right) for row in random),
         readings={
-            **await again(task, tried, sample.line, how.seed),
+            **await again(task, tried, line, how.seed),
             **closed_book_score(found, random, how.seed),
         },
         calls=sample.calls + len(asks) + TRIES * len(tried),
-        notes=_notes(failed, right, sample),
+        notes=_notes(failed, right, sample, line),
     )
 
 
@@ -270,8 +273,10 @@ def _misses(
     )
 
 
-def _notes(failed: Sequence[Row], right: Mapping[str, Sequence[Passage]], sample: _Sample) -> tuple[str, ...]:
-    notes = [f"{len(sample.failed)} of {len(sample.rows)} training rows score below {sample.line:g}"]
+def _notes(
+    failed: Sequence[Row], right: Mapping[str, Sequence[Passage]], sample: _Sample, line: float
+) -> tuple[str, ...]:
+    notes = [f"{len(sample.failed)} of {len(sample.rows)} training rows score below {line:g}"]
     unknown = sum(not right[row.example.id] for row in failed if row.example.id in right)
     if unknown:
         notes.append(f"no right passage is known for {unknown} of {len(failed)} failures: they count as not retrieval")

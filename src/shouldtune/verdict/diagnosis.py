@@ -100,8 +100,9 @@ def wrong_targets(doubts: Doubts, level: float) -> Interval:
         return Interval(None, 0.0, 1.0, 0)
     fall = max(0.0, rates[-1] - rates[0])
     low = max(0.0, min(each.low for each in limits) - fall)
-    estimate = max(low, min(rates) - fall)
-    return Interval(estimate, low, max(estimate, min(each.high for each in limits)), doubts.surest[-1][0])
+    estimate = max(low, min(rates) - fall / 4)
+    highs = [clopper_pearson(against, rows, 2 * level / len(limits)).high for rows, against in doubts.surest]
+    return Interval(estimate, low, max(estimate, min(highs)), doubts.surest[-1][0])
 
 
 def fix_retrieval(retrieved: MaybeScores, right: MaybeScores, goal: Goal, seed: int = 0) -> RetrievalGain | None:
