@@ -21,6 +21,7 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,15 @@ from shouldtune.models.prompted import NearestPassages, Prompted
 from shouldtune.probing import Probed, Probing, probe
 from shouldtune.retrieval.chunks import Passage, passages
 from shouldtune.scorers.structure import json_fields
-from shouldtune.scorers.text import f1
-from shouldtune.stats import mean_interval
+from shouldtune.scorers.text import contains
 from shouldtune.types import Document, Example, Goal, Model, Options, Output, Skipped, Task
 from shouldtune.verdict.diagnosis import DataEvidence, ceiling, fix_data, fix_retrieval, retrieval_gain, wrong_targets
 
 HERE = Path(__file__).parent.parent
 DATA = Path(os.environ.get("SHOULDTUNE_DATA", HERE.parent.parent / "shared" / "data"))
 EXCHANGED = 0.3
+REACHED = Goal(0.15)
+"""The embedded model scores about 0.27 with the right passage on chat-docs; so low a goal can be proven on 48 rows."""
 
 
 def rows(name: str, file: str, most: int | None = None) -> list[dict[str, Any]]:
@@ -100,24 +102,20 @@ class Crippled(NearestPassages):
 def retrieval(most: int | None) -> None:
     documents = tuple(Document(row["id"], row["title"], row["text"]) for row in rows("chat-docs", "docs.jsonl"))
     train = tuple(example(row) for row in rows("chat-docs", "train.jsonl", most))
-    instruction = "Answer the question with a few words copied from the passage, and nothing else."
-    task = Task("chat-docs", instruction, train, f1, documents, Goal(), Output(max_tokens=24), unseen_size=0)
+    instruction = "Answer the question with a few words copied from the passage."
+    options = Options(max_tokens=32)
+    task = Task("chat-docs", instruction, train, contains, documents, REACHED, Output(max_tokens=32), unseen_size=0)
     found = passages(documents)
-    print(f"\n## chat-docs, {len(train)} rows\n")
-    goal: Goal | None = None
+    print(f"\n## chat-docs, {len(train)} rows")
     for name, retriever in (("crippled", Crippled(found, 1)), ("whole", NearestPassages(found, 1))):
-        fitted = Prompted(embedded("chat-docs"), instruction, passages=retriever, options=Options(max_tokens=24))
+        fitted = Prompted(embedded("chat-docs"), instruction, passages=retriever, options=options)
         seen = probed(task, fitted, len(train))
-        known = [score for score in seen.right if score is not None]
-        if goal is None:  # one that the right passage reaches: a little below what is proven of it
-            goal = Goal(round(mean_interval(known, 0.1, 0).low - 0.02, 2))
-        gain = retrieval_gain(seen.retrieved, seen.right, goal)
-        said = "fix_retrieval" if fix_retrieval(seen.retrieved, seen.right, goal) else "no"
-        shown(f"retriever {name}, goal {goal.quality}: {said}", seen)
-        print(
-            f"right passage scores {gain.right.estimate:.2f} ({gain.right.low:.2f} to {gain.right.high:.2f}), gains"
-            f" {gain.gain.estimate:.2f} ({gain.gain.low:.2f} to {gain.gain.high:.2f}); {len(seen.misses)} misses\n"
-        )
+        said = "fix_retrieval" if fix_retrieval(seen.retrieved, seen.right, REACHED) else "no"
+        shown(f"retriever {name}, goal {REACHED.quality}: {said}", seen)
+        gain = retrieval_gain(seen.retrieved, seen.right, REACHED)
+        for what, limits in (("the right passage scores", gain.right), ("and gains", gain.gain)):
+            print(f"{what} {limits.estimate:.2f} ({limits.low:.2f} to {limits.high:.2f})")
+        print(f"{len(seen.misses)} misses; the first: {seen.misses[0] if seen.misses else '-'}")
 
 
 def form(most: int | None) -> None:
@@ -141,11 +139,9 @@ def form(most: int | None) -> None:
     shown(f"extraction, {len(train)} rows: format is {'visible' if share.low > 0 else 'not proven'}", seen)
 
 
+@cache
 def embedded(name: str) -> Model:
-    return Ledgered(open_model("smollm2"), LEDGERS.setdefault(name, Ledger(HERE / "tasks" / f"planted-{name}.sqlite")))
-
-
-LEDGERS: dict[str, Ledger] = {}
+    return Ledgered(open_model("smollm2"), Ledger(HERE / "tasks" / f"planted-{name}.sqlite"))
 
 
 def probed(task: Task, fitted: Prompted, n: int) -> Probed:
