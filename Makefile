@@ -43,6 +43,7 @@ bench: .venv/.installed-dev ## the experiments behind the README's figures (hour
 bench-verdicts: .venv/.installed-dev ## how often the verdict is wrong, in simulated worlds of known truth (minutes)
 	$(BIN)/python benchmarks/verdicts/bank.py
 	$(BIN)/python benchmarks/verdicts/forecasts.py
+	$(BIN)/python benchmarks/verdicts/probes.py
 
 bench-peers: ## install the programs that we are timed beside into benchmarks/.peers
 	test -x benchmarks/.peers/bin/python || $(PYTHON) -m venv benchmarks/.peers

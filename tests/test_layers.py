@@ -24,6 +24,8 @@ LAYERS = {
     "retrieval": 2,
     "task": 3,
     "checks": 3,
+    "doubts": 3,
+    "probing": 7,
     "models": 3,
     "tuning": 4,
     "measure": 4,

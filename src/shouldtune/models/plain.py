@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shouldtune.models.prompted import Shot
 from shouldtune.retrieval.bm25 import Bm25, index_of
 from shouldtune.types import Completion, Message, ModelSpec, Options
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def _answer(text: str) -> Completion:
@@ -99,6 +103,10 @@ class Linear:
             cost_usd=0.0,
             engine="scikit-learn",
         )
+
+    def probabilities(self, texts: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """(the labels, how likely each is for each text: shape (texts, labels))."""
+        return tuple(map(str, self._pipeline.classes_)), self._pipeline.predict_proba(list(texts))
 
     def spec(self) -> ModelSpec:
         return {"kind": "linear", "shots": [list(shot) for shot in self.shots], "strength": self.strength}
