@@ -22,7 +22,8 @@ for name in ("gguf", "tokenizers", "safetensors", "jinja2"):
     pytest.importorskip(name)
 
 from shouldtune.models import gguf_cache  # noqa: E402
-from shouldtune.models.generation import Generator, Request  # noqa: E402
+from shouldtune.models.decoding import Request  # noqa: E402
+from shouldtune.models.generation import Generator  # noqa: E402
 from shouldtune.models.label_trie import LabelTrie  # noqa: E402
 from shouldtune.models.llama import Llama  # noqa: E402
 

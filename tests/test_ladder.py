@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from shouldtune.asked import Climb, chosen_rungs
 from shouldtune.errors import CannotMeasure, InputError
-from shouldtune.ladder import Climb, chosen_rungs, climb
+from shouldtune.ladder import climb
 from shouldtune.models.open import open_fitted
 from shouldtune.progress import Progress
 from shouldtune.run import RunRecord, load_run

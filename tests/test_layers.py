@@ -32,6 +32,7 @@ LAYERS = {
     "rungs": 5,
     "verdict": 6,
     "run": 7,
+    "asked": 7,
     "ladder": 7,
     "rejudge": 7,
     "report": 8,

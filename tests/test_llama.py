@@ -21,10 +21,11 @@ torch.set_num_threads(1)  # the model is too small for two
 for name in ("gguf", "tokenizers", "safetensors", "jinja2"):
     pytest.importorskip(name)
 
-from shouldtune.models import attention, generation, gguf_cache  # noqa: E402
+from shouldtune.models import attention, decoding, gguf_cache  # noqa: E402
 from shouldtune.models.chat_tokenizer import ChatTokenizer  # noqa: E402
 from shouldtune.models.constraint import Grammars  # noqa: E402
-from shouldtune.models.generation import Generated, Generator, Request, Stopped  # noqa: E402
+from shouldtune.models.decoding import Generated, Request, Stopped  # noqa: E402
+from shouldtune.models.generation import Generator  # noqa: E402
 from shouldtune.models.llama import Llama  # noqa: E402
 from shouldtune.models.prefixes import common_length, split_by_prefix  # noqa: E402
 
@@ -202,7 +203,7 @@ def test_a_call_larger_than_one_batch_is_answered_in_order(
     model: Llama, tokenizer: ChatTokenizer, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shouldtune.models.generation._CACHE_BYTES", 40_000)
-    monkeypatch.setattr("shouldtune.models.generation._PREFILL_TOKENS", 50)
+    monkeypatch.setattr("shouldtune.models.decoding._PREFILL_TOKENS", 50)
     requests = [Request(some_ids(5 + 7 * (seed % 4), seed=seed), 5) for seed in range(12)]
     assert ids_of(generator.generate(requests)) == one_by_one(model, tokenizer, requests)
 
@@ -281,7 +282,7 @@ def test_answers_longer_than_the_caches_reserve_are_the_same(
 ) -> None:
     requests = [Request(some_ids(count, seed=count), 20) for count in (4, 19, 30)]
     at_once = generator.generate(requests)
-    monkeypatch.setattr(generation, "_RESERVE", 3)
+    monkeypatch.setattr(decoding, "_RESERVE", 3)
     assert generator.generate(requests) == at_once
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from shouldtune.asked import Climb
 from shouldtune.errors import InputError
-from shouldtune.ladder import Climb, climb
+from shouldtune.ladder import climb
 from shouldtune.rejudge import judge_again
 from shouldtune.report.page import to_html
 from shouldtune.report.terminal import plain_lines

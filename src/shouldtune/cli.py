@@ -12,7 +12,7 @@ from shouldtune import __version__
 from shouldtune.errors import InputError, ShouldTuneError
 
 if TYPE_CHECKING:
-    from shouldtune.ladder import Climb
+    from shouldtune.asked import Climb
     from shouldtune.run import RunRecord
     from shouldtune.task import LoadedTask
 
@@ -43,8 +43,8 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Run a bundled real task on the embedded model, to a verdict and a report. Spends nothing."""
+    from shouldtune.asked import Climb
     from shouldtune.demo import ladder, lay_out
-    from shouldtune.ladder import Climb
 
     _climb_and_show(_load(lay_out(folder)), Climb(ladder(), all_rungs=True), as_json=json)
 
@@ -96,7 +96,7 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     """Climb the ladder for a task until the answer is clear. A run that was cut off goes on."""
     if fail_on not in (None, "goal"):
         raise InputError(f"--fail-on {fail_on} is not known", hint="--fail-on goal")
-    from shouldtune.ladder import Climb, chosen_rungs
+    from shouldtune.asked import Climb, chosen_rungs
     from shouldtune.rungs import LADDER
 
     chosen = chosen_rungs([name.strip() for name in rungs.split(",")]) if rungs else LADDER

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from turns import take_turns
 
-from shouldtune.models.generation import Generator, Request
+from shouldtune.models.decoding import Request
+from shouldtune.models.generation import Generator
 from shouldtune.models.llama import Llama
 
 job: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from turns import take_turns
 
-from shouldtune.models.generation import Generator, Request
+from shouldtune.models.decoding import Request
+from shouldtune.models.generation import Generator
 from shouldtune.models.label_trie import LabelTrie
 from shouldtune.models.llama import Llama
 

@@ -20,7 +20,7 @@ from shouldtune.models.engine import COMPUTE, Base, Engine, load_base
 from shouldtune.types import Completion, Message, Options
 
 if TYPE_CHECKING:
-    from shouldtune.models.generation import Generated, Request
+    from shouldtune.models.decoding import Generated, Request
 
 _QUIET_S, _GATHER_S = 0.004, 0.1
 """A batch starts when no call has come for _QUIET_S seconds, or _GATHER_S after its first call."""
@@ -159,7 +159,7 @@ def _compute(calls: Sequence[_Call], should_stop: Callable[[], bool]) -> list[Co
 
 def _prepare(base: Base, call: _Call) -> Request | str:
     """The call as token ids, or why it cannot be answered."""
-    from shouldtune.models.generation import Request
+    from shouldtune.models.decoding import Request
 
     options, window = call.options, base.model.config.window
     if options.max_tokens < 1:
