@@ -55,7 +55,17 @@ HEAVY = {
     "gguf",
 }
 
-TORCH_THROUGHOUT = {"attention", "derivatives", "generation", "label_trie", "linear", "llama", "trainable", "training"}
+TORCH_THROUGHOUT = {
+    "attention",
+    "derivatives",
+    "decoding",
+    "generation",
+    "label_trie",
+    "linear",
+    "llama",
+    "trainable",
+    "training",
+}
 """Modules that need torch on every line; they are themselves imported inside functions only."""
 
 
