@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from turns import take_turns
+
+from shouldtune.models.engine import prepare_process
+
+prepare_process()
+import torch
 
 from shouldtune.models.llama import Llama
 from shouldtune.tuning.trainable import TrainableLora
