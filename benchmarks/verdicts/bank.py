@@ -1,7 +1,8 @@
 """How often is the verdict wrong, and what does stopping early save? A bank of worlds with known truth.
 
 Every class of worlds.py is drawn `worlds` times at each size, raced as a climb races it, and measured whole beside. The
-mix stands in mix.toml. Prints the tables and writes them, between two marks, into benchmarks/README.md:
+mix stands in mix.toml. Prints the tables and writes them, between two marks, into benchmarks/README.md, and a short
+one into README.md:
 
 - *false*: an answer whose own *when* is untrue of the true means. A yes is also false where a rung without training
   meets the goal; a gain exactly at the margin is worthwhile. *Goal met* counts among the false no, too.
@@ -22,7 +23,7 @@ import multiprocessing
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ from worlds import CLASSES, SIZED
 from shouldtune.stats import clopper_pearson
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "README.md"
-MARKS = ("<!-- bank.py writes from here -->", "<!-- to here -->")
+PAGES = HERE.parent / "README.md", HERE.parent.parent / "README.md"
+"""Every table, and a short one."""
+MARKS = ("<!-- benchmarks/verdicts/bank.py writes from here -->", "<!-- to here -->")
 TIES = "rungs_tie"
 BLOCK = 25
 """Worlds that one process plays at a time."""
@@ -54,8 +56,11 @@ def main(arguments: Sequence[str]) -> None:
     games = play_all(keys, worlds, jobs, seed)
     text = report(games, mix["weights"], worlds, sizes)
     print(text)
+    short = summary(games, mix["weights"], worlds, sizes)
+    print(f"\n{short}")
     if not arguments:
-        write(text)
+        write(PAGES[0], text)
+        write(PAGES[1], short)
 
 
 def play_all(keys: Sequence[Key], worlds: int, jobs: int, seed: int = 0) -> dict[Key, list[Game]]:
@@ -185,12 +190,36 @@ def _wrong(games: Mapping[Key, list[Game]]) -> Iterable[str]:
     return [f"The commonest false answers of {sum(found.values())}: {'; '.join(f'{w} ({k})' for w, k in first)}."]
 
 
-def write(text: str) -> None:
+def summary(games: Mapping[Key, list[Game]], weights: Mapping[str, float], worlds: int, sizes: Sequence[int]) -> str:
+    """The table for people in a hurry: the mix, and beside it the worst class."""
+    first = f"{worlds:,} worlds in each of {len({name for name, _ in games})} classes"
+    names = ("false yes", "false no", "false goal met", "as with everything asked", "clear, settled", "calls")
+    lines = [f"| {first} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for size in sizes:
+        rows = {name: played for (name, n), played in games.items() if n == size}
+        groups, shares = list(rows.values()), [weights[name] for name in rows]
+        cells = []
+        for is_it in (_says("yes"), _says("no"), lambda g: g.false_goal_met):
+            worst = max(float(np.mean([is_it(g) for g in played])) for played in groups)
+            mixed = _rate([[is_it(g) for g in played] for played in groups], shares, 3, limit=True)
+            cells.append(f"{mixed}; worst class {worst:.3f}")
+        agree = [[g.found == g.whole for g in played if not _open(g.whole)] for played in groups]
+        clear = [[not _open(g.found) for g in played if g.clear] for played in groups]
+        cells += [_rate(flags, shares, 3, limit=False) for flags in (agree, clear)]
+        without = [(played, weights[name]) for name, played in rows.items() if name != TIES]
+        cells.append(_mean([[g.calls for g in played] for played, _ in without], [share for _, share in without]))
+        lines.append(f"| {size} held-out examples | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _says(answer: str) -> Callable[[Game], bool]:
+    return lambda game: game.false == answer
+
+
+def write(page: Path, text: str) -> None:
     """Put the tables between their marks."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    PAGE.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
+    before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
+    page.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

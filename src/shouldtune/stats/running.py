@@ -14,7 +14,7 @@ import numpy as np
 from shouldtune.stats.sequences import BETS, BISECTIONS, FEW_VALUES, LOOK_EVERY
 from shouldtune.stats.values import Array, check_level
 
-GRID = 2**BISECTIONS
+GRID = 1 << BISECTIONS
 _BETS = np.array(BETS)[:, None]
 
 

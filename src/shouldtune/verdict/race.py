@@ -5,13 +5,17 @@ out. Only scores in that order decide, never the order in which answers arrive, 
 same steps again and finds its calls in the ledger.
 
 First, rung by rung from the cheapest, each one *finds its place*: with a goal, rows are asked until it has reached the
-goal, stays below it, or is beaten by a cheaper rung; without a goal, one batch. A rung that reaches the goal ends the
-race, because every cheaper one has been found wanting. Then the rungs run on side by side, the one least asked first,
-while more of its rows could change the answer; all others rest, and go on should they come to matter again.
+goal, stays below it, is beaten by a cheaper rung, or the rest of the rows would hardly tell; without a goal, one batch.
+A rung that reaches the goal ends the race, because every cheaper one has been found wanting. Then one question after
+another is put to the rungs that it is about, the one least asked first: can the tuned rung still beat the rung that
+is hardest to beat (if not, what the others score need not be known), does it reach the goal, is it too dear, is it
+nearly as good as some other rung, is one without an LLM as good as any? A question that the rest of the rows would
+hardly settle is let be (outlook.py). Whoever is not asked rests, and goes on should it come to matter again.
 Rungs without an LLM are free and run whole.
 
-No rule here needs a level of its own: a rung rests because of limits that hold at every prefix, and whatever is
-claimed in the end is claimed from limits that no way of stopping can spoil (limits.py says why).
+No rule here needs a level of its own: a rung rests because of limits that hold at every prefix, or because it looks
+hopeless, which claims nothing; and whatever is claimed in the end is claimed from limits that no way of stopping can
+spoil (limits.py says why).
 """
 
 from __future__ import annotations
@@ -148,7 +152,7 @@ def why_stopped(e: Evidence, c: Column) -> str | None:
         return "it reaches the goal"
     if below_goal(e, c):
         return "it stays below the goal"
-    return "more of it could not change the answer"
+    return "more of it would hardly change the answer"
 
 
 def rehearse(
