@@ -13,17 +13,21 @@ one into README.md:
 
     python benchmarks/verdicts/bank.py [worlds=N] [sizes=300,1000] [jobs=2] [seed=0] [class ...]
 
-With anything said, nothing is written. The race was tuned on other seeds than 0.
+With anything said, nothing is written. The race was tuned on other seeds than 0. Classes that were played by the same
+code are kept in `.bank/`, so that a run that was cut off goes on.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import multiprocessing
 import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,7 @@ import numpy as np
 from play import Game, play
 from worlds import CLASSES, SIZED
 
+import shouldtune
 from shouldtune.stats import clopper_pearson
 
 HERE = Path(__file__).parent
@@ -65,15 +70,28 @@ def main(arguments: Sequence[str]) -> None:
 
 def play_all(keys: Sequence[Key], worlds: int, jobs: int, seed: int = 0) -> dict[Key, list[Game]]:
     """Every world, in the order of its number, whatever the number of processes."""
-    starts = range(0, worlds, BLOCK)
-    blocks = [(name, size, at, min(at + BLOCK, worlds), seed) for name, size in keys for at in starts]
+    kept = HERE / ".bank" / _code()
+    kept.mkdir(parents=True, exist_ok=True)
+    files = {(name, size): kept / f"{name}-{size}-{worlds}-{seed}.json" for name, size in keys}
     games: dict[Key, list[Game]] = {key: [] for key in keys}
+    missing = [key for key in keys if not files[key].exists()]
+    starts = range(0, worlds, BLOCK)
+    blocks = [(*key, at, min(at + BLOCK, worlds), seed) for key in missing for at in starts]
     with multiprocessing.Pool(jobs, initializer=os.nice, initargs=(10,)) as pool:
         for (name, size, *_), played in zip(blocks, pool.imap(_block, blocks), strict=True):
             games[name, size] += played
             if len(games[name, size]) == worlds:
+                files[name, size].write_text(json.dumps([asdict(game) for game in games[name, size]]))
                 print(f"{name} {size or ''}", file=sys.stderr, flush=True)
-    return games
+    return {key: [Game(**game) for game in json.loads(file.read_text())] for key, file in files.items()}
+
+
+def _code() -> str:
+    """The hash of the code that plays."""
+    source = Path(shouldtune.__file__).parent
+    files = [file for folder in (HERE, source / "stats", source / "verdict") for file in sorted(folder.glob("*.py"))]
+    played = [file for file in files if file.name != "bank.py"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in played)).hexdigest()[:12]
 
 
 def _block(block: tuple[str, int, int, int, int]) -> list[Game]:
@@ -145,8 +163,8 @@ def _row(name: str, groups: Sequence[list[Game]], weights: Sequence[float]) -> s
         rate([[g.false_whole for g in played] for played in groups]),
         rate([[_open(g.found) for g in played] for played in groups], 2),
         rate([[_open(g.whole) for g in played] for played in groups], 2, limit=False),
-        rate([[g.found == g.whole for g in played if not _open(g.whole)] for played in groups], limit=False),
-        rate([[not _open(g.found) for g in played if g.clear] for played in groups], limit=False),
+        _among([[g.found == g.whole for g in played if not _open(g.whole)] for played in groups], weights),
+        _among([[not _open(g.found) for g in played if g.clear] for played in groups], weights),
         _mean([[g.calls for g in played] for played in groups], weights),
     ]
     return f"| {name} | {' | '.join(cells)} |"
@@ -167,6 +185,13 @@ def _rate(flags: Sequence[Sequence[bool]], weights: Sequence[float], digits: int
         return f"{share:.{digits}f}"
     n = math.floor(1 / sum((weight / total) ** 2 / len(group) for weight, group in known) + 1e-6)
     return f"{share:.{digits}f} ({clopper_pearson(math.ceil(share * n - 1e-9), n, 0.1).high:.{digits}f})"
+
+
+def _among(flags: Sequence[Sequence[bool]], weights: Sequence[float]) -> str:
+    """A rate among some worlds of each class: a class counts by how many of them it has."""
+    among = sum(weight * len(group) for weight, group in zip(weights, flags, strict=True))
+    hits = sum(weight * sum(group) for weight, group in zip(weights, flags, strict=True))
+    return f"{hits / among:.3f}" if among else "-"
 
 
 def _mean(values: Sequence[Sequence[float]], weights: Sequence[float]) -> str:
@@ -205,7 +230,7 @@ def summary(games: Mapping[Key, list[Game]], weights: Mapping[str, float], world
             cells.append(f"{mixed}; worst class {worst:.3f}")
         agree = [[g.found == g.whole for g in played if not _open(g.whole)] for played in groups]
         clear = [[not _open(g.found) for g in played if g.clear] for played in groups]
-        cells += [_rate(flags, shares, 3, limit=False) for flags in (agree, clear)]
+        cells += [_among(flags, shares) for flags in (agree, clear)]
         without = [(played, weights[name]) for name, played in rows.items() if name != TIES]
         cells.append(_mean([[g.calls for g in played] for played, _ in without], [share for _, share in without]))
         lines.append(f"| {size} held-out examples | {' | '.join(cells)} |")

@@ -13,6 +13,7 @@ import numpy as np
 from shouldtune.judgement import Interval
 from shouldtune.stats import mean_limits, paired_limits
 from shouldtune.stats.running import Running
+from shouldtune.stats.sequences import LOOK_EVERY
 from shouldtune.stats.values import Array, checked, filled
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.outlook import chance_above
@@ -57,8 +58,11 @@ class Memory:
 
     def gains_more_than(self, a: Column, b: Column, line: float, level: float) -> bool:
         """`stats.sequences.gains_more_than` on the rows that both were asked."""
-        key = ("more", a.name, b.name, line, level)
-        return self._once(key, self._rows(a, b), lambda: self._gain(a, b).exceeds((line + 1.0) / 2.0, level))
+
+        def find() -> bool:
+            return self._ahead(a, b, line) and self._gain(a, b).exceeds((line + 1.0) / 2.0, level)
+
+        return self._once(("more", a.name, b.name, line, level), self._rows(a, b), find)
 
     def chance_above(self, c: Column, line: float, level: float) -> float:
         """How likely the rest of the rows would prove that the mean lies above `line`; outlook.py says how."""
@@ -119,6 +123,24 @@ class Memory:
         value = find()
         self._found[key] = rows, value
         return value
+
+    def _ahead(self, a: Column, b: Column, line: float) -> bool:
+        """Whether a's mean gain has been more than `line` at any look: where it has not, no bet has won anything.
+
+        A failed call counts here as 0 of a's and as 1 of b's, which is no worse for a than the limit has it.
+        """
+        n = self._rows(a, b)
+        looks = np.append(np.arange(LOOK_EVERY, n, LOOK_EVERY), n) if n else np.zeros(0, dtype=np.int64)
+        gains = self._sums(a, 0.0)[looks] - self._sums(b, 1.0)[looks]
+        return bool((gains > line * looks - 1e-9).any())
+
+    def _sums(self, c: Column, failed: float) -> Array:
+        """The sum of the scores of the first 0, 1, 2 ... rows."""
+
+        def find() -> Array:
+            return np.concatenate([[0.0], np.cumsum(_with(self.scores(c), failed))])
+
+        return self._once(("sums", c.name, failed), self._rows(c), find)
 
     def _side(self, c: Column, *, upper: bool) -> Running:
         """The scores as bets see them: a failed call is the worst case, 0 below and 1 above."""
