@@ -19,7 +19,7 @@ from shouldtune.errors import CannotMeasure
 from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
 from shouldtune.models.ledger import Ledger, Ledgered, paying
 from shouldtune.models.plain import Constant
-from shouldtune.types import Message, Model, Options
+from shouldtune.types import Completion, Message, Model, Options
 
 
 @pytest.fixture
@@ -123,9 +123,7 @@ def test_an_unknown_price_makes_the_bill_unknown(ledger: Ledger) -> None:
     with paying("r", "fit"):
         ask(Ledgered(Constant("a"), ledger), "q")
         assert ledger.spent("r", "fit").usd == 0.0
-        ledger.charge(
-            "k", replace(asyncio.run(Constant("a").complete([Message("user", "q")])), cost_usd=None), new=True
-        )
+        ledger.charge("k", Completion("a", latency_s=0.1), new=True)
         ask(Ledgered(Constant("b"), ledger), "q")
     assert ledger.spent("r", "fit").usd is None
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from shouldtune import __version__
 from shouldtune.errors import InputError
-from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, identity
-from shouldtune.models.open import open_model
+from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, digest, identity
+from shouldtune.models.open import is_local, open_model
 from shouldtune.progress import Progress
 from shouldtune.run import adapters_path
 from shouldtune.rungs import LADDER
@@ -42,7 +42,8 @@ def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
 def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Models:
     """The task's models behind its ledger. ModelUnavailable or InputError where one cannot be opened."""
     everything = (*loaded.task.train, *loaded.holdout)  # a scripted model knows the answers; a real one is told nothing
-    prompt = Ledgered(open_model(loaded.file.model, everything), ledger)
+    price = None if is_local(loaded.file.model) else loaded.economics.prompt_price  # here it takes machine time alone
+    prompt = Ledgered(open_model(loaded.file.model, everything), ledger, price)
     if loaded.file.tune is None:
         return Models(prompt)
     tunable = open_tunable(loaded.file.tune, adapters_path(loaded.folder), everything, progress.trained)
@@ -71,6 +72,20 @@ def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, A
         "whole_holdout": how.whole_holdout,
         "shouldtune": __version__,
     }
+
+
+def run_id(asked: Mapping[str, Any]) -> str:
+    """Eight hex digits that name the run. Where a price was found does not matter, what it is does."""
+    money = {
+        name: {**value, "source": ""} if isinstance(value, dict) else value
+        for name, value in asked["economics"].items()
+    }
+    return digest({**asked, "economics": money})[:8]
+
+
+def look_id(asked: Mapping[str, Any]) -> str:
+    """What makes a run another look at the holdout: everything that is asked but money."""
+    return digest({name: value for name, value in asked.items() if name != "economics"})
 
 
 def machine() -> dict[str, str]:

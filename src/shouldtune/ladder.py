@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from shouldtune.asked import Climb, machine, open_models, what_is_asked
+from shouldtune.asked import Climb, look_id, machine, open_models, run_id, what_is_asked
 from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.judgement import Verdict
+from shouldtune.looks import Look, goal_at_look, look_at, looks_path, write_down
 from shouldtune.measure import measure
-from shouldtune.models.ledger import Ledger, digest, paying
+from shouldtune.models.ledger import Ledger, paying
 from shouldtune.models.open import is_simulated, save_fitted
 from shouldtune.progress import Progress
 from shouldtune.run import (
@@ -65,12 +66,13 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
     try:
         models = open_models(loaded, ledger, progress)
         asked = what_is_asked(loaded, how, models)
-        folder = run_folder(loaded.folder, loaded.task.name, digest(asked)[:8])
+        folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
+        look = look_at(looks_path(loaded.folder), loaded.holdout, look_id(asked), folder.name)
         save_asked(
             folder, {**asked, "created": datetime.now(UTC).isoformat(timespec="seconds"), **machine()}, loaded.holdout
         )
         try:
-            verdict = await _climb(loaded, how, _Climbing(ledger, models, folder, progress, simulated, asked))
+            verdict = await _climb(loaded, how, _Climbing(ledger, models, folder, progress, simulated, asked, look))
         finally:
             await models.aclose()
         save_verdict(folder, verdict)
@@ -90,6 +92,7 @@ class _Climbing:
     progress: Progress
     simulated: bool
     asked: dict[str, Any]
+    look: Look
 
 
 @dataclass(frozen=True)
@@ -173,9 +176,10 @@ def _step(
     loaded: LoadedTask, how: Climb, at: _Climbing, opened: Mapping[str, _Opened], waiting: int
 ) -> Ask | Open | Done:
     raced = [_measurement(loaded, at, each) for each in opened.values()]
-    columns = Case(loaded.task.goal, raced, economics=loaded.economics).columns
+    goal = goal_at_look(loaded.task.goal, at.look.number)
+    columns = Case(goal, raced, economics=loaded.economics).columns
     step = next_step_whole if how.whole_holdout else next_step
-    return step(loaded.task.goal, columns, waiting, all_rungs=how.all_rungs)
+    return step(goal, columns, waiting, all_rungs=how.all_rungs)
 
 
 def _tell(loaded: LoadedTask, at: _Climbing, each: _Opened, told: dict[str, int]) -> None:
@@ -188,7 +192,8 @@ def _conclude(
 ) -> Verdict:
     measured = [_measurement(loaded, at, each) for each in opened.values()]
     planned = tuple(rung.name for rung in how.rungs)
-    case = Case(loaded.task.goal, measured, skipped, planned, loaded.economics)
+    goal = goal_at_look(loaded.task.goal, at.look.number)
+    case = Case(goal, measured, skipped, planned, loaded.economics)
     if how.whole_holdout:
         measured = [replace(m, raced_over=None) for m in measured]
     else:
@@ -197,7 +202,10 @@ def _conclude(
         measured = [replace(m, stopped_because=why) for m, why in zip(measured, stopped, strict=True)]
     save_measurements(at.folder, measured)
     case = replace(case, measurements=measured)
-    verdict = decide(case, spent=at.ledger.spent(), simulated=at.simulated, provenance=at.asked)
+    if measured:
+        write_down(looks_path(loaded.folder), at.look)
+    told = {**at.asked, "look": at.look.number, "alpha": round(1 - goal.confidence, 12)}
+    verdict = decide(case, spent=at.ledger.spent(), simulated=at.simulated, provenance=told)
     if verdict.reason not in ENDS_THE_CLIMB:
         _refuse_when_nothing_answered(measured)
     return replace(verdict, sensitivity=flips(case))
@@ -258,12 +266,21 @@ async def _fit(rung: Rung, loaded: LoadedTask, at: _Climbing) -> Fitted | Skippe
 
 
 async def _ask(each: _Opened, step: Ask, loaded: LoadedTask, at: _Climbing) -> _Opened:
+    unseen = each.rung.uses_llm  # a run that ends before a model has answered, and tells no verdict, has seen nothing
+
+    def heard(prediction: Prediction) -> None:
+        nonlocal unseen
+        if unseen and not prediction.completion.failed:
+            write_down(looks_path(loaded.folder), at.look)
+            unseen = False
+        at.progress.predicted(step.rung, prediction)
+
     with paying(step.rung, "measure"):
         predictions = await measure(
             each.fitted.model,
             loaded.holdout[step.start : step.stop],
             loaded.task.scorer,
-            lambda prediction: at.progress.predicted(step.rung, prediction),
+            heard,
         )
     return replace(each, predictions=each.predictions + predictions)
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,7 @@ class Remote:
             )
             raise CannotMeasure(f"{self.base_url} answered {status} for {self.name!r}: {_short(text)}", hint=hint)
         if status != 200:
-            return _failed(f"HTTP {status}: {_short(text)}", start)
+            return replace(_failed(f"HTTP {status}: {_short(text)}", start), cost_usd=0.0)  # a refusal is not billed
         return read_reply(text, start, options)
 
     def spec(self) -> ModelSpec:
@@ -172,10 +172,12 @@ def read_reply(text: str, start: float, options: Options) -> Completion:
     if options.choices:
         answer = _chosen(answer)
     usage = reply.get("usage") or {}
+    details = usage.get("prompt_tokens_details") if isinstance(usage, Mapping) else None
     return Completion(
         text=answer,
         prompt_tokens=_count(usage, "prompt_tokens"),
         completion_tokens=_count(usage, "completion_tokens"),
+        cached_tokens=_count(details, "cached_tokens"),
         latency_s=perf_counter() - start,
         finish_reason="length" if choice.get("finish_reason") == "length" else "stop",
         engine=str(reply.get("model") or ""),
