@@ -9,6 +9,7 @@ from typing import Any
 
 from shouldtune import __version__
 from shouldtune.errors import InputError
+from shouldtune.judgement import Price
 from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, digest, identity
 from shouldtune.models.open import is_local, open_model
 from shouldtune.progress import Progress
@@ -42,12 +43,16 @@ def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
 def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Models:
     """The task's models behind its ledger. ModelUnavailable or InputError where one cannot be opened."""
     everything = (*loaded.task.train, *loaded.holdout)  # a scripted model knows the answers; a real one is told nothing
-    price = None if is_local(loaded.file.model) else loaded.economics.prompt_price  # here it takes machine time alone
-    prompt = Ledgered(open_model(loaded.file.model, everything), ledger, price)
+    prompt = Ledgered(open_model(loaded.file.model, everything), ledger, price_paid(loaded))
     if loaded.file.tune is None:
         return Models(prompt)
     tunable = open_tunable(loaded.file.tune, adapters_path(loaded.folder), everything, progress.trained)
     return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger))
+
+
+def price_paid(loaded: LoadedTask) -> Price | None:
+    """What the prompted model's calls are paid at; None where it is not known, or they take machine time alone."""
+    return None if is_local(loaded.file.model) else loaded.economics.prompt_price
 
 
 def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, Any]:

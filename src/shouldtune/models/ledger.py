@@ -191,13 +191,7 @@ class Ledgered:
     price: Price | None = None
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
-        request = canonical(
-            {
-                "model": identity(self.model.spec()),
-                "messages": [[message.role, message.content] for message in messages],
-                "options": options_to_dict(options),
-            }
-        )
+        request = request_of(self.model.spec(), messages, options)
         key = sha256(request)
         found = self.ledger.find(key)
         completion = await self._bought(key, request, messages, options) if found is None else found
@@ -259,6 +253,12 @@ class LedgeredTunable(Ledgered):
             self.ledger.charge(key, completion, new=recorded is None)
             yield Ledgered(tuned, self.ledger)
             start = loop.time()
+
+
+def request_of(spec: ModelSpec, messages: Sequence[Message], options: Options) -> str:
+    """A call in the one form whose SHA-256 is its key."""
+    said = [[message.role, message.content] for message in messages]
+    return canonical({"model": identity(spec), "messages": said, "options": options_to_dict(options)})
 
 
 def identity(spec: ModelSpec) -> ModelSpec:

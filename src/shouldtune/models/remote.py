@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.models.prices import OPENAI
 from shouldtune.types import Completion, Message, ModelSpec, Options
 
 if TYPE_CHECKING:
@@ -119,10 +120,15 @@ class Remote:
 
 def open_remote(model_id: str) -> Remote:
     """`openai:NAME`, or `http(s)://host/v1#NAME` (its key, if any, in SHOULDTUNE_API_KEY). Raises InputError."""
+    if model_id.startswith("openai:") and not os.environ.get("OPENAI_API_KEY"):
+        raise CannotMeasure("OPENAI_API_KEY is not set", hint="export OPENAI_API_KEY=..., or name a local model")
+    return remote_of(model_id)
+
+
+def remote_of(model_id: str) -> Remote:
+    """The same without a look at whether a key is at hand: enough to know what would be asked."""
     if model_id.startswith("openai:"):
-        if not os.environ.get("OPENAI_API_KEY"):
-            raise CannotMeasure("OPENAI_API_KEY is not set", hint="export OPENAI_API_KEY=..., or name a local model")
-        return Remote(model_id.removeprefix("openai:"), "https://api.openai.com/v1", "OPENAI_API_KEY")
+        return Remote(model_id.removeprefix("openai:"), OPENAI, "OPENAI_API_KEY")
     url, _, name = model_id.partition("#")
     if not name:
         raise InputError(f"{model_id!r} names no model", hint="write it after the address: http://host:8000/v1#name")
