@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shouldtune import __version__
-from shouldtune.errors import InputError, ShouldTuneError
+from shouldtune.errors import BudgetError, InputError, ShouldTuneError
 
 if TYPE_CHECKING:
     from shouldtune.asked import Climb
@@ -113,6 +113,9 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     rungs: RungsOption = None,
     all_rungs: AllRungs = False,
     whole_holdout: WholeHoldout = False,
+    budget: Annotated[
+        float | None, typer.Option(min=0.0, help="Dollars that the calls of all runs of this task may cost.")
+    ] = None,
     fail_on: Annotated[str | None, typer.Option(help="`goal`: exit with 100 when the goal is not met.")] = None,
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")
@@ -125,7 +128,10 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     from shouldtune.asked import Climb
 
     how = Climb(_rungs(rungs), all_rungs, allow_simulated, whole_holdout)
-    record = _climb_and_show(_load(task, model, tune), how, as_json=json)
+    loaded = _load(task, model, tune, budget)
+    record = _climb_and_show(loaded, how, as_json=json)
+    if (record.verdict.provenance.get("budget") or {}).get("ended"):
+        _budget_ended(loaded)
     if fail_on == "goal" and not any(rung.meets_goal for rung in record.verdict.rungs):
         raise typer.Exit(GOAL_MISSED)
 
@@ -157,10 +163,20 @@ def report(
         _show(record)
 
 
-def _load(task: Path, model: str | None = None, tune: str | None = None) -> LoadedTask:
+def _load(task: Path, model: str | None = None, tune: str | None = None, budget: float | None = None) -> LoadedTask:
     from shouldtune.task import load_task
 
-    return load_task(task, model=model, tune=tune)
+    return load_task(task, model=model, tune=tune, budget=budget)
+
+
+def _budget_ended(loaded: LoadedTask) -> None:
+    from shouldtune.asked import dollars_so_far
+
+    spent, most = dollars_so_far(loaded)[0], loaded.file.budget or 0.0
+    raise BudgetError(
+        f"the budget ended: ${spent:,.4g} of ${most:,.4g} is spent on this task, and the next call may not fit",
+        hint="what was measured is kept; the same command with a higher --budget goes on from there",
+    )
 
 
 def _rungs(names: str | None) -> tuple[Rung, ...]:

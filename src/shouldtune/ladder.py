@@ -7,14 +7,16 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from shouldtune.asked import Climb, look_id, machine, open_models, run_id, what_is_asked
+from shouldtune.asked import Climb, budget_of, look_id, machine, open_models, run_id, what_is_asked
 from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.judgement import Verdict
 from shouldtune.looks import Look, goal_at_look, look_at, looks_path, write_down
 from shouldtune.measure import measure
+from shouldtune.models.budget import OVER
 from shouldtune.models.ledger import Ledger, paying
 from shouldtune.models.open import is_simulated, save_fitted
 from shouldtune.progress import Progress
@@ -52,8 +54,9 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
 
     A lower rung that meets the goal ends the climb, unless `how.all_rungs`, and a rung is asked no more than could
     change the answer, unless `how.whole_holdout`. Calls come from the task's ledger where it
-    has them, so a climb that was cut off goes on, and one that is repeated costs nothing. Raises CannotMeasure when no
-    model can be had, InputError for what the user must mend.
+    has them, so a climb that was cut off goes on, and one that is repeated costs nothing. Where the budget would be
+    passed no further call is begun, and what was measured is judged. Raises CannotMeasure when no model can be had,
+    InputError for what the user must mend.
     """
     progress = progress or Progress()
     simulated = is_simulated(loaded.file.model) or is_simulated(loaded.file.tune)
@@ -64,6 +67,7 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
         )
     ledger = Ledger(ledger_path(loaded.folder), lambda who, completion, new: progress.called(*who, completion, new))
     try:
+        ledger.budget = budget_of(loaded)
         models = open_models(loaded, ledger, progress)
         asked = what_is_asked(loaded, how, models)
         folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
@@ -151,12 +155,14 @@ async def _take_steps(
                 _tell(loaded, at, opened[asking], told)
             save_measurements(at.folder, [_measurement(loaded, at, each) for each in opened.values()])
             asking = None
-        if isinstance(step, Done):
+        if isinstance(step, Done) or at.ledger.budget_ended():
             break
         if isinstance(step, Open):
             rung = how.rungs[looked_at]
             at.progress.rung_started(rung.name, looked_at + 1, len(how.rungs))
             fitted = await (ahead.pop(rung.name, None) or _fit(rung, loaded, at))
+            if at.ledger.budget_ended():
+                break  # its settings were chosen on some answers only: nothing that could be measured
             if isinstance(fitted, Skipped):
                 skipped[rung.name] = fitted.because
                 at.progress.rung_skipped(rung.name, fitted.because)
@@ -193,18 +199,21 @@ def _conclude(
     measured = [_measurement(loaded, at, each) for each in opened.values()]
     planned = tuple(rung.name for rung in how.rungs)
     goal = goal_at_look(loaded.task.goal, at.look.number)
-    case = Case(goal, measured, skipped, planned, loaded.economics)
-    if how.whole_holdout:
+    ended = at.ledger.budget_ended()
+    case = Case(goal, measured, skipped, planned, loaded.economics, budget_ended=ended)
+    if how.whole_holdout and not ended:
         measured = [replace(m, raced_over=None) for m in measured]
     else:
         evidence = gather_raced(case.goal, case.columns, len(planned) - len(opened) - len(skipped))
-        stopped = (why_stopped(evidence, c) for c in case.columns)
+        stopped = (why_stopped(evidence, c, budget_ended=ended) for c in case.columns)
         measured = [replace(m, stopped_because=why) for m, why in zip(measured, stopped, strict=True)]
     save_measurements(at.folder, measured)
     case = replace(case, measurements=measured)
     if measured:
         write_down(looks_path(loaded.folder), at.look)
     told = {**at.asked, "look": at.look.number, "alpha": round(1 - goal.confidence, 12)}
+    if at.ledger.budget is not None:
+        told["budget"] = {"usd": at.ledger.budget.usd, "ended": ended}
     verdict = decide(case, spent=at.ledger.spent(), simulated=at.simulated, provenance=told)
     if verdict.reason not in ENDS_THE_CLIMB:
         _refuse_when_nothing_answered(measured)
@@ -270,6 +279,8 @@ async def _ask(each: _Opened, step: Ask, loaded: LoadedTask, at: _Climbing) -> _
 
     def heard(prediction: Prediction) -> None:
         nonlocal unseen
+        if prediction.completion.error == OVER:
+            return
         if unseen and not prediction.completion.failed:
             write_down(looks_path(loaded.folder), at.look)
             unseen = False
@@ -282,7 +293,8 @@ async def _ask(each: _Opened, step: Ask, loaded: LoadedTask, at: _Climbing) -> _
             loaded.task.scorer,
             heard,
         )
-    return replace(each, predictions=each.predictions + predictions)
+    begun = tuple(takewhile(lambda prediction: prediction.completion.error != OVER, predictions))
+    return replace(each, predictions=each.predictions + begun)
 
 
 def _save_winner(folder: Path, verdict: Verdict) -> None:

@@ -66,6 +66,8 @@ def _judged(record: RunRecord, goal: Goal, economics: Economics, changed: Change
     skipped = {name: why for name, why in unapplied.items() if why != NOT_REACHED}
     looked = goal_at_look(goal, record.verdict.provenance.get("look"))
     case = Case(looked, record.measurements, skipped, tuple(rung.name for rung in rungs), economics)
+    if (record.verdict.provenance.get("budget") or {}).get("ended"):
+        case = replace(case, budget_ended=True)
     told: dict[str, Any] = {"judged_again": {key: list(pair) for key, pair in changed.items()}}
     if "look" in record.verdict.provenance:
         told["alpha"] = round(1 - looked.confidence, 12)

@@ -99,6 +99,10 @@ class Ledger:
         self._database.commit()
         self._keys = {key for (key,) in self._database.execute("SELECT key FROM calls")}
 
+    def budget_ended(self) -> bool:
+        """Whether a call was not begun for want of money; then no other is either."""
+        return self.budget is not None and self.budget.ended
+
     def find(self, key: str) -> Completion | None:
         """The recorded answer to a request, or None."""
         if key not in self._keys:

@@ -69,7 +69,7 @@ def dollars_paid(path: Path, price: Callable[[str], Price | None]) -> tuple[floa
             known = found.of(completion.prompt_tokens, completion.completion_tokens, completion.cached_tokens)
         cost = completion.cost_usd if known is None else known
         if cost is None:
-            unknown.add(call.model_id or str(call.model.get("kind")))
+            unknown.add(call.model_id or str(call.model.get("kind", "an unnamed model")))
         else:
             paid.append(cost)
     lost = "SELECT usd FROM lost" if _rows(path, "SELECT 1 FROM sqlite_master WHERE name = 'lost'") else ""

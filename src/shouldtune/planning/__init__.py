@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum
 
-from shouldtune.asked import Climb, price_paid
+from shouldtune.asked import Climb, dollars_so_far, price_paid
 from shouldtune.judgement import Price
 from shouldtune.ladder import FEWEST_ROWS
 from shouldtune.looks import goal_at_look
@@ -66,6 +66,10 @@ class Plan:
     worthwhile_gain: float
     no_forecast: str | None
     """Why no forecast of a fine-tune on more examples can be made; None where it can."""
+    budget: float | None
+    """Dollars that all runs of the task may spend."""
+    paid: float | None
+    """What they have spent so far; None where a price is unknown."""
     price: str | None
     """The prompted model's, and where it was found; None where it is not known, or the model runs here."""
     methods: tuple[str, ...]
@@ -103,7 +107,8 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
     )
     rates, price = rates_of(past, loaded), price_paid(loaded)
     costs = Costs(rates, price, here=is_local(loaded.file.model), free=is_simulated(loaded.file.model))
-    stand_in = DryModel({})
+    stand_in, (paid, unknown) = DryModel({}), dollars_so_far(loaded)
+    models = Models(stand_in, stand_in if can_tune(loaded) else None)
     return Plan(
         task=loaded.task.name,
         model=loaded.file.model,
@@ -114,7 +119,9 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
         rungs=tuple(_planned(rung, dry[rung.name], expected.get(rung.name), costs) for rung in how.rungs),
         can=can,
         worthwhile_gain=loaded.task.goal.worthwhile_gain,
-        no_forecast=why_no_curve(loaded.task, Models(stand_in, stand_in if can_tune(loaded) else None)),
+        no_forecast=why_no_curve(loaded.task, models, loaded.economics.fine_tune_usd, loaded.file.budget),
+        budget=loaded.file.budget,
+        paid=None if unknown else paid,
         price=None if price is None else str(price),
         methods=(*rates.said, f"expected: the mean of {ASSUMED}"),
         cannot_tell=_cannot_tell(loaded),

@@ -62,9 +62,23 @@ def _ladder(plan: Plan) -> Iterator[str]:
     known = sum(rung.calls_known for rung in plan.rungs)
     if known:
         yield f"{counted(known, 'answer')} are in the task's ledger already and cost nothing again"
+    if plan.budget is not None:
+        yield _budget(plan, plan.budget)
     for rung in plan.rungs:
         if rung.skipped_because:
             yield f"{one_line(rung.name)} skipped: {one_line(rung.skipped_because)}"
+
+
+def _budget(plan: Plan, budget: float) -> str:
+    """Whether the budget will do."""
+    if plan.usd_most is None or plan.usd_expected is None or plan.paid is None:
+        return f"a budget of ${budget:g} cannot be kept: a price is not known, so a run is refused"
+    left = max(0.0, budget - plan.paid)
+    said = f"budget: ${budget:g}, of which {money(plan.paid)} is spent"
+    if plan.usd_most <= left:
+        return f"{said}; the rest is enough for all of it"
+    enough = "for what is expected, not for the most" if plan.usd_expected <= left else "not even for what is expected"
+    return f"{said}; the rest is enough {enough}"
 
 
 def _cells(rung: PlannedRung) -> tuple[str, ...]:

@@ -48,13 +48,13 @@ class LoadedTask:
         return self.path.parent
 
 
-def load_task(path: Path, model: str | None = None, tune: str | None = None) -> LoadedTask:
+def load_task(path: Path, model: str | None = None, tune: str | None = None, budget: float | None = None) -> LoadedTask:
     """Read a task folder or its shouldtune.yaml. InputError with `file:line` and a hint for anything wrong in it."""
     if path.is_dir():
         path = path / FILE_NAME
     file = read_task_file(path)
-    changes = {name: value for name, value in (("model", model), ("tune", tune)) if value is not None}
-    file = file.model_copy(update=changes)
+    changes = {"model": model, "tune": tune, "budget": budget}
+    file = file.model_copy(update={name: value for name, value in changes.items() if value is not None})
     folder = path.parent
     lines = read_yaml(path)[1]
 

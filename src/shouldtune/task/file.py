@@ -100,6 +100,9 @@ class TaskFile(Part):
     prices: dict[str, PricePart] = {}
     model: str = "smollm2"
     tune: str | None = "smollm2"
+    budget: float | None = Field(
+        default=None, ge=0, le=1e9, description="dollars that the calls of all runs of this task may cost"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")

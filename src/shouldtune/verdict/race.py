@@ -97,7 +97,7 @@ def _gather_whole(goal: Goal, columns: Sequence[Column], waiting: int, seed: int
     return gather(goal, columns, waiting + sum(not c.training for c in columns), seed)
 
 
-def why_stopped(e: Evidence, c: Column) -> str | None:
+def why_stopped(e: Evidence, c: Column, *, budget_ended: bool = False) -> str | None:
     """Why a rung was not asked the whole holdout; None where it was."""
     if c.whole:
         return None
@@ -107,6 +107,8 @@ def why_stopped(e: Evidence, c: Column) -> str | None:
         return "it reaches the goal"
     if below_goal(e, c):
         return "it stays below the goal"
+    if budget_ended and _matters(e, c):
+        return "the budget ended"
     return "more of it could not change the answer"
 
 
