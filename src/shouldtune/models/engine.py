@@ -9,6 +9,7 @@ import ctypes
 import gc
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,18 +76,32 @@ def prepare_process() -> None:
     """Settle how this process computes, before torch is imported; again does no harm.
 
     OpenMP's threads spin while they wait for work: without end, a machine that is busy otherwise is ten times slower;
-    hardly at all, training is a third slower. Memory that was freed is kept: given back to the system, as glibc does
-    with what is large, the next layer's activations would be zeroed by the kernel page by page once more.
+    hardly at all, training is a third slower. oneDNN keeps the code of every shape of product that it met, hundreds of
+    megabytes; those of one batch are enough. Memory that was freed is kept until `give_memory_back`: given back at
+    once, as glibc does with what is large, the kernel would zero the next layer's activations page by page once more.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "100000")
-    try:
-        adjust = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # another C library
-        pass
-    else:
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+    if (adjust := _glibc("mallopt")) is not None:
         adjust(_M_MMAP_THRESHOLD, 32 << 20)
         adjust(_M_TRIM_THRESHOLD, 2**31 - 1)
     _import_torch()
+
+
+def give_memory_back() -> None:
+    """Give what is free back to the system: after a batch and after an epoch, so that what one leaves in pieces does
+    not add to the peak of the next."""
+    if (trim := _glibc("malloc_trim")) is not None:
+        trim(0)
+
+
+def _glibc(name: str) -> Callable[..., int] | None:
+    """A function of the C library; None where it is another one."""
+    try:
+        found: Callable[..., int] = getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError, TypeError):
+        return None
+    return found
 
 
 def _import_torch() -> None:
