@@ -15,7 +15,7 @@ from shouldtune.stats import filled
 from shouldtune.verdict.bounds import Evidence
 from shouldtune.verdict.columns import Column
 
-Path = Literal["goal", "relative", "beats", "only_one", "gain", "ceiling", "limits", "money", "none"]
+Path = Literal["goal", "relative", "beats", "only_one", "gain", "ceiling", "limits", "money", "budget", "none"]
 
 
 @dataclass(frozen=True)
