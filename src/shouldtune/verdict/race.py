@@ -254,8 +254,8 @@ def _to_lose(e: Evidence, tuned: Column, memory: Memory) -> list[Column]:
     if goal is not None and not below_goal(e, tuned) and memory.chance_below(tuned, goal, level) <= HOPELESS:
         return []
     chances = [(_chance_of_less(e, tuned, c, e.goal.worthwhile_gain, memory), c) for c in e.shippable]
-    chance, c = max(chances, key=lambda pair: pair[0], default=(0.0, tuned))
-    return [tuned, c] if chance > HOPELESS else []
+    likeliest = max(chances, key=lambda pair: pair[0], default=(0.0, tuned))[1]
+    return [tuned, likeliest] if sum(chance for chance, _ in chances) > HOPELESS else []  # any one of them will do
 
 
 def _hardest(e: Evidence, tuned: Column, lines: Mapping[str, float], memory: Memory) -> Column | None:
