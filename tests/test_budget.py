@@ -96,6 +96,19 @@ def test_a_lost_call_is_paid_at_the_most_and_remembered_by_later_runs(tmp_path: 
     assert dollars_paid(path, {}.get)[0] == pytest.approx(2 * most)
 
 
+def test_a_prompt_whose_price_may_be_unknown_is_not_sent_where_a_budget_is_kept(tmp_path: Path) -> None:
+    price = Price(1.0, 1.0, up_to=200)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        model = Ledgered(Constant("a"), ledger, price)
+        ledger.budget = Budget(100.0, 0.0)
+        long = asyncio.run(model.complete([Message("user", "q" * 200)]))
+        assert long.failed and "price is not known" in str(long.error)
+        assert (ledger.new_calls, ledger.budget.spent, ledger.budget_ended()) == (0, 0.0, False)
+        assert asyncio.run(model.complete([Message("user", "q")])).text == "a"
+        ledger.budget = None
+        assert asyncio.run(model.complete([Message("user", "q" * 200)])).text == "a"
+
+
 def test_an_answer_that_the_ledger_holds_is_had_beyond_the_wall(tmp_path: Path) -> None:
     class Costly:
         async def complete(self, messages: Any, options: Options = Options()) -> Completion:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -93,9 +94,11 @@ def test_the_most_that_a_call_can_cost_is_more_than_it_costs() -> None:
     price = Price(3.0, 15.0, cached=5.0)  # a cached token that is dearer is counted at its own price
     messages = [Message("system", "sé"), Message("user", "q" * 90)]
     most = most_dollars(price, messages, Options(max_tokens=7))
+    assert most is not None
     assert most >= (93 * 5.0 + 7 * 15.0) / 1e6
     asked = Options(max_tokens=7, choices=("a" * 500,))
-    assert most_dollars(price, messages, asked) >= most + 500 * 5.0 / 1e6
+    assert (most_dollars(price, messages, asked) or 0.0) >= most + 500 * 5.0 / 1e6
+    assert most_dollars(replace(price, up_to=100), messages, Options()) is None
 
 
 def test_a_bill_knows_dollars_from_machine_time_and_does_not_mind_the_order() -> None:

@@ -23,7 +23,7 @@ from shouldtune.types import Completion
 
 RUNGS = 8
 """Rungs without training on the whole ladder, over which the goal's share of alpha is divided."""
-FIXED = 3 / 4
+FIXED = 13 / 16
 """What limits of a fixed number of rows keep of a level where rungs may be stopped early."""
 GOAL, GAIN, NO_GAIN = (2 * share * FIXED for share in (1 / 2, 1 / 2, 1 / 8))
 """Shares of a run's alpha, two-sided, that a proof is held to: the goal is met; a candidate gains more than the

@@ -68,13 +68,15 @@ def at_price(completion: Completion, price: Price | None, most: float | None) ->
     return replace(completion, cost_usd=cost)
 
 
-def most_dollars(price: Price, messages: Sequence[Message], options: Options) -> float:
-    """The most that a call can cost, before it is begun.
+def most_dollars(price: Price, messages: Sequence[Message], options: Options) -> float | None:
+    """The most that a call can cost, before it is begun; None where its prompt may be longer than `price.up_to`.
 
     A token is at least one byte of UTF-8, of the messages or of the form asked for; the answer has `max_tokens` at
-    most, as servers hold it to. What a prompt above `price.up_to` costs is not known: it counts at the same price.
+    most, as servers hold it to.
     """
     form = sum(len(choice.encode("utf-8", "surrogatepass")) for choice in options.choices) + len(repr(options.schema))
     said = sum(len(message.content.encode("utf-8", "surrogatepass")) for message in messages)
     read = said + form + ROUND_A_MESSAGE * (len(messages) + 1 + len(options.choices))
+    if price.up_to is not None and read > price.up_to:
+        return None
     return (read * max(price.read, price.for_cached) + options.max_tokens * price.written) / 1e6

@@ -7,6 +7,9 @@ import asyncio
 OVER = "not asked: the budget ended"
 """The error of a call that was not begun."""
 
+NO_PRICE = "not asked: the prompt may be so long that its price is not known, and a budget is to be kept"
+"""The error of a call that no budget can be kept with."""
+
 
 class Budget:
     """Dollars that a task's calls may cost in all, over all its runs, and what they have cost so far.

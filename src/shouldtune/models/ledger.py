@@ -22,7 +22,7 @@ from typing import Any
 from shouldtune.errors import CannotMeasure
 from shouldtune.judgement import Price
 from shouldtune.models.bill import Bill, at_price, most_dollars
-from shouldtune.models.budget import OVER, Budget
+from shouldtune.models.budget import NO_PRICE, OVER, Budget
 from shouldtune.models.prompted import options_to_dict
 from shouldtune.types import Completion, Conversation, Message, Model, ModelSpec, Options, Spent, Tunable, TuneSettings
 
@@ -208,7 +208,9 @@ class Ledgered:
     async def _bought(self, key: str, request: str, messages: Sequence[Message], options: Options) -> Completion:
         """Ask the model, within the budget; the answer is on disk when it is returned."""
         most = None if self.price is None else most_dollars(self.price, messages, options)
-        budget = self.ledger.budget if most is not None else None
+        budget = self.ledger.budget if self.price is not None else None
+        if budget is not None and most is None:
+            return Completion("", finish_reason="error", error=NO_PRICE, cost_usd=0.0)
         if budget is not None and not await budget.begin(most or 0.0):
             return Completion("", finish_reason="error", error=OVER)
         cost: float | None = None
