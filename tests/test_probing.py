@@ -14,7 +14,7 @@ from shouldtune.models.doubles import Flaky
 from shouldtune.models.ledger import Ledger, Ledgered
 from shouldtune.models.plain import Constant
 from shouldtune.models.prompted import NearestPassages, NearestShots, Prompted
-from shouldtune.probing import Probed, Probing, probe
+from shouldtune.probing import NothingFails, Probed, Probing, probe
 from shouldtune.probing.changes import Library, gold_ids, readings, take_apart, with_nearest_shots
 from shouldtune.retrieval.bm25 import Bm25
 from shouldtune.retrieval.chunks import Passage, passages
@@ -181,7 +181,7 @@ def test_scores_that_a_change_shows_to_be_graded_pass_from_the_goal_on() -> None
 
 def test_where_nothing_can_be_changed_it_says_so() -> None:
     task = task_of(40, ("nothing",))
-    assert asyncio.run(probe(task, wrong_passage(task))) == Skipped("none of 35 training rows fails")
+    assert asyncio.run(probe(task, wrong_passage(task))) == NothingFails("none of 35 training rows fails", 35)
     assert isinstance(asyncio.run(probe(task, Constant("x"))), Skipped)
 
 

@@ -11,6 +11,7 @@ from shouldtune import __version__
 from shouldtune.errors import InputError
 from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, identity
 from shouldtune.models.open import open_model
+from shouldtune.probing import Probing
 from shouldtune.progress import Progress
 from shouldtune.run import adapters_path
 from shouldtune.rungs import LADDER
@@ -27,6 +28,10 @@ class Climb:
     all_rungs: bool = False
     allow_simulated: bool = False
     whole_holdout: bool = False
+    probing: Probing | None = Probing()
+    """How much to ask about why failures fail; None asks nothing. So does `probes: false` in the task file."""
+    forecast: bool | None = None
+    """Whether to measure a learning curve before a fine-tune; None leaves it to the task file."""
     """Ask every rung every held-out example; else it is stopped when more of it could not change the answer."""
 
 
@@ -43,10 +48,11 @@ def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Model
     """The task's models behind its ledger. ModelUnavailable or InputError where one cannot be opened."""
     everything = (*loaded.task.train, *loaded.holdout)  # a scripted model knows the answers; a real one is told nothing
     prompt = Ledgered(open_model(loaded.file.model, everything), ledger)
+    strong = None if loaded.file.strong is None else Ledgered(open_model(loaded.file.strong, everything), ledger)
     if loaded.file.tune is None:
-        return Models(prompt)
+        return Models(prompt, strong=strong)
     tunable = open_tunable(loaded.file.tune, adapters_path(loaded.folder), everything, progress.trained)
-    return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger))
+    return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger), strong)
 
 
 def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, Any]:
@@ -56,6 +62,10 @@ def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, A
         "instruction": loaded.task.instruction,
         "model": loaded.file.model,
         "tune": loaded.file.tune,
+        "strong": loaded.file.strong,
+        "strong_model": None if models.strong is None else identity(models.strong.spec()),
+        "probing": asdict(how.probing) if how.probing is not None and loaded.file.probes else None,
+        "forecast": loaded.file.forecast if how.forecast is None else how.forecast,
         "prompt_model": identity(models.prompt.spec()),
         "tuned_model": None if models.tune is None else identity(models.tune.spec()),
         "scorer": loaded.file.scorer,

@@ -34,6 +34,11 @@ AllRungs = Annotated[
 WholeHoldout = Annotated[
     bool, typer.Option("--whole-holdout", help="Ask every rung every held-out example; stop none early.")
 ]
+Forecast = Annotated[
+    bool,
+    typer.Option("--forecast", help="Measure a learning curve before a fine-tune: what would more bring?"),
+]
+NoProbes = Annotated[bool, typer.Option("--no-probes", help="Do not ask why the best prompt's failures fail.")]
 GOAL_MISSED = 100
 
 
@@ -44,9 +49,10 @@ def demo(
 ) -> None:
     """Run a bundled real task on the embedded model, to a verdict and a report. Spends nothing."""
     from shouldtune.asked import Climb
-    from shouldtune.demo import ladder, lay_out
+    from shouldtune.demo import FEWER_PROBES, ladder, lay_out
 
-    _climb_and_show(_load(lay_out(folder)), Climb(ladder(), all_rungs=True), as_json=json)
+    how = Climb(ladder(), all_rungs=True, probing=FEWER_PROBES)
+    _climb_and_show(_load(lay_out(folder)), how, as_json=json)
 
 
 @app.command()
@@ -70,10 +76,11 @@ def check(task: TaskArgument, json: JsonOption = False) -> None:
     import asyncio
 
     from shouldtune.checks import check as look
+    from shouldtune.inquiring import data_findings
     from shouldtune.report.findings import findings_to_json, findings_to_text
 
     loaded = _load(task)
-    findings = asyncio.run(look(loaded))
+    findings = (*asyncio.run(look(loaded)), *asyncio.run(data_findings(loaded)))
     if not json:
         _say("\n".join(loaded.notes))
     typer.echo(findings_to_json(findings) if json else findings_to_text(findings), nl=False)
@@ -87,6 +94,8 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     rungs: Annotated[str | None, typer.Option(help="Only these rungs, with commas between.")] = None,
     all_rungs: AllRungs = False,
     whole_holdout: WholeHoldout = False,
+    forecast: Forecast = False,
+    no_probes: NoProbes = False,
     fail_on: Annotated[str | None, typer.Option(help="`goal`: exit with 100 when the goal is not met.")] = None,
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")
@@ -97,10 +106,12 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     if fail_on not in (None, "goal"):
         raise InputError(f"--fail-on {fail_on} is not known", hint="--fail-on goal")
     from shouldtune.asked import Climb, chosen_rungs
+    from shouldtune.probing import Probing
     from shouldtune.rungs import LADDER
 
     chosen = chosen_rungs([name.strip() for name in rungs.split(",")]) if rungs else LADDER
-    how = Climb(chosen, all_rungs, allow_simulated, whole_holdout)
+    probing = None if no_probes else Probing()
+    how = Climb(chosen, all_rungs, allow_simulated, whole_holdout, probing, forecast or None)
     record = _climb_and_show(_load(task, model, tune), how, as_json=json)
     if fail_on == "goal" and not any(rung.meets_goal for rung in record.verdict.rungs):
         raise typer.Exit(GOAL_MISSED)

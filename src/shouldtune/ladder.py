@@ -12,6 +12,7 @@ from typing import Any
 
 from shouldtune.asked import Climb, machine, open_models, what_is_asked
 from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.inquiring import Inquirer, best_prompt
 from shouldtune.judgement import Verdict
 from shouldtune.measure import measure
 from shouldtune.models.ledger import Ledger, digest, paying
@@ -24,13 +25,15 @@ from shouldtune.run import (
     models_folder,
     run_folder,
     save_asked,
+    save_inquiry,
     save_measurements,
     save_verdict,
 )
 from shouldtune.task import LoadedTask
 from shouldtune.types import Fitted, Measurement, Models, Prediction, Rung, Skipped
 from shouldtune.verdict.case import Case
-from shouldtune.verdict.decide import decide
+from shouldtune.verdict.decide import decide, judge
+from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.race import (
     ENDS_THE_CLIMB,
     Ask,
@@ -108,14 +111,18 @@ async def _climb(loaded: LoadedTask, how: Climb, at: _Climbing) -> Verdict:
     if len(loaded.task.train) + len(loaded.holdout) < FEWEST_ROWS:
         save_measurements(at.folder, ())
         return _too_few_rows(loaded, at)
+    inquirer = Inquirer(loaded, how, at.models, at.progress)
+    await inquirer.look_at_data()
+    if inquirer.nothing_to_climb_for():
+        return _conclude(loaded, how, at, opened, skipped, inquirer.inquiry)
     ahead = _fitted_ahead(loaded, how, at)
     try:
-        await _take_steps(loaded, how, at, opened, skipped, ahead)
+        await _take_steps(loaded, how, at, opened, skipped, ahead, inquirer)
     finally:
         for task in ahead.values():
             task.cancel()
         await asyncio.gather(*ahead.values(), return_exceptions=True)
-    return _conclude(loaded, how, at, opened, skipped)
+    return _conclude(loaded, how, at, opened, skipped, inquirer.inquiry)
 
 
 def _fitted_ahead(loaded: LoadedTask, how: Climb, at: _Climbing) -> dict[str, asyncio.Task[Fitted | Skipped]]:
@@ -136,6 +143,7 @@ async def _take_steps(
     opened: dict[str, _Opened],
     skipped: dict[str, str],
     ahead: dict[str, asyncio.Task[Fitted | Skipped]],
+    inquirer: Inquirer,
 ) -> None:
     """Open and ask rungs, which land in `opened` and `skipped`, until race.py is done."""
     asking: str | None = None
@@ -149,11 +157,13 @@ async def _take_steps(
             save_measurements(at.folder, [_measurement(loaded, at, each) for each in opened.values()])
             asking = None
         if isinstance(step, Done):
+            if not _is_settled(loaded, how, at, opened, skipped, inquirer):
+                await inquirer.look_at_failures(_fitted(opened))
             break
         if isinstance(step, Open):
             rung = how.rungs[looked_at]
             at.progress.rung_started(rung.name, looked_at + 1, len(how.rungs))
-            fitted = await (ahead.pop(rung.name, None) or _fit(rung, loaded, at))
+            fitted = await (ahead.pop(rung.name, None) or _open(rung, loaded, at, opened, inquirer))
             if isinstance(fitted, Skipped):
                 skipped[rung.name] = fitted.because
                 at.progress.rung_skipped(rung.name, fitted.because)
@@ -167,6 +177,52 @@ async def _take_steps(
     for each in opened.values():
         if told.get(each.rung.name) != len(each.predictions):
             _tell(loaded, at, each, told)
+
+
+async def _open(
+    rung: Rung, loaded: LoadedTask, at: _Climbing, opened: Mapping[str, _Opened], inquirer: Inquirer
+) -> Fitted | Skipped:
+    """Fit a rung; training only after a look at why prompts fail, and only where nothing is to be mended first."""
+    if rung.training:
+        await inquirer.look_at_failures(_fitted(opened))
+        await inquirer.look_ahead(rung, _fitted(opened))
+        why_not = inquirer.why_not_to_train()
+        if why_not is not None:
+            return Skipped(why_not)
+    models = at.models
+    if models.strong is not None and not rung.training:
+        models = replace(models, best=await best_prompt(loaded.task, _fitted(opened), models))
+    return await _fit(rung, loaded, replace(at, models=models))
+
+
+def _fitted(opened: Mapping[str, _Opened]) -> list[tuple[Rung, Fitted]]:
+    return [(each.rung, each.fitted) for each in opened.values()]
+
+
+def _is_settled(
+    loaded: LoadedTask,
+    how: Climb,
+    at: _Climbing,
+    opened: Mapping[str, _Opened],
+    skipped: Mapping[str, str],
+    inquirer: Inquirer,
+) -> bool:
+    """Whether a lower rung settles the answer, so that it does not matter why others fail."""
+    case = _case(loaded, how, at, opened, skipped, inquirer.inquiry)
+    return not how.all_rungs and judge(case).finding.reason in ENDS_THE_CLIMB
+
+
+def _case(
+    loaded: LoadedTask,
+    how: Climb,
+    at: _Climbing,
+    opened: Mapping[str, _Opened],
+    skipped: Mapping[str, str],
+    inquiry: Inquiry,
+) -> Case:
+    measured = [_measurement(loaded, at, each) for each in opened.values()]
+    planned = tuple(rung.name for rung in how.rungs)
+    return Case(loaded.task.goal, measured, skipped, planned, loaded.economics, inquiry)
 
 
 def _step(
@@ -184,18 +240,23 @@ def _tell(loaded: LoadedTask, at: _Climbing, each: _Opened, told: dict[str, int]
 
 
 def _conclude(
-    loaded: LoadedTask, how: Climb, at: _Climbing, opened: Mapping[str, _Opened], skipped: Mapping[str, str]
+    loaded: LoadedTask,
+    how: Climb,
+    at: _Climbing,
+    opened: Mapping[str, _Opened],
+    skipped: Mapping[str, str],
+    inquiry: Inquiry,
 ) -> Verdict:
-    measured = [_measurement(loaded, at, each) for each in opened.values()]
-    planned = tuple(rung.name for rung in how.rungs)
-    case = Case(loaded.task.goal, measured, skipped, planned, loaded.economics)
+    case = _case(loaded, how, at, opened, skipped, inquiry)
+    measured = list(case.measurements)
     if how.whole_holdout:
         measured = [replace(m, raced_over=None) for m in measured]
     else:
-        evidence = gather_raced(case.goal, case.columns, len(planned) - len(opened) - len(skipped))
+        evidence = gather_raced(case.goal, case.columns, len(case.planned) - len(opened) - len(skipped))
         stopped = (why_stopped(evidence, c) for c in case.columns)
         measured = [replace(m, stopped_because=why) for m, why in zip(measured, stopped, strict=True)]
     save_measurements(at.folder, measured)
+    save_inquiry(at.folder, inquiry)
     case = replace(case, measurements=measured)
     verdict = decide(case, spent=at.ledger.spent(), simulated=at.simulated, provenance=at.asked)
     if verdict.reason not in ENDS_THE_CLIMB:

@@ -45,11 +45,12 @@ def judge_again(record: RunRecord, changes: Sequence[str]) -> RunRecord:
         changed[key] = (settings[part].get(name), value)
         settings[part][name] = value
     goal = Goal(**_checked(GoalPart, "goal", settings, changed))
-    prompted, tuned = (part for part in settings if part.startswith("prices."))
+    prompted, tuned, *strong = (part for part in settings if part.startswith("prices."))
     economics = replace(
         Economics(**_checked(EconomicsPart, "economics", settings, changed)),
         prompt_price=_price(record.asked, "prompt_price", prompted, settings, changed),
         tuned_price=_price(record.asked, "tuned_price", tuned, settings, changed),
+        strong_price=_price(record.asked, "strong_price", strong[0], settings, changed) if strong else None,
     )
     return _judged(record, goal, economics, changed)
 
@@ -58,7 +59,7 @@ def _judged(record: RunRecord, goal: Goal, economics: Economics, changed: Change
     rungs, asked = record.verdict.rungs, {"goal": asdict(goal), "economics": asdict(economics)}
     unapplied = {rung.name: rung.skipped_because or "" for rung in rungs if not rung.applied}
     skipped = {name: why for name, why in unapplied.items() if why != NOT_REACHED}
-    case = Case(goal, record.measurements, skipped, tuple(rung.name for rung in rungs), economics)
+    case = Case(goal, record.measurements, skipped, tuple(rung.name for rung in rungs), economics, record.inquiry)
     told = {key: list(pair) for key, pair in changed.items()}
     verdict = decide(
         case,
@@ -70,9 +71,11 @@ def _judged(record: RunRecord, goal: Goal, economics: Economics, changed: Change
 
 
 def _settings(asked: Mapping[str, Any]) -> Settings:
-    """What the run was asked, as the task file has it; the prompted model's price before the tuned one's."""
+    """What the run was asked, as the task file has it; the prompted model's price first, then the tuned one's."""
     money = dict(asked.get("economics") or {})
-    prices = ((str(asked.get("model")), money.pop("prompt_price", None)), (TUNED, money.pop("tuned_price", None)))
+    prices = [(str(asked.get("model")), money.pop("prompt_price", None)), (TUNED, money.pop("tuned_price", None))]
+    strong = money.pop("strong_price", None)
+    prices += [(str(asked["strong"]), strong)] if asked.get("strong") else []
     listed = {
         f"prices.{name}": {key: price[key] for key in PricePart.model_fields} if price else {} for name, price in prices
     }

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 ANSWERS = {"no": "No", "yes": "Yes", "not_yet": "Not yet"}
 CLAUSES: dict[Reason, str] = {
+    "fix_data": "the data must be mended first",
     "no_model_needed": "{rung} is good enough and needs no language model",
     "tune_to_save": "{rung} does as well for less",
     "goal_met": "{rung} already meets the goal",
+    "fix_retrieval": "the search for passages must be mended first",
     "tune": "no cheaper rung does as well as {rung}",
     "does_not_pay": "fine-tuning does not pay beside {rung}",
     "out_of_reach": "no rung that was measured can reach the goal",

@@ -91,12 +91,15 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None) -> 
 def _priced(file: TaskFile, economics: Economics) -> list[str]:
     """Which prices will be used, and which that stand in the table will not: a mistyped name is seen here."""
     used = [(file.model, economics.prompt_price), (TUNED, economics.tuned_price)]
+    used += [(file.strong, economics.strong_price)] if file.strong is not None else []
     notes = [
         f"price of {name}: ${price.read:g} read and ${price.written:g} written per million tokens ({price.source})"
         for name, price in used
         if price is not None
     ]
-    return notes + [f"price of {name}: not used" for name in file.prices if name not in (file.model, TUNED)]
+    return notes + [
+        f"price of {name}: not used" for name in file.prices if name not in (file.model, TUNED, file.strong)
+    ]
 
 
 def _examples(file: TaskFile, folder: Path, where: str) -> tuple[tuple[Example, ...], tuple[Example, ...], list[str]]:

@@ -96,6 +96,11 @@ class TaskFile(Part):
     prices: dict[str, PricePart] = {}
     model: str = "smollm2"
     tune: str | None = "smollm2"
+    strong: str | None = Field(default=None, description="the strongest model that one may use")
+    probes: bool = Field(default=True, description="whether to ask why the best prompt's failures fail")
+    forecast: bool | None = Field(
+        default=None, description="whether to measure a learning curve before a fine-tune is paid for"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")
@@ -114,7 +119,8 @@ TUNED = "tuned"
 def economics_of(file: TaskFile) -> Economics:
     """The file's economics, with the prices of the models that it names. `prices` may hold others too."""
     prices = {name: Price(part.read, part.written) for name, part in file.prices.items()}
-    return Economics(**file.economics.model_dump(), prompt_price=prices.get(file.model), tuned_price=prices.get(TUNED))
+    named = {"prompt_price": file.model, "tuned_price": TUNED, "strong_price": file.strong or ""}
+    return Economics(**file.economics.model_dump(), **{part: prices.get(name) for part, name in named.items()})
 
 
 def read_task_file(path: Path) -> TaskFile:

@@ -30,7 +30,7 @@ class CurveParts:
     subsets: tuple[Subset, ...]
     """The smallest first, so that what is cheap is known first."""
     unseen: tuple[Example, ...]
-    """What every point is scored on: the tail of the training half."""
+    """What every point is scored on; settings and rungs are chosen on the rows behind it, never on these."""
     rest: Task
     """The task without these rows, on which a rung without training is fitted that is to be compared."""
 
@@ -40,11 +40,11 @@ def curve_parts(task: Task) -> CurveParts:
 
     Sizes are shares of what a full fine-tune would learn from, `task.halves()[0]`.
     """
-    train = task.train
-    starts, sizes = _places(train, len(task.halves()[0]))
+    train, full = task.train, len(task.halves()[0])
+    starts, sizes = _places(train, full)
     learnt = starts[-1] + max(sizes, default=0)
-    start = _after_group(train, max(learnt, len(train) - MOST_UNSEEN))
-    return CurveParts(_cut(train, starts, sizes), train[start:], replace(task, train=train[:start]))
+    start = _after_group(train, max(learnt, full - MOST_UNSEEN))
+    return CurveParts(_cut(train, starts, sizes), train[start:full], replace(task, train=train[:start]))
 
 
 def nested_subsets(examples: Sequence[Example]) -> tuple[Subset, ...]:

@@ -9,6 +9,9 @@ One alpha serves a whole run, alpha = 1 - confidence, once for false *no* and on
 | no     | tuning gains too little over some rung                  | 1/4   | half to the best on the         |
 |        |                                                         |       | training half, half to the rest |
 | no     | without a goal, one without an LLM is as good as any    | half of that quarter, over such rungs   |
+| no     | a fine-tune that was not made would gain too little, by | 1/4   | the one rung that was chosen on |
+|        | forecast (inquiry.py); with a goal half of it, and half |       | the training half               |
+|        | for not reaching it                                     |       |                                 |
 | yes    | the candidate beats every rung without training         | 1/2   | the candidates                  |
 | yes    | the candidate alone meets the goal                      | 1/4   | the candidates                  |
 | yes    | the candidate costs no more than this                   | 1/4   | the candidates                  |
@@ -28,10 +31,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shouldtune.causes import Flaw, RetrievalGain
 from shouldtune.judgement import Interval
 from shouldtune.types import Goal
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.economics import Money
+from shouldtune.verdict.forecast import Skip
 from shouldtune.verdict.limits import (
     WHOLE,
     Beaten,
@@ -106,6 +111,14 @@ class Evidence:
     shares: Shares = WHOLE
     beaten: Beaten = field(default_factory=dict)
     """The rungs without training that another one beats by `worthwhile_gain`: they need no more calls."""
+    flaws: tuple[Flaw, ...] = ()
+    """What is proven to be wrong with the data."""
+    above: Interval | None = None
+    """The best score within reach, where the goal lies above it."""
+    right_passage: RetrievalGain | None = None
+    """What the right passage would do, where it is proven to be what is missing."""
+    skip: tuple[str, Skip] | None = None
+    """(rung without training, why a fine-tune need not be paid for beside it), where a forecast proves it."""
 
     @property
     def lower(self) -> tuple[Column, ...]:

@@ -19,6 +19,8 @@ from shouldtune.judgement import BreakEven, Economics, Interval, Pays, Price, Ru
 from shouldtune.types import Completion, Measurement
 
 DRAWS = 4000
+STRONGER = "stronger"
+"""The rung that asks another model than the one that is prompted."""
 FIXED = "a machine kept for it, by the month"
 
 
@@ -123,7 +125,7 @@ def _each(e: Economics, m: Measurement, answers: Mapping[str, Completion]) -> tu
     """The price of every answer, and where it comes from."""
     if not m.uses_llm:
         return dict.fromkeys(answers, 0.0), "no language model"
-    listed = e.tuned_price if m.training else e.prompt_price
+    listed = e.tuned_price if m.training else _prompted(e, m)
     if listed is not None:
         return _all({row: _tokens(listed, c.prompt_tokens, c.completion_tokens) for row, c in answers.items()}), (
             listed.source
@@ -143,12 +145,17 @@ def _fit(e: Economics, m: Measurement, answers: Mapping[str, Completion]) -> flo
     if not m.uses_llm or m.fit.calls == 0:
         return 0.0
     counted = m.fit.prompt_tokens + m.fit.completion_tokens > 0
-    if not m.training and e.prompt_price is not None:
-        return _tokens(e.prompt_price, m.fit.prompt_tokens, m.fit.completion_tokens) if counted else None
+    prompted = _prompted(e, m)
+    if not m.training and prompted is not None:
+        return _tokens(prompted, m.fit.prompt_tokens, m.fit.completion_tokens) if counted else None
     if m.fit.usd is not None:
         return m.fit.usd
     local = bool(answers) and all(c.compute_s is not None for c in answers.values())
     return _times(_hourly(e), m.fit.seconds) if local else None
+
+
+def _prompted(e: Economics, m: Measurement) -> Price | None:
+    return e.strong_price if m.rung == STRONGER else e.prompt_price
 
 
 def _tokens(price: Price, read: int | None, written: int | None) -> float | None:
