@@ -4,7 +4,7 @@ The data stay where they are (SHOULDTUNE_DATA, or ../shared/data); task folders 
 kept, so a second run is answered from their ledgers. Prints one Markdown table a task, and what probes and the forecast
 found. The money is made up, so that there is some: 100,000 requests a month for a year.
 
-    python benchmarks/shared_tasks.py [--rungs zero_shot,fine_tune] [apibench-tensorhub] [classify-intent] [chat-docs] [tone]
+    python benchmarks/shared_tasks.py [--rungs R,R] [apibench-tensorhub] [classify-intent] [chat-docs] [tone]
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ def test_retrieval_is_mended_before_tuning_is_paid_for(make_task: MakeTask) -> N
 
 
 def test_a_fine_tune_that_would_gain_too_little_by_forecast_is_not_paid_for(make_task: MakeTask) -> None:
-    goal = {"worthwhile_gain": 0.4}
+    goal = {"worthwhile_gain": 0.6}
     record = world(make_task, "base=0.3,tuned=0.3", numbered_rows(700), goal=goal, forecast=True)
     verdict = record.verdict
     assert (verdict.answer, verdict.reason, verdict.basis) == ("no", "no_gain", "forecast")
@@ -218,7 +218,7 @@ def test_a_fine_tune_that_would_gain_too_little_by_forecast_is_not_paid_for(make
     with sqlite3.connect(record.folder.parent / "ledger.sqlite") as database:
         paid = dict(database.execute("SELECT purpose, count(*) FROM calls WHERE rung = 'fine_tune' GROUP BY purpose"))
     assert set(paid) == {"forecast"}
-    assert judge_again(record, ["goal.worthwhile_gain=0.4"]).verdict.basis == "forecast"
+    assert judge_again(record, ["goal.worthwhile_gain=0.6"]).verdict.basis == "forecast"
 
 
 def test_a_forecast_that_leaves_it_open_lets_the_fine_tune_be_measured(make_task: MakeTask) -> None:

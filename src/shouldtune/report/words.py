@@ -102,6 +102,12 @@ def goal_quality(record: RunRecord) -> float | None:
     return _goal(record, "quality")
 
 
+def reach(record: RunRecord) -> float | None:
+    """The best score within reach where some targets are wrong; None where nothing lowers it."""
+    why = record.verdict.diagnosis
+    return None if why is None or why.ceiling.high >= 1 else why.ceiling.high
+
+
 def confidence(record: RunRecord) -> float:
     """The run's confidence, 0 to 1."""
     return _goal(record, "confidence") or 0.95

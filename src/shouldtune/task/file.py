@@ -119,8 +119,12 @@ TUNED = "tuned"
 def economics_of(file: TaskFile) -> Economics:
     """The file's economics, with the prices of the models that it names. `prices` may hold others too."""
     prices = {name: Price(part.read, part.written) for name, part in file.prices.items()}
-    named = {"prompt_price": file.model, "tuned_price": TUNED, "strong_price": file.strong or ""}
-    return Economics(**file.economics.model_dump(), **{part: prices.get(name) for part, name in named.items()})
+    return Economics(
+        **file.economics.model_dump(),
+        prompt_price=prices.get(file.model),
+        tuned_price=prices.get(TUNED),
+        strong_price=prices.get(file.strong or ""),
+    )
 
 
 def read_task_file(path: Path) -> TaskFile:
