@@ -40,7 +40,7 @@ test-slow: .venv/.installed-dev ## the slow tests and those in a real browser (n
 bench: .venv/.installed-dev ## the experiments behind the README's figures (hours; see benchmarks/README.md)
 	$(BIN)/python benchmarks/shared_tasks.py
 
-bench-verdicts: .venv/.installed-dev ## how often the verdict is wrong, in simulated worlds of known truth (minutes)
+bench-verdicts: .venv/.installed-dev ## how often the verdict is wrong, in simulated worlds of known truth (an hour)
 	$(BIN)/python benchmarks/verdicts/bank.py
 	$(BIN)/python benchmarks/verdicts/forecasts.py
 	$(BIN)/python benchmarks/verdicts/probes.py
@@ -49,6 +49,8 @@ bench-peers: ## install the programs that we are timed beside into benchmarks/.p
 	test -x benchmarks/.peers/bin/python || $(PYTHON) -m venv benchmarks/.peers
 	benchmarks/.peers/bin/pip install --quiet --disable-pip-version-check $(TORCH)
 	benchmarks/.peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	test -d benchmarks/.peers/openai-2 || benchmarks/.peers/bin/pip install --quiet --disable-pip-version-check \
+		--target benchmarks/.peers/openai-2 openai==2.54.0
 
 bench-speed: .venv/.installed-dev ## our speed beside theirs, turn by turn (half an hour; after bench-peers)
 	for subject in start retrieval client labels training generation; do \

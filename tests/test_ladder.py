@@ -227,7 +227,9 @@ def test_each_rung_says_what_it_tried_and_what_it_took(make_task: MakeTask) -> N
     by_name = {m.rung: m for m in record.measurements}
     few = by_name["few_shot"]
     assert [trial.setting for trial in few.trials[:4]] == ["2 shots", "4 shots", "8 shots", "16 shots"]
-    assert few.fit.calls == 32 * 7
+    finals = [trial.n for trial in few.trials if trial.n > 32]
+    assert len(finals) >= 2  # four sizes and three draws, the first of which is one of the sizes
+    assert few.fit.calls == 32 * 7 + 4 * (finals[0] - 32)
     assert few.measured.calls == len(record.holdout)
     assert few.trials[4].setting.endswith("shots, draw 2")
     assert "retrieval" not in by_name
@@ -255,6 +257,27 @@ def test_sizes_are_tried_until_one_falls_far_behind() -> None:
     assert (best, [trial.score for trial in trials]) == (1, [0.3, 0.5, 0.5, 0.3])
     assert asyncio.run(best_of(sizes, ten, exact))[0] == 4
     assert len(asyncio.run(best_of([("a", Right(0)), ("b", Right(0)), sizes[4]], ten, exact, rising=True))[1]) == 2
+
+
+def test_settings_that_score_alike_on_the_first_rows_are_told_apart_on_all() -> None:
+    @dataclass(frozen=True)
+    class RightFrom:
+        """Answers the questions in a range rightly."""
+
+        start: int
+        stop: int
+
+        async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+            return Completion("yes" if self.start <= int(messages[-1].content) < self.stop else "no")
+
+        def spec(self) -> ModelSpec:
+            return {"kind": "right-from", "range": [self.start, self.stop]}
+
+    rows = [Example(str(number), str(number), "yes") for number in range(96)]
+    settings = [("early", RightFrom(0, 16)), ("nothing", RightFrom(0, 0)), ("late", RightFrom(17, 80))]
+    best, trials = asyncio.run(best_of(settings, rows, load_scorer("exact", Path(), "")))
+    assert (best, [trial.n for trial in trials]) == (2, [96, 32, 96])  # on 32 rows early led by one
+    assert trials[2].score == pytest.approx(63 / 96)
 
 
 @pytest.fixture(autouse=True)

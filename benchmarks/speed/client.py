@@ -1,4 +1,6 @@
-"""2,000 chat calls to a server that answers after 50 ms, ours (ledger on) beside the openai client.
+"""2,000 chat calls to a server that answers after 50 ms, ours (ledger on) beside the openai client, new and old.
+
+Version 3 of that client left the HTTP library that made version 2 slow; both are in use.
 
 python benchmarks/speed/client.py [--calls 2000] [--rounds 5]
 """
@@ -10,6 +12,9 @@ import subprocess
 import sys
 
 from side_by_side import HERE, OURS, PEERS, Side, compare
+
+OLDER = PEERS.parent.parent / "openai-2"
+"""Where `make bench-peers` puts version 2 with what it needs."""
 
 
 def main() -> None:
@@ -24,7 +29,8 @@ def main() -> None:
     calls = str(chosen.calls)
     sides = {
         "ours, ledger on": Side(OURS, "ours_calls.py", url, calls),
-        "openai": Side(PEERS, "openai_calls.py", url, calls),
+        "openai 3": Side(PEERS, "openai_calls.py", url, calls),
+        "openai 2": Side(PEERS, "openai_calls.py", url, calls, str(OLDER)),
     }
     result = compare("chat calls, 64 at once, 50 ms", sides, chosen.rounds, calls=chosen.calls, ceiling_per_s=1280)
     for name, seconds in result["median_seconds"].items():

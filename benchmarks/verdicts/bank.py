@@ -1,193 +1,250 @@
-"""How often is the verdict wrong, and what does stopping early save? Worlds of known truth, raced and measured whole.
+"""How often is the verdict wrong, and what does stopping early save? A bank of worlds with known truth.
 
-Every world draws its rungs' true abilities, how alike they are, how many held-out examples there are, and whether
-scores are 0/1 or graded; the race then runs over the scores as it does in a climb, and once more everything is asked.
-A *yes* is false where the tuned rung neither gains more than `worthwhile_gain` over the best rung without training nor
-alone meets the goal. A *no* is false where the rung that is said to meet the goal does not, or where tuning would gain
-at least `worthwhile_gain`. Prints one Markdown table; the figures in brackets are upper 95% limits.
+Every class of worlds.py is drawn `worlds` times at each size, raced as a climb races it, and measured whole beside. The
+mix stands in mix.toml. Prints the tables and writes them, between two marks, into benchmarks/README.md, and a short
+one into README.md:
 
-    python benchmarks/verdicts/bank.py [worlds a class, 60 unless said] [a class's name ...]
+- *false*: an answer whose own *when* is untrue of the true means. A yes is also false where a rung without training
+  meets the goal; a gain exactly at the margin is worthwhile. *Goal met* counts among the false no, too.
+- *open*: neither yes, no, nor a firm not-yet (mend the data, mend retrieval, out of reach).
+- *agrees*: the same answer and reason as with everything measured, where that is not open.
+- *clear, settled*: not open, where the true gain exceeds `worthwhile_gain` by twice the smallest visible gain.
+- *calls*: asked of the rungs that ask a model, as a share of asking every one of them on the whole holdout.
+
+    python benchmarks/verdicts/bank.py [worlds=N] [sizes=300,1000] [jobs=2] [seed=0] [class ...]
+
+With anything said, nothing is written. The race was tuned on other seeds than 0. Classes that were played by the same
+code are kept in `.bank/`, so that a run that was cut off goes on.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import multiprocessing
+import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from statistics import NormalDist
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from play import Game, play
+from worlds import CLASSES, SIZED
 
+import shouldtune
 from shouldtune.stats import clopper_pearson
-from shouldtune.types import Goal
-from shouldtune.verdict.columns import Column
-from shouldtune.verdict.race import rehearse
-from shouldtune.verdict.rows import Finding
 
-GAIN = 0.03
-FREE = ("guess", "classic")
-TUNED = "fine_tune"
-Skills = dict[str, float]
-Rng = np.random.Generator
+HERE = Path(__file__).parent
+PAGES = HERE.parent / "README.md", HERE.parent.parent / "README.md"
+"""Every table, and a short one."""
+MARKS = ("<!-- benchmarks/verdicts/bank.py writes from here -->", "<!-- to here -->")
+TIES = "rungs_tie"
+BLOCK = 25
+"""Worlds that one process plays at a time."""
 
-
-@dataclass(frozen=True)
-class World:
-    goal: Goal
-    skills: Skills
-    n: int
+Key = tuple[str, int]
+"""A class and a size; 0 where the class has its own."""
 
 
-def prompts(rng: Rng, low: float, high: float, guess: float | None = None) -> Skills:
-    """A floor, and two to four rungs that prompt."""
-    names = ("zero_shot", "few_shot", "nearest_shots", "retrieval")[: rng.integers(2, 5)]
-    floor = float(rng.uniform(0.0, low)) if guess is None else guess
-    return {"guess": floor, **{name: float(rng.uniform(low, high)) for name in names}}
+def main(arguments: Sequence[str]) -> None:
+    mix = tomllib.loads((HERE / "mix.toml").read_text(encoding="utf-8"))
+    options = dict(word.split("=", 1) for word in arguments if "=" in word)
+    names = [word for word in arguments if "=" not in word] or list(CLASSES)
+    worlds = int(options.get("worlds", mix["worlds"]))
+    sizes = [int(size) for size in options.get("sizes", ",".join(map(str, mix["sizes"]))).split(",")]
+    keys = [(name, size) for name in names for size in ([0] if name in SIZED else sizes)]
+    seed, jobs = int(options.get("seed", 0)), int(options.get("jobs", os.cpu_count() or 1))
+    games = play_all(keys, worlds, jobs, seed)
+    text = report(games, mix["weights"], worlds, sizes)
+    print(text)
+    short = summary(games, mix["weights"], worlds, sizes)
+    print(f"\n{short}")
+    if not arguments:
+        write(PAGES[0], text)
+        write(PAGES[1], short)
 
 
-def some_goal(rng: Rng) -> float:
-    return float(rng.choice([0.7, 0.8, 0.9]))
+def play_all(keys: Sequence[Key], worlds: int, jobs: int, seed: int = 0) -> dict[Key, list[Game]]:
+    """Every world, in the order of its number, whatever the number of processes."""
+    kept = HERE / ".bank" / _code()
+    kept.mkdir(parents=True, exist_ok=True)
+    files = {(name, size): kept / f"{name}-{size}-{worlds}-{seed}.json" for name, size in keys}
+    games: dict[Key, list[Game]] = {key: [] for key in keys}
+    missing = [key for key in keys if not files[key].exists()]
+    starts = range(0, worlds, BLOCK)
+    blocks = [(*key, at, min(at + BLOCK, worlds), seed) for key in missing for at in starts]
+    with multiprocessing.Pool(jobs, initializer=os.nice, initargs=(10,)) as pool:
+        for (name, size, *_), played in zip(blocks, pool.imap(_block, blocks), strict=True):
+            games[name, size] += played
+            if len(games[name, size]) == worlds:
+                files[name, size].write_text(json.dumps([asdict(game) for game in games[name, size]]))
+                print(f"{name} {size or ''}", file=sys.stderr, flush=True)
+    return {key: [Game(**game) for game in json.loads(file.read_text())] for key, file in files.items()}
 
 
-def a_size(rng: Rng) -> int:
-    return int(rng.choice([120, 180, 300, 600]))
+def _code() -> str:
+    """The hash of the code that plays."""
+    source = Path(shouldtune.__file__).parent
+    files = [file for folder in (HERE, source / "stats", source / "verdict") for file in sorted(folder.glob("*.py"))]
+    played = [file for file in files if file.name != "bank.py"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in played)).hexdigest()[:12]
 
 
-def prompt_is_enough(rng: Rng) -> World:
-    goal, skills = some_goal(rng), prompts(rng, 0.2, 0.6)
-    best = float(rng.uniform(goal + 0.04, 0.99))
-    return World(Goal(goal), {**skills, "stronger": best, TUNED: min(0.99, best + 0.02)}, a_size(rng))
+def _block(block: tuple[str, int, int, int, int]) -> list[Game]:
+    name, size, start, stop, seed = block
+    number = list(CLASSES).index(name)
+    played = []
+    for i in range(start, stop):
+        rng = np.random.default_rng([number, size, i, seed])
+        played.append(play(CLASSES[name](rng, size), rng))
+    return played
 
 
-def only_tuning_helps(rng: Rng) -> World:
-    goal, skills = some_goal(rng), prompts(rng, 0.1, 0.6)
-    return World(Goal(goal), {**skills, TUNED: float(rng.uniform(goal, 0.99))}, a_size(rng))
+# ---------------------------------------------------------------- the tables
 
 
-def only_tuning_helps_no_goal(rng: Rng) -> World:
-    skills = prompts(rng, 0.1, 0.7)
-    return World(
-        Goal(), {**skills, TUNED: min(0.99, max(skills.values()) + float(rng.uniform(0.05, 0.3)))}, a_size(rng)
-    )
+def report(games: Mapping[Key, list[Game]], weights: Mapping[str, float], worlds: int, sizes: Sequence[int]) -> str:
+    """The tables, one a size and one over all, in Markdown."""
+    lines = [
+        f"{worlds:,} worlds a class and size, eight rungs without training, worthwhile gain 0.03, confidence 0.95;"
+        " in brackets the upper 95% limit.",
+    ]
+    for size in (*sizes, 0):
+        rows = {name: played for (name, n), played in games.items() if n == size}
+        if rows:
+            heading = f"{size} held-out examples" if size else "sizes of their own"
+            lines += ["", f"**{heading}**", "", *_heading("worlds")]
+            lines += [_row(name.replace("_", " "), [played], [1.0]) for name, played in rows.items()]
+            if size:
+                lines.append(_mixed(f"the mix at {size}", rows, weights))
+                lines.append(_mixed("the mix without ties", {n: g for n, g in rows.items() if n != TIES}, weights))
+    lines += ["", "**All**", "", *_heading("worlds"), _mixed("the mix", games, weights)]
+    lines += ["", *_wrong(games)]
+    return "\n".join(lines)
 
 
-def tuning_adds_nothing(rng: Rng) -> World:
-    skills = prompts(rng, 0.3, 0.95)
-    return World(Goal(), {**skills, TUNED: max(skills.values()) - float(rng.uniform(0.0, 0.2))}, a_size(rng))
-
-
-def ties(rng: Rng) -> World:
-    skills, same = prompts(rng, 0.3, 0.9), float(rng.uniform(0.3, 0.9))
-    return World(Goal(), {**dict.fromkeys(skills, same), TUNED: same}, a_size(rng))
-
-
-def gain_at_the_margin(rng: Rng) -> World:
-    """The gain is exactly what would be worth it: neither a yes nor a no is true."""
-    skills = prompts(rng, 0.5, 0.9)
-    return World(Goal(), {**skills, TUNED: max(skills.values()) + GAIN}, a_size(rng))
-
-
-def just_below_the_goal(rng: Rng) -> World:
-    """Every prompt misses the goal by a hair, tuning by more: the likeliest place to claim falsely that it is met."""
-    goal, skills = some_goal(rng), prompts(rng, 0.3, 0.6)
-    return World(Goal(goal), {**dict.fromkeys(skills, goal - 0.001), TUNED: goal - 0.05}, a_size(rng))
-
-
-def nothing_helps(rng: Rng) -> World:
-    goal, skills = some_goal(rng), prompts(rng, 0.1, 0.4)
-    return World(Goal(goal), {**skills, TUNED: max(skills.values()) + float(rng.uniform(0.0, GAIN))}, a_size(rng))
-
-
-def constant_wins(rng: Rng) -> World:
-    skills = prompts(rng, 0.3, 0.6, guess=float(rng.uniform(0.86, 0.95)))
-    return World(Goal(0.8 if rng.random() < 0.5 else None), {**skills, TUNED: skills["guess"] - 0.01}, a_size(rng))
-
-
-def fifty_rows(rng: Rng) -> World:
-    kinds = (prompt_is_enough, only_tuning_helps, tuning_adds_nothing, ties, gain_at_the_margin, just_below_the_goal)
-    drawn = kinds[rng.integers(len(kinds))](rng)
-    return World(drawn.goal, drawn.skills, 50)
-
-
-CLASSES: tuple[Callable[[Rng], World], ...] = (
-    prompt_is_enough,
-    only_tuning_helps,
-    only_tuning_helps_no_goal,
-    tuning_adds_nothing,
-    ties,
-    gain_at_the_margin,
-    just_below_the_goal,
-    nothing_helps,
-    constant_wins,
-    fifty_rows,
+COLUMNS = (
+    "false yes",
+    "false no",
+    "false goal met",
+    "false not yet",
+    "false with all asked",
+    "open",
+    "open with all asked",
+    "agrees",
+    "clear, settled",
+    "calls",
 )
 
 
-def measured(world: World, rng: Rng) -> list[Column]:
-    """Every rung's scores: hard examples are hard for all of them, more or less. The mean is the skill, exactly."""
-    alike, graded = rng.uniform(0.0, 0.95), rng.random() < 0.25
-    hard, columns = rng.standard_normal(world.n), []
-    for name, skill in world.skills.items():
-        drawn = np.sqrt(alike) * hard + np.sqrt(1 - alike) * rng.standard_normal(world.n)
-        scores = (drawn < NormalDist().inv_cdf(min(max(skill, 1e-9), 1 - 1e-9))).astype(float)
-        if graded and 0.01 < skill < 0.99:
-            scores = np.where(rng.random(world.n) < 0.5, scores, rng.beta(2 * skill, 2 * (1 - skill), world.n))
-        trial = float(np.clip(skill + rng.normal(0, 0.06), 0, 1))  # the training half tells nearly the truth
-        columns.append(Column(name, name == TUNED, name not in FREE, tuple(map(float, scores)), trial=trial))
-    return columns
+def _heading(first: str) -> list[str]:
+    return [f"| {first} | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
 
 
-def is_false(world: World, found: Finding) -> bool:
-    """Whether what was found is not so."""
-    goal, tuned = world.goal.quality, world.skills[TUNED]
-    best = max(skill for name, skill in world.skills.items() if name != TUNED)
-    alone = goal is not None and best < goal <= tuned
-    if found.answer == "yes":
-        return not alone and (tuned - best <= GAIN + 1e-9 or (goal is not None and best >= goal))
-    if found.reason == "goal_met" or (found.reason == "no_model_needed" and found.path == "goal"):
-        return goal is None or world.skills[found.rung or ""] < goal
-    if found.reason == "no_model_needed":
-        return max(world.skills.values()) - world.skills[found.rung or ""] >= GAIN - 1e-9
-    return found.answer == "no" and (alone or tuned - best >= GAIN - 1e-9)
+def _mixed(name: str, rows: Mapping[Any, list[Game]], weights: Mapping[str, float]) -> str:
+    names = [key if isinstance(key, str) else key[0] for key in rows]
+    shares = [weights[n] / names.count(n) for n in names]
+    return _row(f"**{name}**", list(rows.values()), shares)
 
 
-def calls(columns: list[Column]) -> int:
-    return sum(len(c.asked_scores) for c in columns if c.uses_llm)
+def _row(name: str, groups: Sequence[list[Game]], weights: Sequence[float]) -> str:
+    def rate(flags: Sequence[Sequence[bool]], digits: int = 3, *, limit: bool = True) -> str:
+        return _rate(flags, weights, digits, limit=limit)
+
+    cells = [
+        rate([[g.false == "yes" for g in played] for played in groups]),
+        rate([[g.false == "no" for g in played] for played in groups]),
+        rate([[g.false_goal_met for g in played] for played in groups]),
+        rate([[g.false == "not_yet" for g in played] for played in groups]),
+        rate([[g.false_whole for g in played] for played in groups]),
+        rate([[_open(g.found) for g in played] for played in groups], 2),
+        rate([[_open(g.whole) for g in played] for played in groups], 2, limit=False),
+        _among([[g.found == g.whole for g in played if not _open(g.whole)] for played in groups], weights),
+        _among([[not _open(g.found) for g in played if g.clear] for played in groups], weights),
+        _mean([[g.calls for g in played] for played in groups], weights),
+    ]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
-def row(number: int, draw: Callable[[Rng], World], worlds: int) -> str:
-    """One class's line of the table."""
-    false = dict.fromkeys(("yes", "no", "goal_met"), 0)
-    raced_calls = whole_calls = open_raced = open_whole = agreed = false_whole = 0
-    for i in range(worlds):
-        rng = np.random.default_rng([number, i])
-        world = draw(rng)
-        columns = measured(world, rng)
-        raced, asked = rehearse(world.goal, columns)
-        whole, everything = rehearse(world.goal, columns, stop_early=False)
-        if raced and is_false(world, raced):
-            false["goal_met" if raced.reason == "goal_met" or raced.path == "goal" else raced.answer] += 1
-        false_whole += bool(whole and is_false(world, whole))
-        open_raced += raced is None or raced.answer == "not_yet"
-        open_whole += whole is None or whole.answer == "not_yet"
-        agreed += (raced and raced.reason) == (whole and whole.reason)
-        raced_calls += calls(asked)
-        whole_calls += calls(everything)
-    shares = [f"{k / worlds:.3f} ({clopper_pearson(k, worlds, 0.1).high:.3f})" for k in false.values()]
-    shares += [f"{k / worlds:.2f}" for k in (false_whole, open_raced, open_whole, agreed)]
-    shares.append(f"{raced_calls / whole_calls:.2f}" if whole_calls else "none needed")
-    return f"| {draw.__name__.replace('_', ' ')} | " + " | ".join(shares) + " |"
+def _open(said: str) -> bool:
+    return said == "not_yet open"
 
 
-def main(arguments: list[str]) -> None:
-    worlds = int(arguments[0]) if arguments else 60
-    print(f"{worlds} worlds a class; worthwhile gain {GAIN}, confidence 0.95\n")
-    raced, whole = ("false yes", "false no", "false goal met"), ("false, all asked", "not yet", "not yet, all asked")
-    headings = ("worlds", *raced, *whole, "same reason", "calls of all asked")
-    print(f"| {' | '.join(headings)} |\n{'|---' * len(headings)}|")
-    for number, draw in enumerate(CLASSES):
-        if not arguments[1:] or draw.__name__ in arguments[1:]:
-            print(row(number, draw, worlds), flush=True)
+def _rate(flags: Sequence[Sequence[bool]], weights: Sequence[float], digits: int, *, limit: bool) -> str:
+    """A weighted rate with its upper 95% limit: exact, on the effective number of worlds (Kish)."""
+    known = [(weight, group) for weight, group in zip(weights, flags, strict=True) if len(group)]
+    if not known:
+        return "-"
+    total = sum(weight for weight, _ in known)
+    share = sum(weight / total * float(np.mean(group)) for weight, group in known)
+    if not limit:
+        return f"{share:.{digits}f}"
+    n = math.floor(1 / sum((weight / total) ** 2 / len(group) for weight, group in known) + 1e-6)
+    return f"{share:.{digits}f} ({clopper_pearson(math.ceil(share * n - 1e-9), n, 0.1).high:.{digits}f})"
+
+
+def _among(flags: Sequence[Sequence[bool]], weights: Sequence[float]) -> str:
+    """A rate among some worlds of each class: a class counts by how many of them it has."""
+    among = sum(weight * len(group) for weight, group in zip(weights, flags, strict=True))
+    hits = sum(weight * sum(group) for weight, group in zip(weights, flags, strict=True))
+    return f"{hits / among:.3f}" if among else "-"
+
+
+def _mean(values: Sequence[Sequence[float]], weights: Sequence[float]) -> str:
+    total = sum(weights)
+    mean = sum(w / total * float(np.mean(v)) for w, v in zip(weights, values, strict=True))
+    error = math.sqrt(sum((w / total) ** 2 * float(np.var(v)) / len(v) for w, v in zip(weights, values, strict=True)))
+    return f"{mean:.3f} ({mean + 1.645 * error:.3f})"
+
+
+def _wrong(games: Mapping[Key, list[Game]]) -> Iterable[str]:
+    """Which false answers there were."""
+    found: dict[str, int] = {}
+    for (name, _), played in games.items():
+        for game in played:
+            if game.false:
+                what = f"{name.replace('_', ' ')}: {game.found} where it is {game.true}"
+                found[what] = found.get(what, 0) + 1
+    if not found:
+        return ["No false answer at all."]
+    first = sorted(found.items(), key=lambda item: -item[1])[:8]
+    return [f"The commonest false answers of {sum(found.values())}: {'; '.join(f'{w} ({k})' for w, k in first)}."]
+
+
+def summary(games: Mapping[Key, list[Game]], weights: Mapping[str, float], worlds: int, sizes: Sequence[int]) -> str:
+    """The table for people in a hurry: the mix, and beside it the worst class."""
+    first = f"{worlds:,} worlds in each of {len({name for name, _ in games})} classes"
+    names = ("false yes", "false no", "false goal met", "as with everything asked", "clear, settled", "calls")
+    lines = [f"| {first} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for size in sizes:
+        rows = {name: played for (name, n), played in games.items() if n == size}
+        groups, shares = list(rows.values()), [weights[name] for name in rows]
+        cells = []
+        for is_it in (_says("yes"), _says("no"), lambda g: g.false_goal_met):
+            worst = max(float(np.mean([is_it(g) for g in played])) for played in groups)
+            mixed = _rate([[is_it(g) for g in played] for played in groups], shares, 3, limit=True)
+            cells.append(f"{mixed}; worst class {worst:.3f}")
+        agree = [[g.found == g.whole for g in played if not _open(g.whole)] for played in groups]
+        clear = [[not _open(g.found) for g in played if g.clear] for played in groups]
+        cells += [_among(flags, shares) for flags in (agree, clear)]
+        without = [(played, weights[name]) for name, played in rows.items() if name != TIES]
+        cells.append(_mean([[g.calls for g in played] for played, _ in without], [share for _, share in without]))
+        lines.append(f"| {size} held-out examples | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _says(answer: str) -> Callable[[Game], bool]:
+    return lambda game: game.false == answer
+
+
+def write(page: Path, text: str) -> None:
+    """Put the tables between their marks."""
+    before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
+    page.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

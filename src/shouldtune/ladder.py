@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from shouldtune.types import Fitted, Measurement, Models, Prediction, Rung, Skip
 from shouldtune.verdict.case import Case
 from shouldtune.verdict.decide import decide, judge
 from shouldtune.verdict.inquiry import Inquiry
+from shouldtune.verdict.memory import Memory
 from shouldtune.verdict.race import (
     ENDS_THE_CLIMB,
     Ask,
@@ -93,6 +94,7 @@ class _Climbing:
     progress: Progress
     simulated: bool
     asked: dict[str, Any]
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(frozen=True)
@@ -228,10 +230,11 @@ def _case(
 def _step(
     loaded: LoadedTask, how: Climb, at: _Climbing, opened: Mapping[str, _Opened], waiting: int
 ) -> Ask | Open | Done:
-    raced = [_measurement(loaded, at, each) for each in opened.values()]
-    columns = Case(loaded.task.goal, raced, economics=loaded.economics).columns
+    case = _case(loaded, how, at, opened, {}, Inquiry())
     step = next_step_whole if how.whole_holdout else next_step
-    return step(loaded.task.goal, columns, waiting, all_rungs=how.all_rungs)
+    return step(
+        case.goal, case.columns, waiting, all_rungs=how.all_rungs, seed=case.seed, money=case.money, memory=at.memory
+    )
 
 
 def _tell(loaded: LoadedTask, at: _Climbing, each: _Opened, told: dict[str, int]) -> None:

@@ -196,15 +196,16 @@ class Task:
     goal: Goal = Goal()
     output: Output = Output()
     unseen_size: int = 32
-    """At most this many training examples are kept apart for choosing between settings, an eighth at most."""
+    """At most this many training examples are kept apart from training, an eighth at most."""
 
-    def halves(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    def halves(self, most: int | None = None, share: int = 8) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
         """Split the training examples into (pool to learn from, unseen part to choose settings on).
 
+        At most `most`, or else `unseen_size`, are unseen, and at most one in `share`.
         `train` is already in seeded random order with groups and near-duplicates side by side, so the
         tail is as good as any draw; the cut is moved so that it never falls inside a group.
         """
-        cut = len(self.train) - min(self.unseen_size, len(self.train) // 8)
+        cut = len(self.train) - min(self.unseen_size if most is None else most, len(self.train) // share)
         while 0 < cut < len(self.train) and _same_group(self.train[cut - 1], self.train[cut]):
             cut -= 1
         return self.train[:cut], self.train[cut:]

@@ -1,4 +1,4 @@
-"""The official client, 64 calls at once, nothing recorded."""
+"""The official client, 64 calls at once, nothing recorded; a third argument is a folder with another version."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import sys
 from typing import Any
 
+url, calls = sys.argv[1], int(sys.argv[2])
+sys.path[1:1] = sys.argv[3:]
 from openai import AsyncOpenAI
 from turns import take_turns
 
-url, calls = sys.argv[1], int(sys.argv[2])
 INSTRUCTION = "Classify the sentiment as positive or negative. " * 8
 
 

@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from turns import take_turns
+
+from shouldtune.models.engine import prepare_process
+
+prepare_process()
+import torch
 
 from shouldtune.models.decoding import Request
 from shouldtune.models.generation import Generator

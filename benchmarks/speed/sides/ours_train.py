@@ -1,4 +1,4 @@
-"""Our LoRA step: r 16 on all linear layers, batch 8, the batches in the given order."""
+"""Our LoRA step on all linear layers: batch 8, the batches in the given order."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from turns import take_turns
 
+from shouldtune.models.engine import prepare_process
+
+prepare_process()
+import torch
+from safetensors.torch import load_file
+
+from shouldtune.models.adapter import WEIGHTS
 from shouldtune.models.llama import Llama
 from shouldtune.tuning.trainable import TrainableLora
 from shouldtune.tuning.training import Text, accumulate
@@ -20,8 +26,18 @@ model = Llama(Path(job["folder"]), dtype=getattr(torch, job["dtype"]), device=de
 texts = [Text(tuple(row["prompt"]), tuple(row["answer"])) for row in job["rows"]]
 
 
+def first() -> TrainableLora:
+    """The adapter that every side starts from."""
+    lora = TrainableLora(model, job["rank"], job["alpha"], seed=0)
+    saved = load_file(Path(job["adapter"]) / WEIGHTS)
+    for name, master in lora.tensors().items():
+        master.copy_(saved[name])
+    lora.refresh()
+    return lora
+
+
 def work() -> dict[str, Any]:
-    lora = TrainableLora(model, 16, 32, seed=0)
+    lora = first()
     losses = []
     for start in range(0, len(texts), 8):
         losses.append(round(accumulate(lora, texts[start : start + 8]), 4))
@@ -29,5 +45,5 @@ def work() -> dict[str, Any]:
     return {"losses": losses}
 
 
-accumulate(TrainableLora(model, 16, 32, seed=0), texts[:2])
+accumulate(first(), texts[:2])
 take_turns(work)

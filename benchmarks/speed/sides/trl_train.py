@@ -13,7 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 import torch
 from datasets import Dataset
-from peft import LoraConfig
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 from turns import take_turns
@@ -45,13 +45,11 @@ def work() -> dict[str, Any]:
         disable_tqdm=True,
         weight_decay=0.0,
     )
-    lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
     trainer = SFTTrainer(
-        model=model,
+        model=PeftModel.from_pretrained(model, job["adapter"], is_trainable=True),
         args=settings,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=lora,
     )
     import time
 

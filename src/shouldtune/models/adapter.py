@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from shouldtune.models.linear import Linear
+    from shouldtune.models.linear import GatedLinear, Linear
 
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -120,6 +120,18 @@ class LoraAdapter:
         product = base(x)
         down = self._down.get((layer, name))
         return product if down is None else product.addmm_(x @ down.T, self._up[layer, name].T)
+
+    def gated(self, x: Tensor, base: GatedLinear, layer: int) -> Tensor:
+        """silu(gate) * up, each changed as `linear` says."""
+        from torch.nn import functional as nn
+
+        down = self._down.get((layer, "gate_up"))
+        if down is None:
+            return base(x)
+        low, up = x @ down.T, self._up[layer, "gate_up"]
+        width = len(up) // 2
+        gate = nn.silu(base.gate(x).addmm_(low, up[:width].T))
+        return base.up(x).addmm_(low, up[width:].T).mul_(gate)
 
 
 def _block_diagonal(fused: FusedLinear, present: list[FusedPart], ups: list[Tensor]) -> Tensor:

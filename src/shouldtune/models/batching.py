@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from shouldtune.errors import ShouldTuneError
-from shouldtune.models.engine import COMPUTE, Base, Engine, load_base
+from shouldtune.models.engine import COMPUTE, Base, Engine, give_memory_back, load_base
 from shouldtune.types import Completion, Message, Options
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ def _answer(calls: Sequence[_Call], should_stop: Callable[[], bool]) -> list[Com
         why = f"{error} ({error.hint})" if error.hint else str(error)
     except Exception as error:  # out of memory, say: the caller must get an answer, and a failed call is data
         why = f"{type(error).__name__}: {error}"
+    finally:
+        give_memory_back()
     return [_failed(call, why) for call in calls]
 
 

@@ -5,9 +5,11 @@ Importing this module imports nothing heavy; torch comes with the first `load_ba
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,8 @@ OpenMP keeps a team of threads for every thread that calls it."""
 
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "jinja2", "llguidance")
 _MOST_BASES, _MOST_ADAPTERS = 2, 4
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""glibc's names in malloc.h."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,38 @@ class Engine:
         return cls("bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32")
 
 
+def prepare_process() -> None:
+    """Settle how this process computes, before torch is imported; again does no harm.
+
+    OpenMP's threads spin while they wait for work: without end, a machine that is busy otherwise is ten times slower;
+    hardly at all, training is a third slower. oneDNN keeps the code of every shape of product that it met, hundreds of
+    megabytes; those of one batch are enough. Memory that was freed is kept until `give_memory_back`: given back at
+    once, as glibc does with what is large, the kernel would zero the next layer's activations page by page once more.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "100000")
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+    if (adjust := _glibc("mallopt")) is not None:
+        adjust(_M_MMAP_THRESHOLD, 32 << 20)
+        adjust(_M_TRIM_THRESHOLD, 2**31 - 1)
+    _import_torch()
+
+
+def give_memory_back() -> None:
+    """Give what is free back to the system: after a batch and after an epoch, so that what one leaves in pieces does
+    not add to the peak of the next."""
+    if (trim := _glibc("malloc_trim")) is not None:
+        trim(0)
+
+
+def _glibc(name: str) -> Callable[..., int] | None:
+    """A function of the C library; None where it is another one."""
+    try:
+        found: Callable[..., int] = getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError, TypeError):
+        return None
+    return found
+
+
 def _import_torch() -> None:
     """Import torch without looking for garbage in it: there is none, and the search takes a tenth of a second now and
     three tenths when the process ends."""
@@ -86,10 +122,7 @@ class Base:
     def __init__(self, folder: Path, engine: Engine) -> None:
         """Load tokenizer and weights, about two seconds. Raises ModelUnavailable."""
         gguf_cache.check_packages(PACKAGES)
-        # OpenMP's threads spin while they wait for work: without end, a machine that is busy otherwise is ten times
-        # slower; hardly at all, training is a third slower.
-        os.environ.setdefault("GOMP_SPINCOUNT", "100000")
-        _import_torch()
+        prepare_process()
         import torch
 
         from shouldtune.models.chat_tokenizer import ChatTokenizer

@@ -27,14 +27,46 @@ class Linear:
         return self._held.to_dense() if self._held.is_mkldnn else self._held
 
     def __call__(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            return nn.linear(x, self.weight)
-        if not self._held.is_mkldnn:
-            if not _can_reorder(self._held):
-                return nn.linear(x, self._held)
-            self._held = torch.ops.mkldnn._reorder_linear_weight(self._held, None)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._held, None, "none", [], "")
+        return self._product(x, "none") if self.reordered() else nn.linear(x, self.weight)
+
+    def silu(self, x: Tensor) -> Tensor:
+        """silu(x weight^T), taken while the product is at hand."""
+        return self._product(x, "swish") if self.reordered() else nn.silu(nn.linear(x, self.weight))
+
+    def times(self, x: Tensor, other: Tensor) -> Tensor:
+        """other * (x weight^T), both [N, outputs]; the same."""
+        if not self.reordered():
+            return other * nn.linear(x, self.weight)
+        product: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._held, None, "mul")
         return product
+
+    def reordered(self) -> bool:
+        """Whether the weight is in oneDNN's order now; an answer's first use puts it there where this build can."""
+        if torch.is_grad_enabled():
+            return False
+        if not self._held.is_mkldnn and _can_reorder(self._held):
+            self._held = torch.ops.mkldnn._reorder_linear_weight(self._held, None)
+        return self._held.is_mkldnn
+
+    def _product(self, x: Tensor, after: str) -> Tensor:
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._held, None, after, [], "")
+        return product
+
+
+class GatedLinear:
+    """The first half of a gated MLP: x [N, inputs] -> silu(x gate^T) * (x up^T) [N, width]."""
+
+    def __init__(self, gate: Tensor, up: Tensor) -> None:
+        """gate, up [width, inputs]"""
+        self.gate, self.up = Linear(gate), Linear(up)
+
+    @property
+    def weight(self) -> Tensor:
+        """[2 * width, inputs], gate first: a copy."""
+        return torch.cat([self.gate.weight, self.up.weight])
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.up.times(x, self.gate.silu(x))
 
 
 def _can_reorder(weight: Tensor) -> bool:

@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn import functional as nn
 
 from shouldtune.errors import ModelUnavailable
-from shouldtune.models.derivatives import gated, rotated
-from shouldtune.models.linear import Linear
+from shouldtune.models.derivatives import rotated
+from shouldtune.models.linear import GatedLinear, Linear
 from shouldtune.models.llama_config import LlamaConfig, rope_frequencies, weight_shapes
 
 LINEARS = ("qkv", "o", "gate_up", "down")
-"""A block's linear layers; q, k, v and gate, up are each fused into one product."""
+"""A block's linear layers; q, k, v and gate, up each count as one."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Block:
     qkv: Linear
     o: Linear
     mlp_norm: Tensor
-    gate_up: Linear
+    gate_up: GatedLinear
     down: Linear
 
 
@@ -43,6 +43,10 @@ class Adapter(Protocol):
 
     def linear(self, x: Tensor, base: Linear, layer: int, name: str) -> Tensor:
         """x [N, inputs] times the base's weight and the adapter's change of it: [N, outputs]."""
+        ...
+
+    def gated(self, x: Tensor, base: GatedLinear, layer: int) -> Tensor:
+        """The same of the two layers of `gate_up`: [N, width]."""
         ...
 
 
@@ -90,7 +94,7 @@ class Llama:
         config, block = self.config, self.blocks[layer]
         x = x + self._linear(attended, layer, "o", adapter)
         normed = nn.rms_norm(x, (config.width,), block.mlp_norm, config.norm_epsilon)
-        inner = gated(self._linear(normed, layer, "gate_up", adapter))
+        inner = block.gate_up(normed) if adapter is None else adapter.gated(normed, block.gate_up, layer)
         return x + self._linear(inner, layer, "down", adapter)
 
     def normed(self, x: Tensor) -> Tensor:
@@ -116,7 +120,7 @@ def _block(weights: dict[str, Tensor], index: int) -> Block:
         qkv=Linear(take("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
         o=Linear(take("self_attn.o_proj")),
         mlp_norm=take("post_attention_layernorm"),
-        gate_up=Linear(take("mlp.gate_proj", "mlp.up_proj")),
+        gate_up=GatedLinear(take("mlp.gate_proj"), take("mlp.up_proj")),
         down=Linear(take("mlp.down_proj")),
     )
 

@@ -8,42 +8,70 @@ from dataclasses import replace
 import numpy as np
 
 from shouldtune.measure import mean_score, measure
-from shouldtune.types import Example, Model, Options, Scorer, Task, Trial
+from shouldtune.types import Example, Model, Options, Prediction, Scorer, Task, Trial
 
 FALLEN = 0.1
-"""On the few examples that settings are chosen on, a smaller difference says nothing."""
+"""On the few examples that settings are first tried on, a smaller difference says nothing."""
+FIRST, UNSEEN = 32, 96
+"""Examples that every setting is tried on, and the best ones in the end: 32 alone leave a choice between two that
+score alike to luck."""
+FINALISTS = 2
 
 Candidate = tuple[str, Model]
 """(the setting in words, the model with it)"""
 
 
+def parted(task: Task) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """(pool to take shots from, unseen part to choose settings on) for a rung without training.
+
+    The unseen part is larger than where weights are trained: a prompt shows a few examples of the pool, so it loses
+    nothing by a smaller one.
+    """
+    return task.halves(UNSEEN, 4)
+
+
 async def best_of(
     candidates: Sequence[Candidate], unseen: Sequence[Example], scorer: Scorer, *, rising: bool = False
 ) -> tuple[int, tuple[Trial, ...]]:
-    """Measure candidates on the unseen part of the training half.
+    """Measure candidates on the unseen part of the training half: all on its first rows, then the finalists on all.
 
-    Returns (index of the best, the trials made). Ties go to the earlier one: candidates are listed cheapest first. A
-    candidate whose every call failed has no score and cannot win unless all failed. With `rising`, for sizes that grow
-    dearer, the last that is tried is the first that falls behind the best by more than `FALLEN`, or the second in a
-    row that gets nothing right.
+    Finalists are at most `FINALISTS` that score within `FALLEN` of the best. Returns (index of the best, the trials
+    made). Ties go to the earlier one: candidates are listed cheapest first. A candidate whose every call failed has no
+    score and cannot win unless all failed. With `rising`, for sizes that grow dearer, the last that is tried is the
+    first that falls behind the best by more than `FALLEN`, or the second in a row that gets nothing right.
     """
-    trials: list[Trial] = []
-    best = 0
     if len(candidates) == 1:
-        return best, ()  # there is nothing to choose
-    for index, (setting, model) in enumerate(candidates):
-        predictions = await measure(model, unseen, scorer)
-        answered = sum(prediction.score is not None for prediction in predictions)
-        trials.append(Trial(setting, mean_score(predictions), answered))
-        if _rank(trials[index].score) > _rank(trials[best].score):
-            best = index
-        elif rising and (_fell(trials, best) or _hopeless(trials)):
+        return 0, ()  # there is nothing to choose
+    seen: list[tuple[Prediction, ...]] = []
+    trials: list[Trial] = []
+    for setting, model in candidates:
+        seen.append(await measure(model, unseen[:FIRST], scorer))
+        trials.append(_trial(setting, seen[-1]))
+        if rising and (_fell(trials) or _hopeless(trials)):
             break
-    return best, tuple(trials)
+    finalists = _finalists(trials)
+    if len(finalists) > 1 and len(unseen) > FIRST:
+        for index in finalists:
+            setting, model = candidates[index]
+            trials[index] = _trial(setting, seen[index] + await measure(model, unseen[FIRST:], scorer))
+    return min(finalists, key=lambda index: (-_rank(trials[index].score), index)), tuple(trials)
 
 
-def _fell(trials: Sequence[Trial], best: int) -> bool:
-    return _rank(trials[-1].score) < _rank(trials[best].score) - FALLEN
+def _trial(setting: str, predictions: Sequence[Prediction]) -> Trial:
+    return Trial(setting, mean_score(predictions), sum(prediction.score is not None for prediction in predictions))
+
+
+def _finalists(trials: Sequence[Trial]) -> list[int]:
+    """The best, and those that may be as good; the best alone where nothing is right."""
+    order = sorted(range(len(trials)), key=lambda index: (-_rank(trials[index].score), index))
+    best = _rank(trials[order[0]].score)
+    if best <= 0:
+        return order[:1]
+    return [index for index in order[:FINALISTS] if _rank(trials[index].score) >= best - FALLEN]
+
+
+def _fell(trials: Sequence[Trial]) -> bool:
+    return _rank(trials[-1].score) < max(_rank(trial.score) for trial in trials) - FALLEN
 
 
 def _hopeless(trials: Sequence[Trial]) -> bool:

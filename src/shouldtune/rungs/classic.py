@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shouldtune.models.plain import Linear
-from shouldtune.rungs.choosing import best_of, shots
+from shouldtune.rungs.choosing import best_of, parted, shots
 from shouldtune.types import Fitted, Models, Skipped, Task
 
 
@@ -21,7 +21,7 @@ class Classic:
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
         if not task.output.labels:
             return Skipped("the answers are no closed label set")
-        pool, unseen = task.halves()
+        pool, unseen = parted(task)
         if len({example.target for example in pool}) < 2:
             return Skipped("the training half holds a single label")
         candidates = [(f"C = {strength:g}", Linear(shots(pool), strength)) for strength in self.strengths]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shouldtune.models.prompted import Prompted
-from shouldtune.rungs.choosing import answer_options, best_of, shots, varied
+from shouldtune.rungs.choosing import answer_options, best_of, parted, shots, varied
 from shouldtune.types import Fitted, Models, Skipped, Task
 
 
@@ -20,7 +20,7 @@ class FewShot:
     draws: int = 3
 
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
-        pool, unseen = task.halves()
+        pool, unseen = parted(task)
         sizes = [size for size in self.sizes if size <= len(pool)]
         if not sizes:
             return Skipped(f"fewer than {self.sizes[0]} training examples")

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from shouldtune.models.plain import Constant, Echo, Nearest
-from shouldtune.rungs.choosing import best_of, shots
+from shouldtune.rungs.choosing import best_of, parted, shots
 from shouldtune.types import Fitted, Models, Task
 
 
@@ -19,7 +19,7 @@ class Guess:
     uses_llm: bool = False
 
     async def fit(self, task: Task, models: Models) -> Fitted:
-        pool, unseen = task.halves()
+        pool, unseen = parted(task)
         common = Counter(example.target for example in pool).most_common(1)[0][0]
         settings = ("the most common answer", "the input itself", "the nearest training example's answer")
         candidates = (Constant(common), Echo(), Nearest(shots(pool)))

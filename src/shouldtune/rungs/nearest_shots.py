@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shouldtune.models.prompted import NearestShots, Prompted
-from shouldtune.rungs.choosing import answer_options, best_of, shots
+from shouldtune.rungs.choosing import answer_options, best_of, parted, shots
 from shouldtune.types import Fitted, Models, Skipped, Task
 
 
@@ -19,7 +19,7 @@ class NearestShotsRung:
     sizes: tuple[int, ...] = (2, 4, 8)
 
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
-        pool, unseen = task.halves()
+        pool, unseen = parted(task)
         sizes = [size for size in self.sizes if size <= len(pool)]
         if not sizes:
             return Skipped(f"fewer than {self.sizes[0]} training examples")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shouldtune.models.prompted import NearestPassages, Prompted
 from shouldtune.retrieval.chunks import passages
-from shouldtune.rungs.choosing import answer_options, best_of
+from shouldtune.rungs.choosing import answer_options, best_of, parted
 from shouldtune.types import Fitted, Models, Skipped, Task
 
 
@@ -22,7 +22,7 @@ class Retrieval:
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
         if not task.documents:
             return Skipped("the task has no documents")
-        _, unseen = task.halves()
+        _, unseen = parted(task)
         found = passages(task.documents)
         prompts = [
             Prompted(

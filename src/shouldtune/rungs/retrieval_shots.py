@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shouldtune.models.prompted import NearestPassages, NearestShots, Prompted
 from shouldtune.retrieval.chunks import passages
-from shouldtune.rungs.choosing import answer_options, best_of, shots
+from shouldtune.rungs.choosing import answer_options, best_of, parted, shots
 from shouldtune.types import Fitted, Models, Skipped, Task
 
 
@@ -22,7 +22,7 @@ class RetrievalShots:
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
         if not task.documents:
             return Skipped("the task has no documents")
-        pool, unseen = task.halves()
+        pool, unseen = parted(task)
         found = passages(task.documents)
 
         def prompt(pairs: tuple[tuple[str, str], ...], near: int, many: int) -> Prompted:

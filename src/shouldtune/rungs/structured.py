@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shouldtune.models.calibrated import Calibrated, usual_logprobs
 from shouldtune.models.prompted import Prompted
-from shouldtune.rungs.choosing import answer_options, best_of, shots, varied
+from shouldtune.rungs.choosing import answer_options, best_of, parted, shots, varied
 from shouldtune.types import Example, Fitted, Model, Models, Skipped, Task
 
 _INPUTS = 48
@@ -26,7 +26,7 @@ class Structured:
         if not task.output.labels and task.output.schema is None:
             return Skipped("the answers are free text: there is no form to hold them to")
         options = answer_options(task)
-        pool, unseen = task.halves()
+        pool, unseen = parted(task)
         prompts = []
         candidates: list[tuple[str, Model]] = []
         for instruction, said in instructions(task):

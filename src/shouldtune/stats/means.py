@@ -24,11 +24,11 @@ def mean_limits(scores: MaybeScores, low_level: float, high_level: float, seed: 
     The estimate and `n` are of the answered examples alone.
     """
     answered = [score for score in scores if score is not None]
-    low = _mean_low(checked(filled(scores, 0.0)), low_level, seed)
-    high = 1.0 - _mean_low(1.0 - checked(filled(scores, 1.0)), high_level, seed)
+    low = _mean_low(checked(filled(scores, 0.0)), low_level)
+    high = 1.0 - _mean_low(1.0 - checked(filled(scores, 1.0)), high_level)
     return Interval(float(np.mean(answered)) if answered else None, low, high, len(answered))
 
 
-def _mean_low(x: Array, level: float, seed: int) -> float:
-    low = bca_low(x, 0.0, level, seed) if np.any((x != 0) & (x != 1)) else None
+def _mean_low(x: Array, level: float) -> float:
+    low = bca_low(x, 0.0, level) if np.any((x != 0) & (x != 1)) else None
     return exact_low(float(x.sum()), x.size, level) if low is None else low

@@ -46,8 +46,8 @@ def paired_limits(a: MaybeScores, b: MaybeScores, low_level: float, high_level: 
     The estimate and `n` are of the pairs that both answered.
     """
     both_a, both_b = answered_pairs(a, b)
-    low = _difference_low(differences(a, b, missing=-1.0), low_level, seed)
-    high = -_difference_low(-differences(a, b, missing=1.0), high_level, seed)
+    low = _difference_low(differences(a, b, missing=-1.0), low_level)
+    high = -_difference_low(-differences(a, b, missing=1.0), high_level)
     return Interval(float((both_a - both_b).mean()) if both_a.size else None, low, high, both_a.size)
 
 
@@ -58,10 +58,10 @@ def tango_low(gains: float, losses: float, n: float, level: float) -> float:
     return crossing(-1.0, (gains - losses) / n if n else -1.0, lambda d: _tango_score(gains, losses, n, d) > z)[0]
 
 
-def _difference_low(d: Array, level: float, seed: int) -> float:
+def _difference_low(d: Array, level: float) -> float:
     if d.size < FEWEST_PAIRS:
         return -1.0
-    low = bca_low(d, -1.0, level, seed) if np.any((d != 0) & (np.abs(d) != 1)) else None
+    low = bca_low(d, -1.0, level) if np.any((d != 0) & (np.abs(d) != 1)) else None
     return tango_low(float(d[d > 0].sum()), float(-d[d < 0].sum()), d.size, level) if low is None else low
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.models.adapter import SETTINGS, WEIGHTS, peft_settings
-from shouldtune.models.engine import COMPUTE, load_base
+from shouldtune.models.engine import COMPUTE, give_memory_back, load_base
 from shouldtune.models.local import LocalModel
 from shouldtune.types import Completion, Conversation, Message, ModelSpec, Options, TuneSettings
 
@@ -147,6 +147,7 @@ class _Training:
                 self._train_epoch(lora, self._done + 1)
                 self._save(lora, self._done + 1)
                 self._done += 1
+                give_memory_back()
         except _Stopped:
             return
         except OSError as error:

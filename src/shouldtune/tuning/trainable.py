@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from shouldtune.models.adapter import FusedLinear, fused_linears, peft_name
-from shouldtune.models.linear import Linear
+from shouldtune.models.derivatives import gated
+from shouldtune.models.linear import GatedLinear, Linear
 from shouldtune.models.llama import Llama
 
 
@@ -63,7 +64,13 @@ class TrainableLora:
 
     def linear(self, x: Tensor, base: Linear, layer: int, name: str) -> Tensor:
         """The layer with its LoRA; the base's weight is inside the slot already."""
-        slot = self.slots[layer, name]
+        return self._product(x, self.slots[layer, name])
+
+    def gated(self, x: Tensor, base: GatedLinear, layer: int) -> Tensor:
+        """silu(gate) * up, both with their LoRA from one product."""
+        return gated(self._product(x, self.slots[layer, "gate_up"]))
+
+    def _product(self, x: Tensor, slot: _Slot) -> Tensor:
         product: Tensor = _AugmentedProduct.apply(x, self._anchor, self, slot)  # type: ignore[no-untyped-call]
         return product
 

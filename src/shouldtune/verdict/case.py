@@ -44,7 +44,7 @@ class Case:
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The measurements side by side. Raises ValueError as `columns_of`."""
-        return columns_of(self.goal, self.measurements, self.money)
+        return columns_of(self.goal, self.measurements, self.money, self.planned)
 
     @property
     def untried(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -35,6 +35,8 @@ class Column:
     """Dollars for 1,000 answers; None where one answer's price is unknown."""
     asked: int | None = None
     """On how many of the first rows it was measured, where it was stopped early or may yet go on; None: on all."""
+    behind: int | None = None
+    """How many rungs of the ladder come after it, whether they train and whether they apply; None where not known."""
 
     @property
     def asked_scores(self) -> tuple[float | None, ...]:
@@ -50,10 +52,12 @@ class Column:
         return self.asked is None or self.asked == len(self.scores)
 
 
-def columns_of(goal: Goal, measurements: Sequence[Measurement], money: Money) -> tuple[Column, ...]:
+def columns_of(
+    goal: Goal, measurements: Sequence[Measurement], money: Money, planned: Sequence[str] = ()
+) -> tuple[Column, ...]:
     """Align the measurements on one holdout, by example id: a row that a rung has not is unmeasured there.
 
-    `money` says what their answers cost.
+    `money` says what their answers cost, `planned` which rungs the ladder has, in their order.
     Raises ValueError where two measurements share a name, a measurement has an example twice, or one that was raced
     is not of the holdout's first rows.
     """
@@ -62,7 +66,9 @@ def columns_of(goal: Goal, measurements: Sequence[Measurement], money: Money) ->
         raise ValueError(f"a rung was measured twice: {', '.join(names)}")
     holdout = list(dict.fromkeys(p.example_id for m in measurements for p in m.predictions))
     size = max([len(holdout), *(m.raced_over or 0 for m in measurements)])
-    return tuple(_column(goal, m, holdout, size, money.per_1k(m.rung)) for m in measurements)
+    behind = {name: len(planned) - place for place, name in enumerate(planned, 1)}
+    made = (_column(goal, m, holdout, size, money.per_1k(m.rung)) for m in measurements)
+    return tuple(replace(c, behind=behind.get(c.name)) for c in made)
 
 
 def _column(

@@ -20,6 +20,7 @@ from shouldtune.verdict.case import Case
 from shouldtune.verdict.columns import Column, line_of
 from shouldtune.verdict.economics import break_even, rung_cost
 from shouldtune.verdict.limits import RACED, WHOLE, gain_limits
+from shouldtune.verdict.memory import Memory
 from shouldtune.verdict.rows import Finding, finding_if_filled, findings, meets_goal
 from shouldtune.verdict.sample_size import rows_needed
 from shouldtune.verdict.sentences import because
@@ -150,7 +151,7 @@ def _comparisons(e: Evidence, finding: Finding, seed: int) -> tuple[Comparison, 
     rival = max(rivals, key=lambda c: e.quality[c.name].estimate or 0.0, default=None)
     if shipped and rival and (rival.name, shipped.name) not in e.gains and (shipped.name, rival.name) not in e.gains:
         level = e.levels.alpha / 2
-        gain = gain_limits(shipped, rival, (level, level), e.shares, seed)
+        gain = gain_limits(shipped, rival, (level, level), e.shares, seed, Memory())
         made.append(_comparison(shipped, rival, gain, seed))
     return tuple(made)
 

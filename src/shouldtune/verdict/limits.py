@@ -21,12 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from shouldtune.judgement import Interval
-from shouldtune.stats import MaybeScores, answered_pairs, mean_limits, paired_limits
-from shouldtune.stats.sequences import gain_high, gain_low, gains_more_than, mean_high, mean_low
 from shouldtune.verdict.columns import Column
+from shouldtune.verdict.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -43,56 +41,63 @@ class Shares:
 
 WHOLE = Shares()
 """Nothing was stopped early, nor could have been."""
-RACED = Shares(fixed=3 / 4, sequential=1 / 8, drops=1 / 8)
+RACED = Shares(fixed=3 / 4, sequential=3 / 16, drops=1 / 16)
 
 
-def quality_limits(c: Column, low_level: float, high_level: float, shares: Shares, seed: int) -> Interval:
-    """The limits of a rung's mean score, each end at its one-sided level."""
+def quality_limits(c: Column, levels: tuple[float, float], shares: Shares, seed: int, memory: Memory) -> Interval:
+    """The limits of a rung's mean score; `levels` of the lower and the upper end, one-sided."""
+    low_level, high_level = levels
     if not c.uses_llm:  # free, so always asked everything: no look was ever taken at a part
         share = shares.fixed + shares.sequential
-        return _mean_limits(c.scores, low_level * share, high_level * share, seed)
-    found = Interval(_mean(c.asked_scores), 0.0, 1.0, len(c.asked_scores) - c.failed)
+        return memory.mean_limits(c, low_level * share, high_level * share, seed)
+    found = Interval(*_full_range(memory.estimate(c), 0.0))
     if c.whole:
-        found = _mean_limits(c.scores, low_level * shares.fixed, high_level * shares.fixed, seed)
+        found = memory.mean_limits(c, low_level * shares.fixed, high_level * shares.fixed, seed)
     if not shares.sequential:
         return found
-    low = mean_low(c.asked_scores, low_level * shares.sequential)
-    high = mean_high(c.asked_scores, high_level * shares.sequential)
+    low = memory.mean_low(c, low_level * shares.sequential)
+    high = memory.mean_high(c, high_level * shares.sequential)
     return Interval(found.estimate, max(found.low, low), min(found.high, high), found.n)
 
 
-def gain_limits(a: Column, b: Column, levels: tuple[float, float], shares: Shares, seed: int) -> Interval:
+def gain_limits(
+    a: Column, b: Column, levels: tuple[float, float], shares: Shares, seed: int, memory: Memory
+) -> Interval:
     """The limits of the mean of a - b on the rows that both were asked; `levels` of the lower and the upper end."""
-    n = min(len(a.asked_scores), len(b.asked_scores))
-    x, y = a.scores[:n], b.scores[:n]
     if a.whole and b.whole:
-        found = _paired_limits(x, y, levels[0] * shares.fixed, levels[1] * shares.fixed, seed)
+        found = memory.paired_limits(a, b, levels[0] * shares.fixed, levels[1] * shares.fixed, seed)
     else:
-        both_x, both_y = answered_pairs(x, y)
-        found = Interval(float((both_x - both_y).mean()) if both_x.size else None, -1.0, 1.0, both_x.size)
+        found = Interval(*_full_range(memory.estimated_gain(a, b), -1.0))
     if not shares.sequential:
         return found
-    low, high = gain_low(x, y, levels[0] * shares.sequential), gain_high(x, y, levels[1] * shares.sequential)
+    low = memory.gain_low(a, b, levels[0] * shares.sequential)
+    high = -memory.gain_low(b, a, levels[1] * shares.sequential)
     return Interval(found.estimate, max(found.low, low), min(found.high, high), found.n)
+
+
+def _full_range(estimate: tuple[float | None, int], least: float) -> tuple[float | None, float, float, int]:
+    mean, n = estimate
+    return mean, least, 1.0, n
 
 
 Beaten = Mapping[str, tuple[str, ...]]
 """Each rung that is beaten, and by which."""
 
 
-def beaten_by(columns: Sequence[Column], worthwhile: float, level: float) -> Beaten:
+def beaten_by(columns: Sequence[Column], worthwhile: float, level: float, memory: Memory) -> Beaten:
     """Which rungs without training score less than another by more than `worthwhile`, each pair tested at `level`.
 
     A rung that is not known to keep the goal's limits drops no other: it may be that it cannot be shipped.
     """
     rungs = [c for c in columns if not c.training and c.limits != "broken"]
-    found = {c.name: tuple(b.name for b in rungs if b is not c and _beats(b, c, worthwhile, level)) for c in rungs}
+    found = {
+        c.name: tuple(b.name for b in rungs if b is not c and _beats(b, c, worthwhile, level, memory)) for c in rungs
+    }
     return {name: beaters for name, beaters in found.items() if beaters}
 
 
-def _beats(a: Column, b: Column, worthwhile: float, level: float) -> bool:
-    n = min(len(a.asked_scores), len(b.asked_scores))
-    return a.limits == "within" and gains_more_than(a.scores[:n], b.scores[:n], worthwhile, level)
+def _beats(a: Column, b: Column, worthwhile: float, level: float, memory: Memory) -> bool:
+    return a is not b and a.limits == "within" and memory.gains_more_than(a, b, worthwhile, level)
 
 
 def inherited_quality(quality: Mapping[str, Interval], beaten: Beaten, worthwhile: float) -> dict[str, Interval]:
@@ -117,21 +122,3 @@ def inherited_gains(
             low = max([old.low, *(gain + worthwhile for gain in over)])
             made[better, worse] = Interval(old.estimate, min(1.0, low), old.high, old.n)
     return made
-
-
-def _mean(scores: MaybeScores) -> float | None:
-    answered = [score for score in scores if score is not None]
-    return sum(answered) / len(answered) if answered else None
-
-
-@lru_cache(maxsize=512)
-def _mean_limits(scores: tuple[float | None, ...], low: float, high: float, seed: int) -> Interval:
-    """Remembered: a race asks again after every batch, and a bootstrap takes a while."""
-    return mean_limits(scores, low, high, seed)
-
-
-@lru_cache(maxsize=512)
-def _paired_limits(
-    a: tuple[float | None, ...], b: tuple[float | None, ...], low: float, high: float, seed: int
-) -> Interval:
-    return paired_limits(a, b, low, high, seed)

@@ -32,8 +32,9 @@ def _paths(e: Evidence) -> Iterator[float]:
     within = [c for c in e.candidates if c.limits == "within"]
     short = {c.name: 0.0 for c in e.columns}  # until a rung is proven to be below the goal
     if goal is not None:
-        short = {c.name: _below(e.quality[c.name], goal, levels.high) for c in e.columns if c.limits != "broken"}
-        yield from (_above(e.quality[c.name], goal, levels.low) for c in e.shippable)
+        high = {c.name: levels.tuned_high if c.training else levels.high for c in e.columns}
+        short = {c.name: _below(e.quality[c.name], goal, high[c.name]) for c in e.columns if c.limits != "broken"}
+        yield from (_above(e.quality[c.name], goal, levels.low[c.name]) for c in e.shippable)
         yield max(short.values(), default=math.inf)
         for c in within:
             yield max([_above(e.quality[c.name], goal, levels.tuned_low), *(short[lower.name] for lower in e.lower)])
