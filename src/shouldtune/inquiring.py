@@ -17,10 +17,10 @@ from shouldtune.models.ledger import paying
 from shouldtune.models.open import is_local
 from shouldtune.probing import PAYER, NothingFails, Probing, mean_without_itself, probe, prompt_of
 from shouldtune.progress import Progress
+from shouldtune.rungs.choosing import FIRST, parted
 from shouldtune.rungs.fine_tune import FineTune
-from shouldtune.rungs.learning_curve import learning_curve, scores_beside, why_no_curve
+from shouldtune.rungs.learning_curve import learning_curve, parts_of, scores_beside, why_no_curve
 from shouldtune.task import LoadedTask
-from shouldtune.tuning.subsets import curve_parts
 from shouldtune.types import Fitted, Goal, Model, Models, Rung, Skipped, Task
 from shouldtune.verdict.before_tuning import told_of_data, why_not_to_train
 from shouldtune.verdict.diagnosis import DataEvidence, ceiling, wrong_targets
@@ -190,7 +190,7 @@ async def ranked(task: Task, opened: Opened, models: Models) -> list[tuple[float
         score = max((trial.score for trial in fitted.trials if trial.score is not None), default=None)
         if score is None and prompt is not None:
             with paying(PAYER, "choose"):
-                score = await mean_without_itself(task, fitted.model, task.halves()[1])
+                score = await mean_without_itself(task, fitted.model, parted(task)[1][:FIRST])
         if score is not None:
             found.append((score, rung, fitted))
     return sorted(found, key=lambda each: -each[0])
@@ -215,7 +215,7 @@ async def measure_curve(
     beside = await ranked(task, opened, models) if reason is None else []
     if reason is not None or not beside:
         return Skipped(reason or "no rung without training was fitted that it could be compared with")
-    best, parts = beside[0][1], curve_parts(task)
+    best, parts = beside[0][1], parts_of(task)
     progress.noted(f"measuring a learning curve of {rung.name}, beside {best.name}")
     with paying(rung.name, "forecast"):
         scores = await scores_beside(best, models, parts, task)

@@ -33,6 +33,7 @@ from shouldtune.probing.changes import (
 )
 from shouldtune.retrieval.bm25 import Bm25
 from shouldtune.retrieval.chunks import Passage
+from shouldtune.rungs.choosing import parted
 from shouldtune.types import Example, Model, Skipped, Task
 from shouldtune.verdict.probes import PROBES, Diagnosis, Tried, diagnose
 
@@ -152,7 +153,7 @@ class _Sample:
 
 async def _first_answers(task: Task, fitted: Model, how: Probing) -> list[Row]:
     """Ask rows in their order until there are failures enough, or a third of the calls is spent."""
-    pool = task.halves()[0]
+    pool = parted(task)[0]
     usable = [(example, asked) for example in pool if (asked := take_apart(fitted, example, task.train)) is not None]
     rows: list[Row] = []
     most = min(len(usable), how.most_calls // 3)
