@@ -15,6 +15,7 @@ from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, digest, 
 from shouldtune.models.open import is_local, open_model
 from shouldtune.models.past_calls import dollars_paid
 from shouldtune.models.prices import is_remote, price_of
+from shouldtune.probing import Probing
 from shouldtune.progress import Progress
 from shouldtune.run import adapters_path, ledger_path
 from shouldtune.rungs import LADDER
@@ -32,6 +33,10 @@ class Climb:
     all_rungs: bool = False
     allow_simulated: bool = False
     whole_holdout: bool = False
+    probing: Probing | None = Probing()
+    """How much to ask about why failures fail; None asks nothing. So does `probes: false` in the task file."""
+    forecast: bool | None = None
+    """Whether to measure a learning curve before a fine-tune; None leaves it to the task file."""
     """Ask every rung every held-out example; else it is stopped when more of it could not change the answer."""
 
 
@@ -47,16 +52,21 @@ def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
 def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Models:
     """The task's models behind its ledger. ModelUnavailable or InputError where one cannot be opened."""
     everything = (*loaded.task.train, *loaded.holdout)  # a scripted model knows the answers; a real one is told nothing
-    prompt = Ledgered(open_model(loaded.file.model, everything), ledger, price_paid(loaded))
+    file, economics = loaded.file, loaded.economics
+    prompt = Ledgered(open_model(file.model, everything), ledger, price_paid(file.model, economics.prompt_price))
+    strong = None
+    if file.strong is not None:
+        paid = price_paid(file.strong, economics.strong_price)
+        strong = Ledgered(open_model(file.strong, everything), ledger, paid)
     if loaded.file.tune is None:
-        return Models(prompt)
+        return Models(prompt, strong=strong)
     tunable = open_tunable(loaded.file.tune, adapters_path(loaded.folder), everything, progress.trained)
-    return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger))
+    return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger), strong)
 
 
-def price_paid(loaded: LoadedTask) -> Price | None:
-    """What the prompted model's calls are paid at; None where it is not known, or they take machine time alone."""
-    return None if is_local(loaded.file.model) else loaded.economics.prompt_price
+def price_paid(model: str, price: Price | None) -> Price | None:
+    """What a model's calls are paid at; None where it is not known, or they take machine time alone."""
+    return None if is_local(model) else price
 
 
 def dollars_so_far(loaded: LoadedTask) -> tuple[float, tuple[str, ...]]:
@@ -74,8 +84,10 @@ def budget_of(loaded: LoadedTask) -> Budget | None:
     if usd is None:
         return None
     spent, unknown = dollars_so_far(loaded)
-    if is_remote(loaded.file.model) and price_paid(loaded) is None:
-        unknown = (loaded.file.model,)
+    asked = [(loaded.file.model, loaded.economics.prompt_price)]
+    if loaded.file.strong is not None:
+        asked.append((loaded.file.strong, loaded.economics.strong_price))
+    unknown += tuple(model for model, price in asked if is_remote(model) and price is None)
     if unknown:
         raise InputError(
             f"a budget of ${usd:g} cannot be kept: no price is known of {unknown[0]}",
@@ -92,6 +104,10 @@ def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, A
         "instruction": loaded.task.instruction,
         "model": loaded.file.model,
         "tune": loaded.file.tune,
+        "strong": loaded.file.strong,
+        "strong_model": None if models.strong is None else identity(models.strong.spec()),
+        "probing": asdict(how.probing) if how.probing is not None and loaded.file.probes else None,
+        "forecast": loaded.file.forecast if how.forecast is None else how.forecast,
         "prompt_model": identity(models.prompt.spec()),
         "tuned_model": None if models.tune is None else identity(models.tune.spec()),
         "scorer": loaded.file.scorer,

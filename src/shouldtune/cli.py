@@ -36,6 +36,11 @@ AllRungs = Annotated[
 WholeHoldout = Annotated[
     bool, typer.Option("--whole-holdout", help="Ask every rung every held-out example; stop none early.")
 ]
+Forecast = Annotated[
+    bool,
+    typer.Option("--forecast", help="Measure a learning curve before a fine-tune: what would more bring?"),
+]
+NoProbes = Annotated[bool, typer.Option("--no-probes", help="Do not ask why the best prompt's failures fail.")]
 GOAL_MISSED = 100
 
 
@@ -46,9 +51,10 @@ def demo(
 ) -> None:
     """Run a bundled real task on the embedded model, to a verdict and a report. Spends nothing."""
     from shouldtune.asked import Climb
-    from shouldtune.demo import ladder, lay_out
+    from shouldtune.demo import FEWER_PROBES, ladder, lay_out
 
-    _climb_and_show(_load(lay_out(folder)), Climb(ladder(), all_rungs=True), as_json=json)
+    how = Climb(ladder(), all_rungs=True, probing=FEWER_PROBES)
+    _climb_and_show(_load(lay_out(folder)), how, as_json=json)
 
 
 @app.command()
@@ -72,10 +78,11 @@ def check(task: TaskArgument, json: JsonOption = False) -> None:
     import asyncio
 
     from shouldtune.checks import check as look
+    from shouldtune.inquiring import data_findings
     from shouldtune.report.findings import findings_to_json, findings_to_text
 
     loaded = _load(task)
-    findings = asyncio.run(look(loaded))
+    findings = (*asyncio.run(look(loaded)), *asyncio.run(data_findings(loaded)))
     if not json:
         _say("\n".join(loaded.notes))
     typer.echo(findings_to_json(findings) if json else findings_to_text(findings), nl=False)
@@ -116,6 +123,8 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     budget: Annotated[
         float | None, typer.Option(min=0.0, help="Dollars that the calls of all runs of this task may cost.")
     ] = None,
+    forecast: Forecast = False,
+    no_probes: NoProbes = False,
     fail_on: Annotated[str | None, typer.Option(help="`goal`: exit with 100 when the goal is not met.")] = None,
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")
@@ -126,8 +135,11 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     if fail_on not in (None, "goal"):
         raise InputError(f"--fail-on {fail_on} is not known", hint="--fail-on goal")
     from shouldtune.asked import Climb
+    from shouldtune.probing import Probing
 
-    how = Climb(_rungs(rungs), all_rungs, allow_simulated, whole_holdout)
+    how = Climb(
+        _rungs(rungs), all_rungs, allow_simulated, whole_holdout, None if no_probes else Probing(), forecast or None
+    )
     loaded = _load(task, model, tune, budget)
     record = _climb_and_show(loaded, how, as_json=json)
     if (record.verdict.provenance.get("budget") or {}).get("ended"):

@@ -2,16 +2,20 @@
 
     Goal, Measurements, Economics --decide--> Verdict
 
-What is asked and measured stands in types.py. As there, all are frozen, and unknown is None, never 0.
+What is asked and measured stands in types.py, why answers fail in causes.py. As there, all are frozen, and unknown is
+None, never 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from shouldtune.types import Spent
+
+if TYPE_CHECKING:
+    from shouldtune.causes import Diagnosed, Forecasted
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Economics:
     prompt_price: Price | None = None
     """Of the model that is prompted."""
     tuned_price: Price | None = None
+    strong_price: Price | None = None
+    """Of the strongest model that one may use, where one is named."""
     """Of the model that training makes."""
 
 
@@ -211,9 +217,11 @@ class MoneyTable:
 
 Answer = Literal["no", "yes", "not_yet"]
 Reason = Literal[
+    "fix_data",
     "no_model_needed",
     "tune_to_save",
     "goal_met",
+    "fix_retrieval",
     "tune",
     "does_not_pay",
     "out_of_reach",
@@ -256,6 +264,12 @@ class Verdict:
     """Whether the answers come from a scripted model."""
     economics: MoneyTable | None = None
     """None where nothing is known of what anything costs."""
+    basis: Literal["measured", "forecast"] = "measured"
+    """Whether fine-tuning was measured, or is spoken of by a forecast of what it would bring."""
+    diagnosis: Diagnosed | None = None
+    """What is wrong with the data and why answers fail; None where it was not looked at."""
+    forecast: Forecasted | None = None
+    """What more examples would bring; None where no learning curve was measured."""
     sensitivity: tuple[Flip, ...] = ()
     """What would flip the answer, the smallest change first; at most three."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from typing import Any
 
 from shouldtune.asked import Climb, budget_of, look_id, machine, open_models, run_id, what_is_asked
 from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.inquiring import Inquirer, best_prompt
 from shouldtune.judgement import Verdict
 from shouldtune.looks import Look, goal_at_look, look_at, looks_path, write_down
 from shouldtune.measure import measure
@@ -27,13 +28,15 @@ from shouldtune.run import (
     models_folder,
     run_folder,
     save_asked,
+    save_inquiry,
     save_measurements,
     save_verdict,
 )
 from shouldtune.task import LoadedTask
 from shouldtune.types import Fitted, Measurement, Models, Prediction, Rung, Skipped
 from shouldtune.verdict.case import Case
-from shouldtune.verdict.decide import decide
+from shouldtune.verdict.decide import decide, judge
+from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.memory import Memory
 from shouldtune.verdict.race import (
     ENDS_THE_CLIMB,
@@ -117,14 +120,18 @@ async def _climb(loaded: LoadedTask, how: Climb, at: _Climbing) -> Verdict:
     if len(loaded.task.train) + len(loaded.holdout) < FEWEST_ROWS:
         save_measurements(at.folder, ())
         return _too_few_rows(loaded, at)
+    inquirer = Inquirer(loaded, goal_at_look(loaded.task.goal, at.look.number), how, at.models, at.progress)
+    await inquirer.look_at_data()
+    if inquirer.nothing_to_climb_for():
+        return _conclude(loaded, how, at, opened, skipped, inquirer.inquiry)
     ahead = _fitted_ahead(loaded, how, at)
     try:
-        await _take_steps(loaded, how, at, opened, skipped, ahead)
+        await _take_steps(loaded, how, at, opened, skipped, ahead, inquirer)
     finally:
         for task in ahead.values():
             task.cancel()
         await asyncio.gather(*ahead.values(), return_exceptions=True)
-    return _conclude(loaded, how, at, opened, skipped)
+    return _conclude(loaded, how, at, opened, skipped, inquirer.inquiry)
 
 
 def _fitted_ahead(loaded: LoadedTask, how: Climb, at: _Climbing) -> dict[str, asyncio.Task[Fitted | Skipped]]:
@@ -145,6 +152,7 @@ async def _take_steps(
     opened: dict[str, _Opened],
     skipped: dict[str, str],
     ahead: dict[str, asyncio.Task[Fitted | Skipped]],
+    inquirer: Inquirer,
 ) -> None:
     """Open and ask rungs, which land in `opened` and `skipped`, until race.py is done."""
     asking: str | None = None
@@ -158,11 +166,13 @@ async def _take_steps(
             save_measurements(at.folder, [_measurement(loaded, at, each) for each in opened.values()])
             asking = None
         if isinstance(step, Done) or at.ledger.budget_ended():
+            if not at.ledger.budget_ended() and not _is_settled(loaded, how, at, opened, skipped, inquirer):
+                await inquirer.look_at_failures(_fitted(opened))
             break
         if isinstance(step, Open):
             rung = how.rungs[looked_at]
             at.progress.rung_started(rung.name, looked_at + 1, len(how.rungs))
-            fitted = await (ahead.pop(rung.name, None) or _fit(rung, loaded, at))
+            fitted = await (ahead.pop(rung.name, None) or _open(rung, loaded, at, opened, inquirer))
             if at.ledger.budget_ended():
                 break  # its settings were chosen on some answers only: nothing that could be measured
             if isinstance(fitted, Skipped):
@@ -180,13 +190,57 @@ async def _take_steps(
             _tell(loaded, at, each, told)
 
 
+async def _open(
+    rung: Rung, loaded: LoadedTask, at: _Climbing, opened: Mapping[str, _Opened], inquirer: Inquirer
+) -> Fitted | Skipped:
+    """Fit a rung; training only after a look at why prompts fail, and only where nothing is to be mended first."""
+    if rung.training:
+        await inquirer.look_at_failures(_fitted(opened))
+        await inquirer.look_ahead(rung, _fitted(opened))
+        why_not = inquirer.why_not_to_train()
+        if why_not is not None:
+            return Skipped(why_not)
+    models = at.models
+    if models.strong is not None and not rung.training:
+        models = replace(models, best=await best_prompt(loaded.task, _fitted(opened), models))
+    return await _fit(rung, loaded, replace(at, models=models))
+
+
+def _fitted(opened: Mapping[str, _Opened]) -> list[tuple[Rung, Fitted]]:
+    return [(each.rung, each.fitted) for each in opened.values()]
+
+
+def _is_settled(
+    loaded: LoadedTask,
+    how: Climb,
+    at: _Climbing,
+    opened: Mapping[str, _Opened],
+    skipped: Mapping[str, str],
+    inquirer: Inquirer,
+) -> bool:
+    """Whether a lower rung settles the answer, so that it does not matter why others fail."""
+    case = _case(loaded, how, at, opened, skipped, inquirer.inquiry)
+    return not how.all_rungs and judge(case).finding.reason in ENDS_THE_CLIMB
+
+
+def _case(
+    loaded: LoadedTask,
+    how: Climb,
+    at: _Climbing,
+    opened: Mapping[str, _Opened],
+    skipped: Mapping[str, str],
+    inquiry: Inquiry,
+) -> Case:
+    measured = [_measurement(loaded, at, each) for each in opened.values()]
+    planned, ended = tuple(rung.name for rung in how.rungs), at.ledger.budget_ended()
+    goal = goal_at_look(loaded.task.goal, at.look.number)
+    return Case(goal, measured, skipped, planned, loaded.economics, inquiry, budget_ended=ended)
+
+
 def _step(
     loaded: LoadedTask, how: Climb, at: _Climbing, opened: Mapping[str, _Opened], waiting: int
 ) -> Ask | Open | Done:
-    raced = [_measurement(loaded, at, each) for each in opened.values()]
-    planned = tuple(rung.name for rung in how.rungs)
-    goal = goal_at_look(loaded.task.goal, at.look.number)
-    case = Case(goal, raced, planned=planned, economics=loaded.economics)
+    case = _case(loaded, how, at, opened, {}, Inquiry())
     step = next_step_whole if how.whole_holdout else next_step
     return step(
         case.goal, case.columns, waiting, all_rungs=how.all_rungs, seed=case.seed, money=case.money, memory=at.memory
@@ -199,24 +253,28 @@ def _tell(loaded: LoadedTask, at: _Climbing, each: _Opened, told: dict[str, int]
 
 
 def _conclude(
-    loaded: LoadedTask, how: Climb, at: _Climbing, opened: Mapping[str, _Opened], skipped: Mapping[str, str]
+    loaded: LoadedTask,
+    how: Climb,
+    at: _Climbing,
+    opened: Mapping[str, _Opened],
+    skipped: Mapping[str, str],
+    inquiry: Inquiry,
 ) -> Verdict:
-    measured = [_measurement(loaded, at, each) for each in opened.values()]
-    planned = tuple(rung.name for rung in how.rungs)
-    goal = goal_at_look(loaded.task.goal, at.look.number)
-    ended = at.ledger.budget_ended()
-    case = Case(goal, measured, skipped, planned, loaded.economics, budget_ended=ended)
+    case = _case(loaded, how, at, opened, skipped, inquiry)
+    measured, ended = list(case.measurements), case.budget_ended
     if how.whole_holdout and not ended:
         measured = [replace(m, raced_over=None) for m in measured]
     else:
-        evidence = gather_raced(case.goal, case.columns, len(planned) - len(opened) - len(skipped))
+        evidence = gather_raced(case.goal, case.columns, len(case.planned) - len(opened) - len(skipped))
         stopped = (why_stopped(evidence, c, budget_ended=ended) for c in case.columns)
         measured = [replace(m, stopped_because=why) for m, why in zip(measured, stopped, strict=True)]
     save_measurements(at.folder, measured)
+    save_inquiry(at.folder, inquiry)
     case = replace(case, measurements=measured)
     if measured:
         write_down(looks_path(loaded.folder), at.look)
-    told = {**at.asked, "planned": list(planned), "look": at.look.number, "alpha": round(1 - goal.confidence, 12)}
+    alpha = round(1 - case.goal.confidence, 12)
+    told = {**at.asked, "planned": list(case.planned), "look": at.look.number, "alpha": alpha}
     if at.ledger.budget is not None:
         told["budget"] = {"usd": at.ledger.budget.usd, "ended": ended}
     verdict = decide(case, spent=at.ledger.spent(), simulated=at.simulated, provenance=told)

@@ -51,11 +51,12 @@ def judge_again(record: RunRecord, changes: Sequence[str]) -> RunRecord:
         changed[key] = (settings[part].get(name), value)
         settings[part][name] = value
     goal = Goal(**_checked(GoalPart, "goal", settings, changed))
-    prompted, tuned = (part for part in settings if part.startswith("prices."))
+    prompted, tuned, *strong = (part for part in settings if part.startswith("prices."))
     economics = replace(
         Economics(**_checked(EconomicsPart, "economics", settings, changed)),
         prompt_price=_price(record.asked, "prompt_price", prompted, settings, changed),
         tuned_price=_price(record.asked, "tuned_price", tuned, settings, changed),
+        strong_price=_price(record.asked, "strong_price", strong[0], settings, changed) if strong else None,
     )
     return _judged(record, goal, economics, changed)
 
@@ -66,7 +67,7 @@ def _judged(record: RunRecord, goal: Goal, economics: Economics, changed: Change
     skipped = {name: why for name, why in unapplied.items() if why != NOT_REACHED}
     looked = goal_at_look(goal, record.verdict.provenance.get("look"))
     planned = record.verdict.provenance.get("planned") or [rung.name for rung in rungs]
-    case = Case(looked, record.measurements, skipped, tuple(planned), economics)
+    case = Case(looked, record.measurements, skipped, tuple(planned), economics, record.inquiry)
     if (record.verdict.provenance.get("budget") or {}).get("ended"):
         case = replace(case, budget_ended=True)
     told: dict[str, Any] = {"judged_again": {key: list(pair) for key, pair in changed.items()}}
@@ -82,9 +83,11 @@ def _judged(record: RunRecord, goal: Goal, economics: Economics, changed: Change
 
 
 def _settings(asked: Mapping[str, Any]) -> Settings:
-    """What the run was asked, as the task file has it; the prompted model's price before the tuned one's."""
+    """What the run was asked, as the task file has it; the prompted model's price first, then the tuned one's."""
     money = dict(asked.get("economics") or {})
-    prices = ((str(asked.get("model")), money.pop("prompt_price", None)), (TUNED, money.pop("tuned_price", None)))
+    prices = [(str(asked.get("model")), money.pop("prompt_price", None)), (TUNED, money.pop("tuned_price", None))]
+    strong = money.pop("strong_price", None)
+    prices += [(str(asked["strong"]), strong)] if asked.get("strong") else []
     listed = {
         f"prices.{name}": {key: price.get(key) for key in PricePart.model_fields} if price else {}
         for name, price in prices

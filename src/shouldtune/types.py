@@ -226,10 +226,14 @@ class Models:
 
     prompt: Model
     tune: Tunable | None = None
+    strong: Model | None = None
+    """The strongest model that one may use."""
+    best: tuple[str, Model] | None = None
+    """(rung, fitted model) of the prompt that has done best on the training half so far."""
 
     async def aclose(self) -> None:
         """Close connections, of models that have any."""
-        for model in (self.prompt, self.tune):
+        for model in (self.prompt, self.tune, self.strong):
             close = getattr(model, "aclose", None)
             if close is not None:
                 await close()

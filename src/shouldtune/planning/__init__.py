@@ -105,7 +105,7 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
         all_rungs=how.all_rungs,
         stop_early=not how.whole_holdout,
     )
-    rates, price = rates_of(past, loaded), price_paid(loaded)
+    rates, price = rates_of(past, loaded), price_paid(loaded.file.model, loaded.economics.prompt_price)
     costs = Costs(rates, price, here=is_local(loaded.file.model), free=is_simulated(loaded.file.model))
     stand_in, (paid, unknown) = DryModel({}), dollars_so_far(loaded)
     models = Models(stand_in, stand_in if can_tune(loaded) else None)

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 ANSWERS = {"no": "No", "yes": "Yes", "not_yet": "Not yet"}
 CLAUSES: dict[Reason, str] = {
+    "fix_data": "the data must be mended first",
     "no_model_needed": "{rung} is good enough and needs no language model",
     "tune_to_save": "{rung} does as well for less",
     "goal_met": "{rung} already meets the goal",
+    "fix_retrieval": "the search for passages must be mended first",
     "tune": "no cheaper rung does as well as {rung}",
     "does_not_pay": "fine-tuning does not pay beside {rung}",
     "out_of_reach": "no rung that was measured can reach the goal",
@@ -99,6 +101,12 @@ def _setting(value: object) -> str:
 def goal_quality(record: RunRecord) -> float | None:
     """The mean score to reach, or None when the run had no goal."""
     return _goal(record, "quality")
+
+
+def reach(record: RunRecord) -> float | None:
+    """The best score within reach where some targets are wrong; None where nothing lowers it."""
+    why = record.verdict.diagnosis
+    return None if why is None or why.ceiling.high >= 1 else why.ceiling.high
 
 
 def confidence(record: RunRecord) -> float:

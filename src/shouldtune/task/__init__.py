@@ -92,10 +92,15 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None, bud
 def _priced(file: TaskFile, economics: Economics) -> list[str]:
     """Which prices will be used, and which that stand in the table will not: a mistyped name is seen here."""
     used = [(file.model, economics.prompt_price), (TUNED, economics.tuned_price)]
+    used += [(file.strong, economics.strong_price)] if file.strong is not None else []
     notes = [f"price of {name}: {price}" for name, price in used if price is not None]
-    if economics.prompt_price is None and is_remote(file.model):
-        notes.append(f"price of {file.model}: not known (`prices:` in the task file can say it)")
-    return notes + [f"price of {name}: not used" for name in file.prices if name not in (file.model, TUNED)]
+    notes += [
+        f"price of {name}: not known (`prices:` in the task file can say it)"
+        for name, price in used
+        if price is None and name != TUNED and is_remote(name)
+    ]
+    named = {name for name, _ in used}
+    return notes + [f"price of {name}: not used" for name in file.prices if name not in named]
 
 
 def _examples(file: TaskFile, folder: Path, where: str) -> tuple[tuple[Example, ...], tuple[Example, ...], list[str]]:

@@ -103,6 +103,11 @@ class TaskFile(Part):
     budget: float | None = Field(
         default=None, ge=0, le=1e9, description="dollars that the calls of all runs of this task may cost"
     )
+    strong: str | None = Field(default=None, description="the strongest model that one may use")
+    probes: bool = Field(default=True, description="whether to ask why the best prompt's failures fail")
+    forecast: bool | None = Field(
+        default=None, description="whether to measure a learning curve before a fine-tune is paid for"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")
@@ -124,8 +129,12 @@ def economics_of(file: TaskFile) -> Economics:
     What the user's own table does not hold is looked up in the list prices; the tuned model's is the user's alone.
     """
     prices = price_table(file)
-    prompt_price = price_of(file.model, prices)
-    return Economics(**file.economics.model_dump(), prompt_price=prompt_price, tuned_price=prices.get(TUNED))
+    return Economics(
+        **file.economics.model_dump(),
+        prompt_price=price_of(file.model, prices),
+        tuned_price=prices.get(TUNED),
+        strong_price=None if file.strong is None else price_of(file.strong, prices),
+    )
 
 
 def price_table(file: TaskFile) -> dict[str, Price]:
