@@ -122,13 +122,14 @@ def _not_settled(e: Evidence, hidden: Finding | None) -> Finding:
 
 
 def _lines(e: Evidence, case: Case) -> tuple[RungResult, ...]:
-    """Every rung's line: the measured ones in ladder order, then the others."""
+    """Every rung's line, in the order of the ladder as far as that is known; a run judged again reads it from here."""
     lines = []
     for m, c in zip(case.measurements, e.columns, strict=True):
         meets = None if e.goal.quality is None else meets_goal(e, c)
         lines.append(line_of(m, c, e.quality[c.name], meets))
     skipped = [RungResult(name, applied=False, skipped_because=why) for name, why in case.untried.items()]
-    return (*lines, *skipped)
+    places = {name: place for place, name in enumerate(case.planned)}
+    return tuple(sorted((*lines, *skipped), key=lambda line: places.get(line.name, len(places))))
 
 
 def _money_table(e: Evidence, seed: int) -> MoneyTable | None:
