@@ -232,7 +232,7 @@ def test_a_forecast_that_leaves_it_open_lets_the_fine_tune_be_measured(make_task
 def test_a_curve_is_measured_where_it_is_asked_for_or_a_provider_has_a_price(make_task: MakeTask) -> None:
     def wants(how: Climb = SIMULATED, **changes: Any) -> bool:
         loaded = load_task(make_task(numbered_rows(60), **{"tune": "scripted:tuned=1", **changes}))
-        inquirer = Inquirer(loaded, how, None, Progress())  # type: ignore[arg-type]  # no model is asked
+        inquirer = Inquirer(loaded, loaded.task.goal, how, None, Progress())  # type: ignore[arg-type]  # no model is asked
         return inquirer.forecasting
 
     assert not wants()

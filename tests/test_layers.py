@@ -26,6 +26,8 @@ LAYERS = {
     "task": 3,
     "checks": 3,
     "doubts": 3,
+    "looks": 3,
+    "provable": 3,
     "probing": 7,
     "models": 3,
     "tuning": 4,
@@ -34,6 +36,7 @@ LAYERS = {
     "verdict": 6,
     "run": 7,
     "asked": 7,
+    "planning": 7,
     "ladder": 7,
     "inquiring": 7,
     "rejudge": 7,
@@ -55,6 +58,7 @@ HEAVY = {
     "sacrebleu",
     "llguidance",
     "gguf",
+    "genai_prices",
 }
 
 TORCH_THROUGHOUT = {

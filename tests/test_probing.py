@@ -149,8 +149,8 @@ def test_all_calls_are_on_the_bill_of_the_probes_and_kept_below_the_cap(tmp_path
         fitted = replace(wrong_passage(task), model=Ledgered(Needy(), ledger))
         found = probed(task, fitted, Probing(most_calls=600))
         assert found.calls <= 600
-        assert set(ledger.bill) == {("probes", "probe")}
-        assert ledger.bill["probes", "probe"].calls == found.calls
+        assert set(ledger.bills) == {("probes", "probe")}
+        assert ledger.spent("probes", "probe").calls == found.calls
         before = ledger.new_calls
         assert probed(task, fitted, Probing(most_calls=600)) == found
         assert ledger.new_calls == before

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from shouldtune.provable import provable
 from shouldtune.scorers import grade
-from shouldtune.stats import examples_for_goal, examples_needed, perfect_proves, smallest_visible_gain
 from shouldtune.task import LoadedTask, looks_labelled, near_duplicates
 from shouldtune.types import Completion, Example, Task
 
@@ -85,7 +85,7 @@ async def check(loaded: LoadedTask) -> tuple[Finding, ...]:
         contradictions(everything),
         overlap(counted),
         await constants(loaded),
-        *power(loaded),
+        *await power(loaded),
     )
 
 
@@ -166,29 +166,22 @@ async def constants(loaded: LoadedTask) -> Finding:
     return Finding("ok", "constant", f"the best constant answer, {shown}, scores {best.mean:.2f}")
 
 
-def power(loaded: LoadedTask) -> list[Finding]:
+async def power(loaded: LoadedTask) -> list[Finding]:
     """What this many held-out examples can prove, before anything is spent."""
-    goal, n = loaded.task.goal, len(loaded.holdout)
-    alpha = 1 - goal.confidence
-    strict = alpha / 10  # two-sided; a rung's share when about ten are tried: half of alpha is for the goal
+    can, worthwhile = await provable(loaded), loaded.task.goal.worthwhile_gain
     findings = []
-    if goal.quality is not None:
-        enough = perfect_proves(n, goal.quality, strict)
-        needed = examples_for_goal(goal.quality, strict)
-        verb = "would" if enough else "could not"
-        what = f"a perfect score on {n} held-out examples {verb} prove the goal of {goal.quality:g}"
-        findings.append(
-            Finding("ok" if enough else "problem", "goal", what + ("" if enough else f"; {needed} are needed"))
-        )
-    visible = smallest_visible_gain(n, alpha)
-    settle = examples_needed(goal.worthwhile_gain, alpha)
-    seen = "none can be shown" if visible is None else f"{visible:.2f}"
+    if can.goal is not None:
+        verb = "would" if can.perfect_proves else "could not"
+        what = f"a perfect score on {can.n} held-out examples {verb} prove the goal of {can.goal:g}"
+        needed = "" if can.perfect_proves else f"; {can.rows_for_goal} are needed"
+        findings.append(Finding("ok" if can.perfect_proves else "problem", "goal", what + needed))
+    seen = "none can be shown" if can.visible_gain is None else f"{can.visible_gain:.2f}"
     findings.append(
         Finding(
-            "ok" if visible is not None and visible <= goal.worthwhile_gain else "note",
+            "ok" if can.rows_to_settle <= can.n else "note",
             "power",
-            f"the smallest gain that {n} held-out examples usually show: {seen} (if a fifth of the answers differ); "
-            f"a gain of {goal.worthwhile_gain:g} takes about {settle:,}",
+            f"the smallest gain that {can.n} held-out examples usually show: {seen} ({can.assumed}); "
+            f"to settle whether one is worth {worthwhile:g} takes about {can.rows_to_settle:,}",
         )
     )
     return findings

@@ -75,6 +75,8 @@ class Inquirer:
     """Asks each question once; `inquiry` holds what is known so far."""
 
     loaded: LoadedTask
+    goal: Goal
+    """The task's, at the alpha of this look at the holdout."""
     how: Climb
     models: Models
     progress: Progress
@@ -83,12 +85,12 @@ class Inquirer:
     async def look_at_data(self) -> None:
         """Before anything is spent; what is proven is told at once."""
         self.inquiry = replace(self.inquiry, data=await look_at_data(self.loaded))
-        for line in told_of_data(self.inquiry.flaws(self._goal)):
+        for line in told_of_data(self.inquiry.flaws(self.goal)):
             self.progress.noted(line)
         best = self.inquiry.ceiling()
-        if best is not None and self.inquiry.above_ceiling(self._goal):
+        if best is not None and self.inquiry.above_ceiling(self.goal):
             self.progress.noted(
-                f"The goal of {self._goal.quality:g} lies above the best score within reach, {best.high:.2f} at most:"
+                f"The goal of {self.goal.quality:g} lies above the best score within reach, {best.high:.2f} at most:"
                 " some targets are wrong."
             )
 
@@ -98,7 +100,7 @@ class Inquirer:
         Targets that are only doubted wait for the probes, where they are to be run: a task that is hard everywhere
         looks the same to two small models, and a language model tells the two apart.
         """
-        kinds = {flaw.kind for flaw in self.inquiry.flaws(self._goal)}
+        kinds = {flaw.kind for flaw in self.inquiry.flaws(self.goal)}
         return bool(kinds - ({"wrong"} if self._probing is not None else set())) and not self.how.all_rungs
 
     async def look_at_failures(self, opened: Opened) -> None:
@@ -146,11 +148,7 @@ class Inquirer:
 
     def why_not_to_train(self) -> str | None:
         """Why training is not paid for; None where it is to be tried."""
-        return None if self.how.all_rungs else why_not_to_train(self.inquiry, self._goal)
-
-    @property
-    def _goal(self) -> Goal:
-        return self.loaded.task.goal
+        return None if self.how.all_rungs else why_not_to_train(self.inquiry, self.goal)
 
     @property
     def _probing(self) -> Probing | None:

@@ -41,6 +41,32 @@ class Price:
     """For the tokens of the answer."""
     source: str = "your price table"
     """Where the price was found, and as of when."""
+    cached: float | None = None
+    """For the tokens of the prompt that the server had at hand; None where they are billed as read."""
+    up_to: int | None = None
+    """A prompt of more tokens has another price, which is then not known; None where there is no such line."""
+
+    def of(self, read: int | None, written: int | None, cached: int | None = None) -> float | None:
+        """Dollars for one answer; None where its tokens are not known, or the prompt is longer than `up_to`.
+
+        `read` counts the whole prompt, the `cached` part of it included. A server that says nothing of cached tokens
+        (None) is taken to have read them all anew, which is never too little.
+        """
+        if read is None or written is None or (self.up_to is not None and read > self.up_to):
+            return None
+        known = min(cached or 0, read)
+        return ((read - known) * self.read + known * self.for_cached + written * self.written) / 1e6
+
+    @property
+    def for_cached(self) -> float:
+        """What a cached token of the prompt is billed at, per million."""
+        return self.read if self.cached is None else self.cached
+
+    def __str__(self) -> str:
+        """`$0.25 read, $0.025 cached, $2 written per million tokens (genai-prices 0.2.3, as of 2026-11-09)`."""
+        cached = "" if self.cached is None else f" ${self.cached:g} cached,"
+        line = "" if self.up_to is None else f" of prompts up to {self.up_to:,}"
+        return f"${self.read:g} read,{cached} ${self.written:g} written per million tokens{line} ({self.source})"
 
 
 @dataclass(frozen=True)

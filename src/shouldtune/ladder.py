@@ -7,15 +7,18 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from shouldtune.asked import Climb, machine, open_models, what_is_asked
+from shouldtune.asked import Climb, budget_of, look_id, machine, open_models, run_id, what_is_asked
 from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.inquiring import Inquirer, best_prompt
 from shouldtune.judgement import Verdict
+from shouldtune.looks import Look, goal_at_look, look_at, looks_path, write_down
 from shouldtune.measure import measure
-from shouldtune.models.ledger import Ledger, digest, paying
+from shouldtune.models.budget import OVER
+from shouldtune.models.ledger import Ledger, paying
 from shouldtune.models.open import is_simulated, save_fitted
 from shouldtune.progress import Progress
 from shouldtune.run import (
@@ -55,8 +58,9 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
 
     A lower rung that meets the goal ends the climb, unless `how.all_rungs`, and a rung is asked no more than could
     change the answer, unless `how.whole_holdout`. Calls come from the task's ledger where it
-    has them, so a climb that was cut off goes on, and one that is repeated costs nothing. Raises CannotMeasure when no
-    model can be had, InputError for what the user must mend.
+    has them, so a climb that was cut off goes on, and one that is repeated costs nothing. Where the budget would be
+    passed no further call is begun, and what was measured is judged. Raises CannotMeasure when no model can be had,
+    InputError for what the user must mend.
     """
     progress = progress or Progress()
     simulated = is_simulated(loaded.file.model) or is_simulated(loaded.file.tune)
@@ -67,14 +71,16 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
         )
     ledger = Ledger(ledger_path(loaded.folder), lambda who, completion, new: progress.called(*who, completion, new))
     try:
+        ledger.budget = budget_of(loaded)
         models = open_models(loaded, ledger, progress)
         asked = what_is_asked(loaded, how, models)
-        folder = run_folder(loaded.folder, loaded.task.name, digest(asked)[:8])
+        folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
+        look = look_at(looks_path(loaded.folder), loaded.holdout, look_id(asked), folder.name)
         save_asked(
             folder, {**asked, "created": datetime.now(UTC).isoformat(timespec="seconds"), **machine()}, loaded.holdout
         )
         try:
-            verdict = await _climb(loaded, how, _Climbing(ledger, models, folder, progress, simulated, asked))
+            verdict = await _climb(loaded, how, _Climbing(ledger, models, folder, progress, simulated, asked, look))
         finally:
             await models.aclose()
         save_verdict(folder, verdict)
@@ -94,6 +100,7 @@ class _Climbing:
     progress: Progress
     simulated: bool
     asked: dict[str, Any]
+    look: Look
     memory: Memory = field(default_factory=Memory)
 
 
@@ -113,7 +120,7 @@ async def _climb(loaded: LoadedTask, how: Climb, at: _Climbing) -> Verdict:
     if len(loaded.task.train) + len(loaded.holdout) < FEWEST_ROWS:
         save_measurements(at.folder, ())
         return _too_few_rows(loaded, at)
-    inquirer = Inquirer(loaded, how, at.models, at.progress)
+    inquirer = Inquirer(loaded, goal_at_look(loaded.task.goal, at.look.number), how, at.models, at.progress)
     await inquirer.look_at_data()
     if inquirer.nothing_to_climb_for():
         return _conclude(loaded, how, at, opened, skipped, inquirer.inquiry)
@@ -158,14 +165,16 @@ async def _take_steps(
                 _tell(loaded, at, opened[asking], told)
             save_measurements(at.folder, [_measurement(loaded, at, each) for each in opened.values()])
             asking = None
-        if isinstance(step, Done):
-            if not _is_settled(loaded, how, at, opened, skipped, inquirer):
+        if isinstance(step, Done) or at.ledger.budget_ended():
+            if not at.ledger.budget_ended() and not _is_settled(loaded, how, at, opened, skipped, inquirer):
                 await inquirer.look_at_failures(_fitted(opened))
             break
         if isinstance(step, Open):
             rung = how.rungs[looked_at]
             at.progress.rung_started(rung.name, looked_at + 1, len(how.rungs))
             fitted = await (ahead.pop(rung.name, None) or _open(rung, loaded, at, opened, inquirer))
+            if at.ledger.budget_ended():
+                break  # its settings were chosen on some answers only: nothing that could be measured
             if isinstance(fitted, Skipped):
                 skipped[rung.name] = fitted.because
                 at.progress.rung_skipped(rung.name, fitted.because)
@@ -223,8 +232,9 @@ def _case(
     inquiry: Inquiry,
 ) -> Case:
     measured = [_measurement(loaded, at, each) for each in opened.values()]
-    planned = tuple(rung.name for rung in how.rungs)
-    return Case(loaded.task.goal, measured, skipped, planned, loaded.economics, inquiry)
+    planned, ended = tuple(rung.name for rung in how.rungs), at.ledger.budget_ended()
+    goal = goal_at_look(loaded.task.goal, at.look.number)
+    return Case(goal, measured, skipped, planned, loaded.economics, inquiry, budget_ended=ended)
 
 
 def _step(
@@ -251,17 +261,23 @@ def _conclude(
     inquiry: Inquiry,
 ) -> Verdict:
     case = _case(loaded, how, at, opened, skipped, inquiry)
-    measured = list(case.measurements)
-    if how.whole_holdout:
+    measured, ended = list(case.measurements), case.budget_ended
+    if how.whole_holdout and not ended:
         measured = [replace(m, raced_over=None) for m in measured]
     else:
         evidence = gather_raced(case.goal, case.columns, len(case.planned) - len(opened) - len(skipped))
-        stopped = (why_stopped(evidence, c) for c in case.columns)
+        stopped = (why_stopped(evidence, c, budget_ended=ended) for c in case.columns)
         measured = [replace(m, stopped_because=why) for m, why in zip(measured, stopped, strict=True)]
     save_measurements(at.folder, measured)
     save_inquiry(at.folder, inquiry)
     case = replace(case, measurements=measured)
-    verdict = decide(case, spent=at.ledger.spent(), simulated=at.simulated, provenance=at.asked)
+    if measured:
+        write_down(looks_path(loaded.folder), at.look)
+    alpha = round(1 - case.goal.confidence, 12)
+    told = {**at.asked, "planned": list(case.planned), "look": at.look.number, "alpha": alpha}
+    if at.ledger.budget is not None:
+        told["budget"] = {"usd": at.ledger.budget.usd, "ended": ended}
+    verdict = decide(case, spent=at.ledger.spent(), simulated=at.simulated, provenance=told)
     if verdict.reason not in ENDS_THE_CLIMB:
         _refuse_when_nothing_answered(measured)
     return replace(verdict, sensitivity=flips(case))
@@ -322,14 +338,26 @@ async def _fit(rung: Rung, loaded: LoadedTask, at: _Climbing) -> Fitted | Skippe
 
 
 async def _ask(each: _Opened, step: Ask, loaded: LoadedTask, at: _Climbing) -> _Opened:
+    unseen = each.rung.uses_llm  # a run that ends before a model has answered, and tells no verdict, has seen nothing
+
+    def heard(prediction: Prediction) -> None:
+        nonlocal unseen
+        if prediction.completion.error == OVER:
+            return
+        if unseen and not prediction.completion.failed:
+            write_down(looks_path(loaded.folder), at.look)
+            unseen = False
+        at.progress.predicted(step.rung, prediction)
+
     with paying(step.rung, "measure"):
         predictions = await measure(
             each.fitted.model,
             loaded.holdout[step.start : step.stop],
             loaded.task.scorer,
-            lambda prediction: at.progress.predicted(step.rung, prediction),
+            heard,
         )
-    return replace(each, predictions=each.predictions + predictions)
+    begun = tuple(takewhile(lambda prediction: prediction.completion.error != OVER, predictions))
+    return replace(each, predictions=each.predictions + begun)
 
 
 def _save_winner(folder: Path, verdict: Verdict) -> None:

@@ -1,6 +1,7 @@
 """A run is a folder: what was asked, every prediction, the fitted models, the verdict. Write it, read it back.
 
     TASK/runs/ledger.sqlite      every call of every run of the task
+    TASK/runs/looks.jsonl        every look at the held-out examples (looks.py)
     TASK/runs/adapters/          what training made, by what it was made from
     TASK/runs/<id>/run.json      what was asked
                   holdout.jsonl, predictions.jsonl, measurements.json
@@ -20,14 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from shouldtune.errors import InputError
-from shouldtune.files import write_whole
+from shouldtune.files import RUNS, write_whole
 from shouldtune.judgement import Verdict
 from shouldtune.models.ledger import completion_from_dict
 from shouldtune.types import Example, Measurement, Prediction, Score, Spent, Trial
 from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.plain import inquiry_from_json, inquiry_to_json, verdict_from_json, verdict_to_json
-
-RUNS = "runs"
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ class Completion:
     text: str
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Of the prompt's tokens, those that the server says it had at hand already; None where it says nothing."""
     latency_s: float | None = None
     """Seconds from asking to answer, queueing included."""
     compute_s: float | None = None
@@ -294,6 +296,8 @@ class Spent:
     completion_tokens: int = 0
     usd: float | None = None
     seconds: float = 0.0
+    cached_tokens: int = 0
+    """Of the prompt's tokens, those that servers said they had at hand."""
 
 
 @dataclass(frozen=True)

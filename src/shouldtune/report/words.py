@@ -90,7 +90,8 @@ def judged_again(verdict: Verdict) -> str | None:
     if not isinstance(changed, dict) or not changed:
         return None
     told = [f"{one_line(key)} = {_setting(now)} (was {_setting(was)})" for key, (was, now) in changed.items()]
-    return f"Judged again with {listed(told)}, from what was measured; no model was asked, nothing was written."
+    said = f"Judged again with {listed(told)}, from what was measured; no model was asked, nothing was written."
+    return f"{said} What is chosen after the scores were seen explores; it confirms nothing."
 
 
 def _setting(value: object) -> str:
@@ -122,7 +123,7 @@ def _goal(record: RunRecord, name: str) -> float | None:
 def how_to_read(record: RunRecord) -> str:
     """What an interval says, with this run's own numbers where it has any."""
     measured = [rung for rung in record.verdict.rungs if rung.quality is not None and rung.low is not None]
-    level = f"{100 * confidence(record):g}% confidence for the whole run, so wider than an interval that stands alone"
+    level = f"{_level(record)}, so wider than an interval that stands alone"
     if not measured:
         return f"An interval says where the score on examples like these probably lies ({level})."
     shown = max(measured, key=lambda rung: (rung.name == record.verdict.rung, rung.quality))
@@ -131,6 +132,15 @@ def how_to_read(record: RunRecord) -> str:
         f"on examples like them the score probably lies between {score(shown.low)} and {score(shown.high)} ({level}). "
         "Failed calls widen the interval."
     )
+
+
+def _level(record: RunRecord) -> str:
+    """How sure the run is: alone, or as one of the looks at its holdout."""
+    sure = f"{100 * confidence(record):g}% confidence"
+    look, alpha = (record.verdict.provenance.get(name) for name in ("look", "alpha"))
+    if not isinstance(look, int) or not isinstance(alpha, float):
+        return f"{sure} for the whole run"
+    return f"{sure} for all looks at this holdout together; this is look {look}, which may err {100 * alpha:.2g}%"
 
 
 # ---------------------------------------------------------------- rungs and comparisons
@@ -170,7 +180,8 @@ def _p_value(comparison: Comparison) -> str:
 
 def spent(spending: Spent) -> str:
     """The bill in one line."""
-    tokens = f"{spending.prompt_tokens:,} prompt and {spending.completion_tokens:,} answer tokens"
+    cached = f" ({spending.cached_tokens:,} of them cached)" if spending.cached_tokens else ""
+    tokens = f"{spending.prompt_tokens:,} prompt{cached} and {spending.completion_tokens:,} answer tokens"
     cost = "cost unknown" if spending.usd is None else money(spending.usd)
     return f"{counted(spending.calls, 'call')}, {tokens}, {cost}, {duration(spending.seconds)}"
 

@@ -80,8 +80,18 @@ def judge(case: Case) -> Judged:
 
     evidence = evidence_of(case.columns)
     found = findings(evidence)
+    if case.budget_ended:
+        found = [finding for finding in found if _holds_for_some(finding, case)]
+        ended = Finding("not_yet", "unmeasured", None, "budget")
+        return Judged(evidence, found[0] if found else ended, None)
     hidden = None if found else finding_if_filled(case.columns, evidence_of)
     return Judged(evidence, found[0] if found else _not_settled(evidence, hidden), hidden)
+
+
+def _holds_for_some(finding: Finding, case: Case) -> bool:
+    """Whether a finding holds though some rungs may not have been reached: that one meets the goal, and no more."""
+    reached = {m.rung for m in case.measurements} | set(case.skipped)
+    return reached >= set(case.planned) or (finding.answer == "no" and finding.path == "goal")
 
 
 def with_inquiry(e: Evidence, case: Case) -> Evidence:

@@ -9,7 +9,7 @@ plans are the user's and taken as they are; what was measured (tokens, machine t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -127,9 +127,8 @@ def _each(e: Economics, m: Measurement, answers: Mapping[str, Completion]) -> tu
         return dict.fromkeys(answers, 0.0), "no language model"
     listed = e.tuned_price if m.training else _prompted(e, m)
     if listed is not None:
-        return _all({row: _tokens(listed, c.prompt_tokens, c.completion_tokens) for row, c in answers.items()}), (
-            listed.source
-        )
+        priced = {row: listed.of(c.prompt_tokens, c.completion_tokens, c.cached_tokens) for row, c in answers.items()}
+        return _all(priced), listed.source
     if m.training and e.tuned_fixed_usd_per_month is not None:
         return dict.fromkeys(answers, 0.0), FIXED
     told = _all({row: c.cost_usd for row, c in answers.items()})
@@ -147,7 +146,8 @@ def _fit(e: Economics, m: Measurement, answers: Mapping[str, Completion]) -> flo
     counted = m.fit.prompt_tokens + m.fit.completion_tokens > 0
     prompted = _prompted(e, m)
     if not m.training and prompted is not None:
-        return _tokens(prompted, m.fit.prompt_tokens, m.fit.completion_tokens) if counted else None
+        of_sums = replace(prompted, up_to=None)  # `up_to` is of one prompt
+        return of_sums.of(m.fit.prompt_tokens, m.fit.completion_tokens, m.fit.cached_tokens) if counted else None
     if m.fit.usd is not None:
         return m.fit.usd
     local = bool(answers) and all(c.compute_s is not None for c in answers.values())
@@ -156,10 +156,6 @@ def _fit(e: Economics, m: Measurement, answers: Mapping[str, Completion]) -> flo
 
 def _prompted(e: Economics, m: Measurement) -> Price | None:
     return e.strong_price if m.rung == STRONGER else e.prompt_price
-
-
-def _tokens(price: Price, read: int | None, written: int | None) -> float | None:
-    return None if read is None or written is None else (read * price.read + written * price.written) / 1e6
 
 
 def _hourly(e: Economics) -> float | None:

@@ -41,7 +41,7 @@ class Shares:
 
 WHOLE = Shares()
 """Nothing was stopped early, nor could have been."""
-RACED = Shares(fixed=3 / 4, sequential=3 / 16, drops=1 / 16)
+RACED = Shares(fixed=13 / 16, sequential=5 / 32, drops=1 / 32)
 
 
 def quality_limits(c: Column, levels: tuple[float, float], shares: Shares, seed: int, memory: Memory) -> Interval:

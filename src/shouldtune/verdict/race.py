@@ -142,7 +142,7 @@ def _gather_whole(
     return gather(goal, columns, waiting + sum(not c.training for c in columns), seed, money=money, memory=memory)
 
 
-def why_stopped(e: Evidence, c: Column) -> str | None:
+def why_stopped(e: Evidence, c: Column, *, budget_ended: bool = False) -> str | None:
     """Why a rung was not asked the whole holdout; None where it was."""
     if c.whole:
         return None
@@ -152,6 +152,8 @@ def why_stopped(e: Evidence, c: Column) -> str | None:
         return "it reaches the goal"
     if below_goal(e, c):
         return "it stays below the goal"
+    if budget_ended and c in _racing(e, Memory(), next(iter(findings(e)), None)):
+        return "the budget ended"
     return "more of it would hardly change the answer"
 
 
@@ -252,8 +254,8 @@ def _to_lose(e: Evidence, tuned: Column, memory: Memory) -> list[Column]:
     if goal is not None and not below_goal(e, tuned) and memory.chance_below(tuned, goal, level) <= HOPELESS:
         return []
     chances = [(_chance_of_less(e, tuned, c, e.goal.worthwhile_gain, memory), c) for c in e.shippable]
-    chance, c = max(chances, key=lambda pair: pair[0], default=(0.0, tuned))
-    return [tuned, c] if chance > HOPELESS else []
+    likeliest = max(chances, key=lambda pair: pair[0], default=(0.0, tuned))[1]
+    return [tuned, likeliest] if sum(chance for chance, _ in chances) > HOPELESS else []  # any one of them will do
 
 
 def _hardest(e: Evidence, tuned: Column, lines: Mapping[str, float], memory: Memory) -> Column | None:

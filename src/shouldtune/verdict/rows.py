@@ -16,7 +16,19 @@ from shouldtune.verdict.bounds import Evidence
 from shouldtune.verdict.columns import Column
 
 Path = Literal[
-    "data", "goal", "relative", "passage", "beats", "only_one", "gain", "ceiling", "forecast", "limits", "money", "none"
+    "data",
+    "goal",
+    "relative",
+    "passage",
+    "beats",
+    "only_one",
+    "gain",
+    "ceiling",
+    "forecast",
+    "limits",
+    "money",
+    "budget",
+    "none",
 ]
 
 
