@@ -25,7 +25,7 @@ FEWER_SETTINGS: dict[str, Rung] = {
 }
 """Rungs that try less than usual, so that the demo ends within minutes on two slow cores."""
 
-FEWER_PROBES = Probing(failures=24, successes=12, random=24, most_calls=240, tried_again=4)
+FEWER_PROBES = Probing(failures=16, successes=8, random=16, most_calls=150, tried_again=2)
 """Enough to show the segments; their intervals are wide."""
 
 
