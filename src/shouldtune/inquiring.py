@@ -177,8 +177,9 @@ class Inquirer:
 async def ranked(task: Task, opened: Opened, models: Models, rows: int = FIRST) -> list[tuple[float, Rung, Fitted]]:
     """The rungs without training by their scores on the part of the training half that settings are chosen on.
 
-    The best first, the cheapest of equals. A prompt that had no settings to choose from is asked the first `rows` of it now, each
-    without itself among its shots. Another model's rungs (`stronger`) are left out, and so are those without a score.
+    The best first, the cheapest of equals. A prompt that had no settings to choose from is asked the first `rows` of
+    it now, each row without itself among its shots. Another model's rungs (`stronger`) are left out, and so are those
+    without a score.
     """
     found = []
     for rung, fitted in opened:
