@@ -32,8 +32,8 @@ from shouldtune.types import Fitted, Measurement, Models, Prediction, Rung, Skip
 from shouldtune.verdict.case import Case
 from shouldtune.verdict.decide import decide
 from shouldtune.verdict.memory import Memory
+from shouldtune.verdict.questions import ENDS_THE_CLIMB
 from shouldtune.verdict.race import (
-    ENDS_THE_CLIMB,
     Ask,
     Done,
     Open,
