@@ -1,9 +1,10 @@
-"""Verdicts on public data: TensorFlow Hub's part of APIBench, Banking77, and rude text made polite.
+"""Verdicts on public data: TensorFlow Hub's part of APIBench, Banking77, questions about documents, polite rewriting.
 
 The data stay where they are (SHOULDTUNE_DATA, or ../shared/data); task folders are made under benchmarks/tasks and
-kept, so a second run is answered from their ledgers. Prints one Markdown table a task.
+kept, so a second run is answered from their ledgers. Prints one Markdown table a task, and what probes and the forecast
+found. The money is made up, so that there is some: 100,000 requests a month for a year.
 
-    python benchmarks/shared_tasks.py [--rungs zero_shot,fine_tune] [apibench-tensorhub] [classify-intent] [tone]
+    python benchmarks/shared_tasks.py [--rungs R,R] [apibench-tensorhub] [classify-intent] [chat-docs] [tone]
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("SHOULDTUNE_DATA", HERE.parent.parent / "shared" / "data"))
+MONEY = {"per_month": 100_000, "months": 12, "value_per_correct": 0.01, "machine_usd_per_hour": 0.10}
 TASKS: dict[str, dict[str, Any]] = {
     "apibench-tensorhub": {
         "instruction": "Answer with the one Python call that loads the right TensorFlow Hub model, and nothing else.",
@@ -30,6 +32,13 @@ TASKS: dict[str, dict[str, Any]] = {
         "scorer": "label",
         "most_train": 300,
         "most_holdout": 462,
+    },
+    "chat-docs": {
+        "instruction": "Answer the question with a few words copied from the passages, and nothing else.",
+        "scorer": "f1",
+        "documents": "docs.jsonl",
+        "most_train": 400,
+        "most_holdout": 200,
     },
     "tone": {
         "instruction": "Say the same in a polite tone. Answer with the polite sentence only.",
@@ -52,7 +61,7 @@ def make(name: str) -> Path:
         found = rows(source / f"{half}.jsonl")
         if most is not None and most < len(found):
             found = random.Random(0).sample(found, most)
-        lines = [json.dumps({"id": row["id"], "input": row["input"], "target": row["output"]}) for row in found]
+        lines = [json.dumps(as_row(row)) for row in found]
         (target / f"{half}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     file = {
         "name": name,
@@ -61,6 +70,8 @@ def make(name: str) -> Path:
         "holdout": "test.jsonl",
         "scorer": task["scorer"],
         "goal": {"quality": 0.8},
+        "economics": MONEY,
+        "forecast": True,
     }
     if "documents" in task:
         (target / "docs.jsonl").write_text((source / task["documents"]).read_text(encoding="utf-8"), encoding="utf-8")
@@ -70,6 +81,33 @@ def make(name: str) -> Path:
         file["output"] = {"labels": json.loads(labels.splitlines()[0])["text"].split("\n")}
     (target / "shouldtune.yaml").write_text(json.dumps(file, indent=1), encoding="utf-8")
     return target
+
+
+def as_row(row: dict[str, Any]) -> dict[str, Any]:
+    """The data set's row as a task's: other right answers and the passages that are known to hold one come along."""
+    meta = row.get("meta") or {}
+    gold = {"gold_doc_ids": meta["gold_doc_ids"]} if "gold_doc_ids" in meta else {}
+    others = [answer for answer in meta.get("answers", ()) if answer != row["output"]]
+    return {"id": row["id"], "input": row["input"], "target": row["output"], "accepted": others, "meta": gold}
+
+
+def found_beside(verdict: dict[str, Any]) -> str:
+    """The segments of the failures and the forecast, a line each."""
+    lines = []
+    why, ahead = verdict["diagnosis"], verdict["forecast"]
+    if why and why["rung"]:
+        lines.append(f"Of the failures of {why['rung']} ({why['failing']} of {why['asked']} training rows):")
+        lines += [f"- {share['segment']}: {span(share['share'])}" for share in why["shares"]]
+        lines += [f"- ({name}: {span(reading)})" for name, reading in why["readings"].items()]
+    if ahead:
+        lines.append(f"By forecast, over {ahead['rung']} ({ahead['beside']:.2f}):")
+        lines += [f"- {a['size']} examples: {span(a['score'])}, gain {span(a['gain'])}" for a in ahead["ahead"]]
+    return "\n".join(lines)
+
+
+def span(interval: dict[str, Any]) -> str:
+    estimate = "-" if interval["estimate"] is None else f"{interval['estimate']:.2f}"
+    return f"{estimate} ({interval['low']:.2f} to {interval['high']:.2f})"
 
 
 def table(verdict: dict[str, Any]) -> str:
@@ -98,7 +136,7 @@ def main() -> None:
         verdict = json.loads(done.stdout)
         print(f"\n## {name}: {verdict['answer']} / {verdict['reason']} / {verdict['rung']}\n")
         print("\n".join(verdict["because"]) + "\n")
-        print(table(verdict), flush=True)
+        print(f"{table(verdict)}\n\n{found_beside(verdict)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from shouldtune.judgement import Economics, Interval, Price
+from shouldtune.stats import paired_limits
 from shouldtune.types import Completion, Measurement, Prediction, Score, Spent
 from shouldtune.verdict.economics import break_even, cost_of, price, rung_cost
 
@@ -54,6 +55,31 @@ def test_the_worked_example_to_the_cent() -> None:
     assert (found.per_month or 0) / A_DAY == pytest.approx(12_106.5, abs=0.1)  # 4030 / 3328.80 * 10,000
     at_that_volume = price(replace(RESERVED, per_month=found.per_month), [API, TUNED])
     assert at_that_volume.total("few_shot") == pytest.approx(4_030.00)
+
+
+def test_the_worked_example_with_cached_tokens_to_the_cent() -> None:
+    """Of 2,800 prompt tokens 2,000 are the same each time: 800 at $0.25, 2,000 at $0.025 and 106 at $2 a million."""
+    cached = measured("few_shot", prompt_tokens=2_800, completion_tokens=106, cached_tokens=2_000)
+    listed = replace(RESERVED, prompt_price=Price(read=0.25, written=2.00, cached=0.025))
+    money = price(listed, [cached, TUNED])
+    assert round(money.total("few_shot") or 0, 2) == 1_686.30  # 3,650,000 answers at $0.000462
+    found = break_even(money, "fine_tune", "few_shot", NO_GAIN, LEVELS, 0.05, seed=0)
+    assert found is not None
+    assert (found.per_month or 0) / A_DAY == pytest.approx(23_898.5, abs=0.1)  # 4030 / 1686.30 * 10,000
+    for unreported in (API, replace(API, predictions=cached.predictions)):
+        at_read = price(RESERVED, [unreported, TUNED])  # no price for cached tokens, or nothing said of them
+        assert round(at_read.total("few_shot") or 0, 2) == 3_328.80
+
+
+def test_a_search_with_cached_tokens_is_billed_at_both_prices() -> None:
+    searched = Spent(calls=10, prompt_tokens=1_000_000, completion_tokens=1_000, seconds=1_800, cached_tokens=600_000)
+    listed = replace(RESERVED, prompt_price=Price(read=0.25, written=2.00, cached=0.025, up_to=5_000))
+    assert cost_of(listed, replace(API, fit=searched)).fit == pytest.approx(0.4 * 0.25 + 0.6 * 0.025 + 0.002)
+
+
+def test_a_prompt_beyond_the_price_is_not_billed_at_it() -> None:
+    listed = replace(RESERVED, prompt_price=Price(read=0.25, written=2.00, up_to=2_799))
+    assert price(listed, [API, TUNED]).total("few_shot") is None
 
 
 def test_a_total_is_fit_labels_and_every_month_and_refit() -> None:
@@ -199,3 +225,30 @@ def test_the_band_of_the_break_even_holds_the_truth_as_often_as_it_says() -> Non
         assert found is not None
         held += (found.low or 0) <= truth <= (found.high or math.inf)
     assert 0.84 <= held / 200 <= 0.96
+
+
+def test_the_band_holds_the_truth_where_the_gain_is_uncertain_too() -> None:
+    """A gain of 0.1 on 0/1 answers, worth $0.001 each, at the limits that decide: its spread reaches the volume."""
+    gain, worth, held, wide = 0.1, 0.001, 0, 0
+    each = (2_800 * 0.25 + 106 * 2) / 1e6
+    truth, value_truth = 4_030 / 12 / (each + worth * gain), (4_030 - 3_328.80) / (3_650_000 * gain)
+    values = 0
+    for world in range(200):
+        rng = np.random.default_rng([11, world])
+        rows = [f"{i}" for i in range(300)]
+        tokens = rng.gamma(16, 175, len(rows))
+        api = tuple(
+            Prediction(i, Completion("a", round(t), 106), Score(1.0)) for i, t in zip(rows, tokens, strict=True)
+        )
+        better = rng.choice([1.0, -1.0, 0.0], len(rows), p=[0.2, 0.1, 0.7])
+        tuned = replace(TUNED, predictions=tuple(replace(TUNED.predictions[0], example_id=i) for i in rows))
+        seen = paired_limits(tuple(np.maximum(better, 0.0)), tuple(np.maximum(-better, 0.0)), 0.05, 0.05, world)
+        money = price(replace(RESERVED, value_per_correct=worth), [replace(API, predictions=api), tuned])
+        found = break_even(money, "fine_tune", "few_shot", seen, (0.05, 0.05), 0.10, world)
+        assert found is not None
+        held += (found.low or 0) <= truth <= (found.high or math.inf)
+        wide += (found.high or math.inf) > 1.02 * (found.low or 0)
+        values += (found.value_low or 0) <= value_truth <= (found.value_high or math.inf)
+    assert wide == 200
+    assert 0.85 <= held / 200 <= 0.99
+    assert 0.85 <= values / 200 <= 0.99

@@ -16,6 +16,7 @@ LAYERS = {
     "judgement": 1,
     "errors": 1,
     "stats": 1,
+    "causes": 1,
     "curves": 1,
     "files": 1,
     "progress": 1,
@@ -25,6 +26,8 @@ LAYERS = {
     "task": 3,
     "checks": 3,
     "doubts": 3,
+    "looks": 3,
+    "provable": 3,
     "probing": 7,
     "models": 3,
     "tuning": 4,
@@ -33,7 +36,9 @@ LAYERS = {
     "verdict": 6,
     "run": 7,
     "asked": 7,
+    "planning": 7,
     "ladder": 7,
+    "inquiring": 7,
     "rejudge": 7,
     "report": 8,
     "cli": 9,
@@ -53,6 +58,7 @@ HEAVY = {
     "sacrebleu",
     "llguidance",
     "gguf",
+    "genai_prices",
 }
 
 TORCH_THROUGHOUT = {

@@ -11,9 +11,10 @@ import pytest
 
 from shouldtune.curves import CurvePoint
 from shouldtune.models.doubles import Abilities, Scripted
+from shouldtune.rungs.choosing import parted
 from shouldtune.rungs.few_shot import FewShot
 from shouldtune.rungs.fine_tune import FineTune
-from shouldtune.rungs.learning_curve import learning_curve, scores_beside, why_no_curve
+from shouldtune.rungs.learning_curve import learning_curve, parts_of, scores_beside, why_no_curve
 from shouldtune.rungs.retrieval import Retrieval
 from shouldtune.scorers import load_scorer
 from shouldtune.tuning.subsets import curve_parts, nested_subsets
@@ -77,10 +78,11 @@ def test_no_group_stands_in_two_chains_or_in_a_chain_and_the_unseen_part(group_o
 
 
 def test_the_unseen_part_is_bounded_and_the_rung_beside_is_fitted_without_it() -> None:
-    parts = curve_parts(a_task(2000))
+    task = a_task(2000)
+    parts = parts_of(task)
     assert len(parts.unseen) == 256
     assert not ids(parts.rest.train) & ids(parts.unseen)
-    assert len(parts.rest.train) + 256 == 2000
+    assert len(parts.rest.train) + 256 + len(parted(task)[1]) == 2000
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 15, 16, 17])

@@ -9,17 +9,19 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shouldtune.errors import CannotMeasure
+from shouldtune.judgement import Price
 from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
 from shouldtune.models.ledger import Ledger, Ledgered, paying
+from shouldtune.models.past_calls import dollars_paid
 from shouldtune.models.plain import Constant
-from shouldtune.types import Message, Model, Options
+from shouldtune.types import Completion, Message, Model, ModelSpec, Options
 
 
 @pytest.fixture
@@ -123,11 +125,51 @@ def test_an_unknown_price_makes_the_bill_unknown(ledger: Ledger) -> None:
     with paying("r", "fit"):
         ask(Ledgered(Constant("a"), ledger), "q")
         assert ledger.spent("r", "fit").usd == 0.0
-        ledger.charge(
-            "k", replace(asyncio.run(Constant("a").complete([Message("user", "q")])), cost_usd=None), new=True
-        )
+        ledger.charge("k", Completion("a", latency_s=0.1), new=True)
         ask(Ledgered(Constant("b"), ledger), "q")
     assert ledger.spent("r", "fit").usd is None
+
+
+def test_a_ledger_from_before_there_were_cached_tokens_still_opens(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    old = '{"text":"a","prompt_tokens":9,"completion_tokens":2,"latency_s":0.5,"finish_reason":"stop","passages":[]}'
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "CREATE TABLE calls (key TEXT PRIMARY KEY, request TEXT NOT NULL, completion TEXT NOT NULL,"
+            " rung TEXT NOT NULL, purpose TEXT NOT NULL, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+        )
+        database.execute("INSERT INTO calls VALUES ('k', '{}', ?, 'zero_shot', 'measure', '2026-01-01')", (old,))
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    assert dollars_paid(path, {}.get) == (
+        0.0,
+        ("an unnamed model",),
+    )  # read without being written: whose call it was is not known
+    with Ledger(path) as ledger:
+        found = ledger.find("k")
+        assert found == Completion("a", 9, 2, latency_s=0.5)
+        asyncio.run(ledger.record("new", "{}", Completion("b", 9, 2, cached_tokens=5)))
+        again = ledger.find("new")
+        assert again is not None and again.cached_tokens == 5
+
+
+def test_answers_are_priced_anew_at_the_price_of_now(tmp_path: Path) -> None:
+    class Telling:
+        async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+            return Completion("a", 100, 10, cached_tokens=60, latency_s=0.1)
+
+        def spec(self) -> ModelSpec:
+            return {"kind": "telling"}
+
+    def spent(price: Price | None) -> float | None:
+        with Ledger(tmp_path / "ledger.sqlite") as ledger:
+            ask(Ledgered(Telling(), ledger, price), "q")
+            assert ledger.spent().cached_tokens == 60
+            return ledger.spent().usd
+
+    assert spent(None) is None
+    assert spent(Price(1e4, 1e4, cached=1e3)) == pytest.approx(0.4 + 0.06 + 0.1)
+    assert spent(Price(2e4, 1e4)) == pytest.approx(2.0 + 0.1)
 
 
 WRITER = """

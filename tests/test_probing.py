@@ -14,7 +14,7 @@ from shouldtune.models.doubles import Flaky
 from shouldtune.models.ledger import Ledger, Ledgered
 from shouldtune.models.plain import Constant
 from shouldtune.models.prompted import NearestPassages, NearestShots, Prompted
-from shouldtune.probing import Probed, Probing, probe
+from shouldtune.probing import NothingFails, Probed, Probing, probe
 from shouldtune.probing.changes import Library, gold_ids, readings, take_apart, with_nearest_shots
 from shouldtune.retrieval.bm25 import Bm25
 from shouldtune.retrieval.chunks import Passage, passages
@@ -105,7 +105,7 @@ def test_chance_repairs_are_taken_out() -> None:
 
 
 def test_the_right_passage_is_weighed_on_a_random_sample_and_misses_are_named_with_ranks() -> None:
-    task = task_of(160, ("nothing", "passage", "passage", "skill"))
+    task = task_of(176, ("nothing", "passage", "passage", "skill"))
     cut = passages(task.documents)
     mixed = Prompted(Needy(), task.instruction, passages=NearestPassages(cut, 1))
     found = probed(task, replace(mixed, passages=NearestPassages(cut[80:], 1)))
@@ -120,7 +120,7 @@ def test_the_right_passage_is_weighed_on_a_random_sample_and_misses_are_named_wi
 
 
 def test_an_answer_that_two_models_agree_on_against_the_target_is_noise() -> None:
-    task = task_of(120, ("nothing", "skill"))
+    task = task_of(140, ("nothing", "skill"))
     mended = tuple(replace(row, target="answer 999") if i % 10 == 0 else row for i, row in enumerate(task.train))
     found = probed(replace(task, train=mended), wrong_passage(task), strong=Needy(strong=True))
     doubted = {tried.example_id for tried in found.failures if tried.passes["label"]}
@@ -149,8 +149,8 @@ def test_all_calls_are_on_the_bill_of_the_probes_and_kept_below_the_cap(tmp_path
         fitted = replace(wrong_passage(task), model=Ledgered(Needy(), ledger))
         found = probed(task, fitted, Probing(most_calls=600))
         assert found.calls <= 600
-        assert set(ledger.bill) == {("probes", "probe")}
-        assert ledger.bill["probes", "probe"].calls == found.calls
+        assert set(ledger.bills) == {("probes", "probe")}
+        assert ledger.spent("probes", "probe").calls == found.calls
         before = ledger.new_calls
         assert probed(task, fitted, Probing(most_calls=600)) == found
         assert ledger.new_calls == before
@@ -181,7 +181,7 @@ def test_scores_that_a_change_shows_to_be_graded_pass_from_the_goal_on() -> None
 
 def test_where_nothing_can_be_changed_it_says_so() -> None:
     task = task_of(40, ("nothing",))
-    assert asyncio.run(probe(task, wrong_passage(task))) == Skipped("none of 35 training rows fails")
+    assert asyncio.run(probe(task, wrong_passage(task))) == NothingFails("none of 30 training rows fails", 30)
     assert isinstance(asyncio.run(probe(task, Constant("x"))), Skipped)
 
 

@@ -133,7 +133,7 @@ def test_what_is_found_does_not_hang_on_rows_that_were_not_asked() -> None:
     assert (found, asked(columns)) == (again, asked(columns_again))
 
 
-def test_failed_calls_never_help_a_rung_and_it_rests_once_they_leave_nothing_to_settle() -> None:
+def test_failed_calls_never_help_a_rung_and_let_none_rest() -> None:
     whole = rungs(9, 400, guess=0.1, zero_shot=0.97, fine_tune=0.97)
     holed = [
         replace(c, scores=tuple(None if i % 5 == 0 and c.uses_llm else s for i, s in enumerate(c.scores)))
@@ -143,7 +143,7 @@ def test_failed_calls_never_help_a_rung_and_it_rests_once_they_leave_nothing_to_
     unclear, many = rehearse(Goal(quality=0.8), holed)
     assert clear is not None
     assert unclear is None
-    assert asked(few)["zero_shot"] <= asked(many)["zero_shot"] < 200
+    assert asked(few)["zero_shot"] < 200 < asked(many)["zero_shot"]  # asked again they may be answered
 
 
 def test_a_rung_of_which_the_rest_will_hardly_settle_anything_rests_and_the_next_is_looked_at() -> None:

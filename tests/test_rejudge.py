@@ -73,6 +73,15 @@ def test_it_says_what_was_changed_and_leaves_the_folder_alone(finished: RunRecor
     assert before == {path: path.read_bytes() for path in finished.folder.rglob("*") if path.is_file()}
 
 
+def test_the_price_of_cached_tokens_can_be_set_and_the_money_is_reckoned_anew(finished: RunRecord) -> None:
+    again = judge_again(finished, [f"prices.{MODEL}.cached=0.1", "economics.per_month=1000"])
+    assert again.asked["economics"]["prompt_price"]["cached"] == 0.1
+    assert again.verdict.economics is not None and again.verdict.economics.per_month == 1000
+    assert judge_again(finished, [f"prices.{MODEL}.cached=null"]).asked["economics"]["prompt_price"]["cached"] is None
+    for key, value in (("usd_per_label", 0.5), ("labels_bought", 10), ("refits", 3), ("machine_usd_per_hour", 2)):
+        assert judge_again(finished, [f"economics.{key}={value}"]).asked["economics"][key] == value
+
+
 def test_a_price_can_be_given_where_there_was_none(finished: RunRecord) -> None:
     again = judge_again(finished, ["prices.tuned.read=2", "prices.tuned.written=8"])
     assert again.verdict.economics is not None

@@ -59,6 +59,21 @@ def test_an_answer_comes_back_with_its_usage() -> None:
     assert completion.latency_s is not None and completion.latency_s > 0
 
 
+def test_cached_tokens_are_read_where_a_server_tells_them() -> None:
+    def cached(details: Any) -> int | None:
+        return ask(answering({**GOOD, "usage": {**GOOD["usage"], "prompt_tokens_details": details}})).cached_tokens
+
+    assert cached({"cached_tokens": 4}) == 4
+    assert cached({"cached_tokens": 0}) == 0
+    assert [cached(strange) for strange in (None, {}, [], {"cached_tokens": -1}, {"cached_tokens": "4"})] == [None] * 5
+    assert ask(answering(GOOD)).cached_tokens is None
+
+
+def test_a_refusal_costs_nothing_and_what_a_lost_call_costs_is_not_known() -> None:
+    assert ask(answering({"error": "slow down"}, 429)).cost_usd == 0.0
+    assert ask(answering("not json")).cost_usd is None
+
+
 def test_the_request_carries_messages_options_and_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOULDTUNE_API_KEY", "sk-secret")
     seen: dict[str, Any] = {}

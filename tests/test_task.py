@@ -101,7 +101,7 @@ def test_money_that_is_not_given_is_unknown_and_prices_belong_to_their_models(ma
     )
     loaded = load_task(folder)
     assert loaded.economics == Economics(3e5, 12, prompt_price=Price(0.25, 2), tuned_price=Price(1, 4))
-    assert "price of openai:small: $0.25 read and $2 written per million tokens (your price table)" in loaded.notes
+    assert "price of openai:small: $0.25 read, $2 written per million tokens (your price table)" in loaded.notes
     assert "price of openai:smal: not used" in loaded.notes
     assert load_task(folder, model="smollm2").economics.prompt_price is None
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from shouldtune import __version__
 from shouldtune.errors import InputError
-from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, identity
-from shouldtune.models.open import open_model
+from shouldtune.judgement import Price
+from shouldtune.models.budget import Budget
+from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, digest, identity
+from shouldtune.models.open import is_local, open_model
+from shouldtune.models.past_calls import dollars_paid
+from shouldtune.models.prices import is_remote, price_of
+from shouldtune.probing import Probing
 from shouldtune.progress import Progress
-from shouldtune.run import adapters_path
+from shouldtune.run import adapters_path, ledger_path
 from shouldtune.rungs import LADDER
 from shouldtune.task import LoadedTask
+from shouldtune.task.file import price_table
 from shouldtune.tuning import open_tunable
 from shouldtune.types import Models, Rung
 
@@ -27,6 +33,10 @@ class Climb:
     all_rungs: bool = False
     allow_simulated: bool = False
     whole_holdout: bool = False
+    probing: Probing | None = Probing()
+    """How much to ask about why failures fail; None asks nothing. So does `probes: false` in the task file."""
+    forecast: bool | None = None
+    """Whether to measure a learning curve before a fine-tune; None leaves it to the task file."""
     """Ask every rung every held-out example; else it is stopped when more of it could not change the answer."""
 
 
@@ -42,11 +52,49 @@ def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
 def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Models:
     """The task's models behind its ledger. ModelUnavailable or InputError where one cannot be opened."""
     everything = (*loaded.task.train, *loaded.holdout)  # a scripted model knows the answers; a real one is told nothing
-    prompt = Ledgered(open_model(loaded.file.model, everything), ledger)
+    file, economics = loaded.file, loaded.economics
+    prompt = Ledgered(open_model(file.model, everything), ledger, price_paid(file.model, economics.prompt_price))
+    strong = None
+    if file.strong is not None:
+        paid = price_paid(file.strong, economics.strong_price)
+        strong = Ledgered(open_model(file.strong, everything), ledger, paid)
     if loaded.file.tune is None:
-        return Models(prompt)
+        return Models(prompt, strong=strong)
     tunable = open_tunable(loaded.file.tune, adapters_path(loaded.folder), everything, progress.trained)
-    return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger))
+    return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger), strong)
+
+
+def price_paid(model: str, price: Price | None) -> Price | None:
+    """What a model's calls are paid at; None where it is not known, or they take machine time alone."""
+    return None if is_local(model) else price
+
+
+def dollars_so_far(loaded: LoadedTask) -> tuple[float, tuple[str, ...]]:
+    """(dollars that the calls of all runs of a task cost at list price, models whose price is not known)."""
+    table = price_table(loaded.file)
+    return dollars_paid(ledger_path(loaded.folder), lambda model_id: price_of(model_id, table))
+
+
+def budget_of(loaded: LoadedTask) -> Budget | None:
+    """The wall, less what earlier runs have paid; None where there is none.
+
+    InputError where it cannot be kept, because the price of a model is not known.
+    """
+    usd = loaded.file.budget
+    if usd is None:
+        return None
+    spent, unknown = dollars_so_far(loaded)
+    asked = [(loaded.file.model, loaded.economics.prompt_price)]
+    if loaded.file.strong is not None:
+        asked.append((loaded.file.strong, loaded.economics.strong_price))
+    unknown += tuple(model for model, price in asked if is_remote(model) and price is None)
+    if unknown:
+        raise InputError(
+            f"a budget of ${usd:g} cannot be kept: no price is known of {unknown[0]}",
+            where=loaded.path,
+            hint=f"say it: `prices: {{{unknown[0]}: {{read: ..., written: ...}}}}`, or leave out the budget",
+        )
+    return Budget(usd, spent)
 
 
 def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, Any]:
@@ -56,6 +104,10 @@ def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, A
         "instruction": loaded.task.instruction,
         "model": loaded.file.model,
         "tune": loaded.file.tune,
+        "strong": loaded.file.strong,
+        "strong_model": None if models.strong is None else identity(models.strong.spec()),
+        "probing": asdict(how.probing) if how.probing is not None and loaded.file.probes else None,
+        "forecast": loaded.file.forecast if how.forecast is None else how.forecast,
         "prompt_model": identity(models.prompt.spec()),
         "tuned_model": None if models.tune is None else identity(models.tune.spec()),
         "scorer": loaded.file.scorer,
@@ -71,6 +123,20 @@ def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, A
         "whole_holdout": how.whole_holdout,
         "shouldtune": __version__,
     }
+
+
+def run_id(asked: Mapping[str, Any]) -> str:
+    """Eight hex digits that name the run. Where a price was found does not matter, what it is does."""
+    money = {
+        name: {**value, "source": ""} if isinstance(value, dict) else value
+        for name, value in asked["economics"].items()
+    }
+    return digest({**asked, "economics": money})[:8]
+
+
+def look_id(asked: Mapping[str, Any]) -> str:
+    """What makes a run another look at the holdout: everything that is asked but money."""
+    return digest({name: value for name, value in asked.items() if name != "economics"})
 
 
 def machine() -> dict[str, str]:

@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from shouldtune.provable import provable
 from shouldtune.scorers import grade
-from shouldtune.stats import examples_for_goal, examples_needed, perfect_proves, smallest_visible_gain
 from shouldtune.task import LoadedTask, looks_labelled, near_duplicates
-from shouldtune.types import Completion, Example, Scorer
+from shouldtune.types import Completion, Example, Task
 
 Level = Literal["ok", "note", "warning", "problem"]
 CONSTANTS_TRIED = 100
 ROWS_FOR_CONSTANTS = 300
+ROWS_TO_CHOOSE = 20
+"""Rows that the best constant is chosen on; where answers are no labels it is then scored on others."""
 FOOLED = 0.5
 """A mean score from which a constant answer says that the scorer, or the data, cannot tell answers apart."""
 
@@ -30,28 +32,69 @@ class Finding:
     rows: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Constant:
+    """The best constant answer."""
+
+    text: str
+    scores: tuple[float, ...]
+    tried: int
+    """Over how many constants these scores were the best; 1 where it was chosen on other rows."""
+
+    @property
+    def mean(self) -> float:
+        return sum(self.scores) / len(self.scores)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the data say of themselves, in numbers."""
+
+    rows: int
+    failing: tuple[str, ...]
+    """Of `rows`, those whose target does not score 1.0, a line each."""
+    holdout: int
+    leaked: int
+    """Of `holdout`, those that nearly repeat a training input."""
+    pairs: tuple[str, ...]
+    """`training row ~ held-out row`."""
+
+
+async def count(loaded: LoadedTask) -> Counted:
+    """Count what is wrong with targets and halves. Calls no model."""
+    everything = (*loaded.task.train, *loaded.holdout)
+    scores = await asyncio.gather(*(grade(loaded.task.scorer, Completion(text=e.target), e) for e in everything))
+    low = [(e, s) for e, s in zip(everything, scores, strict=True) if s.value < 1 - 1e-9]
+    inputs, cut = [example.input for example in everything], len(loaded.task.train)
+    across = [(everything[i], everything[j]) for i, j in near_duplicates(inputs) if i < cut <= j]
+    return Counted(
+        rows=len(everything),
+        failing=tuple(f"{e.id}: {s.value:.2f} {s.reason}".rstrip() for e, s in low),
+        holdout=len(loaded.holdout),
+        leaked=len({held.id for _, held in across}),
+        pairs=tuple(f"{a.id} ~ {b.id}" for a, b in across),
+    )
+
+
 async def check(loaded: LoadedTask) -> tuple[Finding, ...]:
     """Look at everything that can be known before a model is asked. Calls no model."""
     everything = (*loaded.task.train, *loaded.holdout)
+    counted = await count(loaded)
     return (
-        await targets_score_one(loaded.task.scorer, everything),
+        targets_score_one(counted),
         contradictions(everything),
-        overlap(loaded.task.train, loaded.holdout),
+        overlap(counted),
         await constants(loaded),
-        *power(loaded),
+        *await power(loaded),
     )
 
 
-async def targets_score_one(scorer: Scorer, examples: Sequence[Example]) -> Finding:
+def targets_score_one(counted: Counted) -> Finding:
     """Every target must score 1.0 by its own scorer: otherwise the best answer there is counts as wrong."""
-    scores = await asyncio.gather(*(grade(scorer, Completion(text=e.target), e) for e in examples))
-    low = [(e, s) for e, s in zip(examples, scores, strict=True) if s.value < 1 - 1e-9]
-    if not low:
-        return Finding("ok", "targets", f"all {len(examples)} targets score 1.0 by the task's own scorer")
-    rows = tuple(f"{e.id}: {s.value:.2f} {s.reason}".rstrip() for e, s in low)
-    return Finding(
-        "problem", "targets", f"{len(low)} of {len(examples)} targets score below 1.0 by the task's own scorer", rows
-    )
+    if not counted.failing:
+        return Finding("ok", "targets", f"all {counted.rows} targets score 1.0 by the task's own scorer")
+    said = f"{len(counted.failing)} of {counted.rows} targets score below 1.0 by the task's own scorer"
+    return Finding("problem", "targets", said, counted.failing)
 
 
 def contradictions(examples: Sequence[Example]) -> Finding:
@@ -70,70 +113,75 @@ def contradictions(examples: Sequence[Example]) -> Finding:
     )
 
 
-def overlap(train: Sequence[Example], holdout: Sequence[Example]) -> Finding:
+def overlap(counted: Counted) -> Finding:
     """Near-duplicates across the two halves would let a rung remember instead of know."""
-    everything = [*train, *holdout]
-    pairs = near_duplicates([example.input for example in everything])
-    across = [(everything[i], everything[j]) for i, j in pairs if i < len(train) <= j]
-    if not across:
+    if not counted.pairs:
         return Finding("ok", "overlap", "no near-duplicates between the training and the held-out examples")
-    rows = tuple(f"{a.id} ~ {b.id}" for a, b in across)
-    touched = len({b.id for _, b in across})
-    return Finding(
-        "warning", "overlap", f"{touched} of {len(holdout)} held-out inputs nearly repeat a training input", rows
-    )
+    said = f"{counted.leaked} of {counted.holdout} held-out inputs nearly repeat a training input"
+    return Finding("warning", "overlap", said, counted.pairs)
 
 
-async def constants(loaded: LoadedTask) -> Finding:
-    """What does the best constant answer score? On a label set that is imbalance; elsewhere the scorer is fooled."""
+def has_labels(task: Task) -> bool:
+    """Whether answers are of a closed set: other rows speak about them, and a constant that does well is imbalance."""
+    return bool(task.output.labels) or looks_labelled(task.train)
+
+
+async def best_constant(loaded: LoadedTask) -> Constant:
+    """The constant that scores best: a target, nothing at all, or many targets at once.
+
+    On labels all are scored on all rows. Elsewhere a scorer may be slow, so that the best is chosen on a few rows
+    and scored on others: its score is then that of one constant, not the best of many.
+    """
     examples = (*loaded.task.train, *loaded.holdout)[:ROWS_FOR_CONSTANTS]
     counts = Counter(example.target for example in examples)
-    labels = loaded.task.output.labels
     candidates = [text for text, _ in counts.most_common(CONSTANTS_TRIED)] + [
         "",
         " ".join(list(counts)[:CONSTANTS_TRIED]),
     ]
-    best, best_score = "", -1.0
-    for text in candidates:
-        scores = [(await grade(loaded.task.scorer, Completion(text=text), example)).value for example in examples]
-        mean = sum(scores) / len(scores)
-        if mean > best_score:
-            best, best_score = text, mean
-    shown = repr(best if len(best) <= 60 else best[:57] + "...")
+
+    async def scores(text: str, rows: Sequence[Example]) -> tuple[float, ...]:
+        return tuple([(await grade(loaded.task.scorer, Completion(text=text), row)).value for row in rows])
+
+    apart = not has_labels(loaded.task) and len(examples) >= 2 * ROWS_TO_CHOOSE
+    chosen_on = examples[:ROWS_TO_CHOOSE] if apart else examples
+    found = [(text, await scores(text, chosen_on)) for text in candidates]
+    text, best = max(found, key=lambda pair: sum(pair[1]))
+    if not apart:
+        return Constant(text, best, len(candidates))
+    return Constant(text, await scores(text, examples[ROWS_TO_CHOOSE:]), 1)
+
+
+async def constants(loaded: LoadedTask) -> Finding:
+    """What does the best constant answer score? On a label set that is imbalance; elsewhere the scorer is fooled."""
+    best = await best_constant(loaded)
+    shown = repr(best.text if len(best.text) <= 60 else best.text[:57] + "...")
     goal = loaded.task.goal.quality
-    if labels or looks_labelled(examples):
-        level: Level = "warning" if goal is not None and best_score >= goal else "note"
+    if has_labels(loaded.task):
+        level: Level = "warning" if goal is not None and best.mean >= goal else "note"
         return Finding(
-            level, "constant", f"always answering {shown} scores {best_score:.2f}: every approach must beat that"
+            level, "constant", f"always answering {shown} scores {best.mean:.2f}: every approach must beat that"
         )
-    if best_score >= FOOLED or (goal is not None and best_score >= goal):
-        return Finding("problem", "constant", f"the scorer is fooled: always answering {shown} scores {best_score:.2f}")
-    return Finding("ok", "constant", f"the best constant answer, {shown}, scores {best_score:.2f}")
+    if best.mean >= FOOLED or (goal is not None and best.mean >= goal):
+        return Finding("problem", "constant", f"the scorer is fooled: always answering {shown} scores {best.mean:.2f}")
+    return Finding("ok", "constant", f"the best constant answer, {shown}, scores {best.mean:.2f}")
 
 
-def power(loaded: LoadedTask) -> list[Finding]:
+async def power(loaded: LoadedTask) -> list[Finding]:
     """What this many held-out examples can prove, before anything is spent."""
-    goal, n = loaded.task.goal, len(loaded.holdout)
-    alpha = 1 - goal.confidence
-    strict = alpha / 10  # two-sided; a rung's share when about ten are tried: half of alpha is for the goal
+    can, worthwhile = await provable(loaded), loaded.task.goal.worthwhile_gain
     findings = []
-    if goal.quality is not None:
-        enough = perfect_proves(n, goal.quality, strict)
-        needed = examples_for_goal(goal.quality, strict)
-        verb = "would" if enough else "could not"
-        what = f"a perfect score on {n} held-out examples {verb} prove the goal of {goal.quality:g}"
-        findings.append(
-            Finding("ok" if enough else "problem", "goal", what + ("" if enough else f"; {needed} are needed"))
-        )
-    visible = smallest_visible_gain(n, alpha)
-    settle = examples_needed(goal.worthwhile_gain, alpha)
-    seen = "none can be shown" if visible is None else f"{visible:.2f}"
+    if can.goal is not None:
+        verb = "would" if can.perfect_proves else "could not"
+        what = f"a perfect score on {can.n} held-out examples {verb} prove the goal of {can.goal:g}"
+        needed = "" if can.perfect_proves else f"; {can.rows_for_goal} are needed"
+        findings.append(Finding("ok" if can.perfect_proves else "problem", "goal", what + needed))
+    seen = "none can be shown" if can.visible_gain is None else f"{can.visible_gain:.2f}"
     findings.append(
         Finding(
-            "ok" if visible is not None and visible <= goal.worthwhile_gain else "note",
+            "ok" if can.rows_to_settle <= can.n else "note",
             "power",
-            f"the smallest gain that {n} held-out examples usually show: {seen} (if a fifth of the answers differ); "
-            f"a gain of {goal.worthwhile_gain:g} takes about {settle:,}",
+            f"the smallest gain that {can.n} held-out examples usually show: {seen} ({can.assumed}); "
+            f"to settle whether one is worth {worthwhile:g} takes about {can.rows_to_settle:,}",
         )
     )
     return findings

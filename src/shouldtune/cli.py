@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shouldtune import __version__
-from shouldtune.errors import InputError, ShouldTuneError
+from shouldtune.errors import BudgetError, InputError, ShouldTuneError
 
 if TYPE_CHECKING:
     from shouldtune.asked import Climb
     from shouldtune.run import RunRecord
     from shouldtune.task import LoadedTask
+    from shouldtune.types import Rung
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,12 +29,18 @@ TaskArgument = Annotated[Path, typer.Argument(help="A task's folder or its shoul
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 ModelOption = Annotated[str | None, typer.Option(help="The model to prompt, instead of the task file's.")]
 TuneOption = Annotated[str | None, typer.Option(help="The model to fine-tune, instead of the task file's.")]
+RungsOption = Annotated[str | None, typer.Option(help="Only these rungs, with commas between.")]
 AllRungs = Annotated[
     bool, typer.Option("--all-rungs", help="Measure every rung, also when the answer is already clear.")
 ]
 WholeHoldout = Annotated[
     bool, typer.Option("--whole-holdout", help="Ask every rung every held-out example; stop none early.")
 ]
+Forecast = Annotated[
+    bool,
+    typer.Option("--forecast", help="Measure a learning curve before a fine-tune: what would more bring?"),
+]
+NoProbes = Annotated[bool, typer.Option("--no-probes", help="Do not ask why the best prompt's failures fail.")]
 GOAL_MISSED = 100
 
 
@@ -44,9 +51,10 @@ def demo(
 ) -> None:
     """Run a bundled real task on the embedded model, to a verdict and a report. Spends nothing."""
     from shouldtune.asked import Climb
-    from shouldtune.demo import ladder, lay_out
+    from shouldtune.demo import FEWER_PROBES, ladder, lay_out
 
-    _climb_and_show(_load(lay_out(folder)), Climb(ladder(), all_rungs=True), as_json=json)
+    how = Climb(ladder(), all_rungs=True, probing=FEWER_PROBES)
+    _climb_and_show(_load(lay_out(folder)), how, as_json=json)
 
 
 @app.command()
@@ -70,13 +78,38 @@ def check(task: TaskArgument, json: JsonOption = False) -> None:
     import asyncio
 
     from shouldtune.checks import check as look
+    from shouldtune.inquiring import data_findings
     from shouldtune.report.findings import findings_to_json, findings_to_text
 
     loaded = _load(task)
-    findings = asyncio.run(look(loaded))
+    findings = (*asyncio.run(look(loaded)), *asyncio.run(data_findings(loaded)))
     if not json:
         _say("\n".join(loaded.notes))
     typer.echo(findings_to_json(findings) if json else findings_to_text(findings), nl=False)
+
+
+@app.command()
+def plan(
+    task: TaskArgument,
+    model: ModelOption = None,
+    tune: TuneOption = None,
+    rungs: RungsOption = None,
+    all_rungs: AllRungs = False,
+    whole_holdout: WholeHoldout = False,
+    json: JsonOption = False,
+) -> None:
+    """What would run, its price, its time and what it could show. Asks no model, spends nothing."""
+    import asyncio
+
+    from shouldtune.asked import Climb
+    from shouldtune.planning import plan as planned
+    from shouldtune.report.plans import plan_to_json, plan_to_text
+
+    loaded = _load(task, model, tune)
+    found = asyncio.run(planned(loaded, Climb(_rungs(rungs), all_rungs, whole_holdout=whole_holdout)))
+    if not json:
+        _say("\n".join(loaded.notes))
+    typer.echo(plan_to_json(found) if json else plan_to_text(found), nl=False)
 
 
 @app.command()
@@ -84,9 +117,14 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     task: TaskArgument,
     model: ModelOption = None,
     tune: TuneOption = None,
-    rungs: Annotated[str | None, typer.Option(help="Only these rungs, with commas between.")] = None,
+    rungs: RungsOption = None,
     all_rungs: AllRungs = False,
     whole_holdout: WholeHoldout = False,
+    budget: Annotated[
+        float | None, typer.Option(min=0.0, help="Dollars that the calls of all runs of this task may cost.")
+    ] = None,
+    forecast: Forecast = False,
+    no_probes: NoProbes = False,
     fail_on: Annotated[str | None, typer.Option(help="`goal`: exit with 100 when the goal is not met.")] = None,
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")
@@ -96,12 +134,16 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     """Climb the ladder for a task until the answer is clear. A run that was cut off goes on."""
     if fail_on not in (None, "goal"):
         raise InputError(f"--fail-on {fail_on} is not known", hint="--fail-on goal")
-    from shouldtune.asked import Climb, chosen_rungs
-    from shouldtune.rungs import LADDER
+    from shouldtune.asked import Climb
+    from shouldtune.probing import Probing
 
-    chosen = chosen_rungs([name.strip() for name in rungs.split(",")]) if rungs else LADDER
-    how = Climb(chosen, all_rungs, allow_simulated, whole_holdout)
-    record = _climb_and_show(_load(task, model, tune), how, as_json=json)
+    how = Climb(
+        _rungs(rungs), all_rungs, allow_simulated, whole_holdout, None if no_probes else Probing(), forecast or None
+    )
+    loaded = _load(task, model, tune, budget)
+    record = _climb_and_show(loaded, how, as_json=json)
+    if (record.verdict.provenance.get("budget") or {}).get("ended"):
+        _budget_ended(loaded)
     if fail_on == "goal" and not any(rung.meets_goal for rung in record.verdict.rungs):
         raise typer.Exit(GOAL_MISSED)
 
@@ -133,10 +175,27 @@ def report(
         _show(record)
 
 
-def _load(task: Path, model: str | None = None, tune: str | None = None) -> LoadedTask:
+def _load(task: Path, model: str | None = None, tune: str | None = None, budget: float | None = None) -> LoadedTask:
     from shouldtune.task import load_task
 
-    return load_task(task, model=model, tune=tune)
+    return load_task(task, model=model, tune=tune, budget=budget)
+
+
+def _budget_ended(loaded: LoadedTask) -> None:
+    from shouldtune.asked import dollars_so_far
+
+    spent, most = dollars_so_far(loaded)[0], loaded.file.budget or 0.0
+    raise BudgetError(
+        f"the budget ended: ${spent:,.4g} of ${most:,.4g} is spent on this task, and the next call may not fit",
+        hint="what was measured is kept; the same command with a higher --budget goes on from there",
+    )
+
+
+def _rungs(names: str | None) -> tuple[Rung, ...]:
+    from shouldtune.asked import chosen_rungs
+    from shouldtune.rungs import LADDER
+
+    return chosen_rungs([name.strip() for name in names.split(",")]) if names else LADDER
 
 
 def _climb_and_show(loaded: LoadedTask, how: Climb, *, as_json: bool) -> RunRecord:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from shouldtune.errors import CannotMeasure
+from shouldtune.probing import Probing
 from shouldtune.rungs import LADDER
 from shouldtune.rungs.few_shot import FewShot
 from shouldtune.rungs.fine_tune import FineTune
@@ -23,6 +24,9 @@ FEWER_SETTINGS: dict[str, Rung] = {
     "fine_tune": FineTune(readings=1200),
 }
 """Rungs that try less than usual, so that the demo ends within minutes on two slow cores."""
+
+FEWER_PROBES = Probing(failures=16, successes=8, random=16, most_calls=150, tried_again=2)
+"""Enough to show the segments; their intervals are wide."""
 
 
 def ladder() -> tuple[Rung, ...]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from shouldtune.causes import Doubt
 from shouldtune.models.plain import Linear
 from shouldtune.retrieval.bm25 import Bm25
 from shouldtune.types import Example
@@ -32,20 +33,6 @@ NEIGHBOURS = 8
 PARTS = (0.1, 0.2, 0.33, 0.5)
 FEWEST_SURE = 20
 """Rows in a set of the surest; with fewer it says nothing."""
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """One row whose target something speaks against."""
-
-    example_id: str
-    target: str
-    instead: str
-    """What speaks against it says this."""
-    margin: float
-    """How much likelier the classifier finds that, 0 to 1; 1 for contradictions."""
-    because: tuple[str, ...]
-    """Ids of the neighbours, or of the same input, that have the other target."""
 
 
 @dataclass(frozen=True)

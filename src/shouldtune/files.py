@@ -8,6 +8,9 @@ from pathlib import Path
 
 from shouldtune.errors import CannotMeasure
 
+RUNS = "runs"
+"""The folder of a task where all that runs write lies."""
+
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file: a reader finds the old version or the new one, never a part. Raises CannotMeasure."""

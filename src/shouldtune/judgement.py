@@ -2,16 +2,20 @@
 
     Goal, Measurements, Economics --decide--> Verdict
 
-What is asked and measured stands in types.py. As there, all are frozen, and unknown is None, never 0.
+What is asked and measured stands in types.py, why answers fail in causes.py. As there, all are frozen, and unknown is
+None, never 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from shouldtune.types import Spent
+
+if TYPE_CHECKING:
+    from shouldtune.causes import Diagnosed, Forecasted
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,32 @@ class Price:
     """For the tokens of the answer."""
     source: str = "your price table"
     """Where the price was found, and as of when."""
+    cached: float | None = None
+    """For the tokens of the prompt that the server had at hand; None where they are billed as read."""
+    up_to: int | None = None
+    """A prompt of more tokens has another price, which is then not known; None where there is no such line."""
+
+    def of(self, read: int | None, written: int | None, cached: int | None = None) -> float | None:
+        """Dollars for one answer; None where its tokens are not known, or the prompt is longer than `up_to`.
+
+        `read` counts the whole prompt, the `cached` part of it included. A server that says nothing of cached tokens
+        (None) is taken to have read them all anew, which is never too little.
+        """
+        if read is None or written is None or (self.up_to is not None and read > self.up_to):
+            return None
+        known = min(cached or 0, read)
+        return ((read - known) * self.read + known * self.for_cached + written * self.written) / 1e6
+
+    @property
+    def for_cached(self) -> float:
+        """What a cached token of the prompt is billed at, per million."""
+        return self.read if self.cached is None else self.cached
+
+    def __str__(self) -> str:
+        """`$0.25 read, $0.025 cached, $2 written per million tokens (genai-prices 0.2.3, as of 2026-11-09)`."""
+        cached = "" if self.cached is None else f" ${self.cached:g} cached,"
+        line = "" if self.up_to is None else f" of prompts up to {self.up_to:,}"
+        return f"${self.read:g} read,{cached} ${self.written:g} written per million tokens{line} ({self.source})"
 
 
 @dataclass(frozen=True)
@@ -64,6 +94,8 @@ class Economics:
     prompt_price: Price | None = None
     """Of the model that is prompted."""
     tuned_price: Price | None = None
+    strong_price: Price | None = None
+    """Of the strongest model that one may use, where one is named."""
     """Of the model that training makes."""
 
 
@@ -185,9 +217,11 @@ class MoneyTable:
 
 Answer = Literal["no", "yes", "not_yet"]
 Reason = Literal[
+    "fix_data",
     "no_model_needed",
     "tune_to_save",
     "goal_met",
+    "fix_retrieval",
     "tune",
     "does_not_pay",
     "out_of_reach",
@@ -230,6 +264,12 @@ class Verdict:
     """Whether the answers come from a scripted model."""
     economics: MoneyTable | None = None
     """None where nothing is known of what anything costs."""
+    basis: Literal["measured", "forecast"] = "measured"
+    """Whether fine-tuning was measured, or is spoken of by a forecast of what it would bring."""
+    diagnosis: Diagnosed | None = None
+    """What is wrong with the data and why answers fail; None where it was not looked at."""
+    forecast: Forecasted | None = None
+    """What more examples would bring; None where no learning curve was measured."""
     sensitivity: tuple[Flip, ...] = ()
     """What would flip the answer, the smallest change first; at most three."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -11,6 +11,9 @@ class Progress:
     def rung_started(self, name: str, position: int, total: int) -> None:
         """A rung begins to fit."""
 
+    def noted(self, text: str) -> None:
+        """Something was found, or is looked into, beside the rungs."""
+
     def rung_skipped(self, name: str, because: str) -> None:
         """A rung cannot apply."""
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from shouldtune.errors import InputError
 from shouldtune.judgement import Economics, Price
+from shouldtune.looks import goal_at_look
 from shouldtune.run import RunRecord
 from shouldtune.task.file import TUNED, EconomicsPart, GoalPart, Part, PricePart
 from shouldtune.types import Goal
@@ -29,6 +30,11 @@ def judge_again(record: RunRecord, changes: Sequence[str]) -> RunRecord:
 
     The verdict's provenance says what was changed, from what to what. InputError for a key that is not known, a value
     that cannot stand there, or a run in which nothing was measured.
+
+    Is it a look at the holdout? Nothing new is scored, and a limit that holds does so for every line that it is held
+    against: each is a single event, whatever goal, gain or price is compared with it. So no alpha is spent, and the
+    run's own look gives the level. But a goal that is chosen after the scores were seen was chosen to fit. What comes
+    of it explores and confirms nothing, and every form of the report says so.
     """
     if not record.measurements:
         raise InputError(
@@ -45,11 +51,12 @@ def judge_again(record: RunRecord, changes: Sequence[str]) -> RunRecord:
         changed[key] = (settings[part].get(name), value)
         settings[part][name] = value
     goal = Goal(**_checked(GoalPart, "goal", settings, changed))
-    prompted, tuned = (part for part in settings if part.startswith("prices."))
+    prompted, tuned, *strong = (part for part in settings if part.startswith("prices."))
     economics = replace(
         Economics(**_checked(EconomicsPart, "economics", settings, changed)),
         prompt_price=_price(record.asked, "prompt_price", prompted, settings, changed),
         tuned_price=_price(record.asked, "tuned_price", tuned, settings, changed),
+        strong_price=_price(record.asked, "strong_price", strong[0], settings, changed) if strong else None,
     )
     return _judged(record, goal, economics, changed)
 
@@ -58,23 +65,32 @@ def _judged(record: RunRecord, goal: Goal, economics: Economics, changed: Change
     rungs, asked = record.verdict.rungs, {"goal": asdict(goal), "economics": asdict(economics)}
     unapplied = {rung.name: rung.skipped_because or "" for rung in rungs if not rung.applied}
     skipped = {name: why for name, why in unapplied.items() if why != NOT_REACHED}
-    case = Case(goal, record.measurements, skipped, tuple(rung.name for rung in rungs), economics)
-    told = {key: list(pair) for key, pair in changed.items()}
+    looked = goal_at_look(goal, record.verdict.provenance.get("look"))
+    planned = record.verdict.provenance.get("planned") or [rung.name for rung in rungs]
+    case = Case(looked, record.measurements, skipped, tuple(planned), economics, record.inquiry)
+    if (record.verdict.provenance.get("budget") or {}).get("ended"):
+        case = replace(case, budget_ended=True)
+    told: dict[str, Any] = {"judged_again": {key: list(pair) for key, pair in changed.items()}}
+    if "look" in record.verdict.provenance:
+        told["alpha"] = round(1 - looked.confidence, 12)
     verdict = decide(
         case,
         spent=record.verdict.spent,
         simulated=record.verdict.simulated,
-        provenance={**record.verdict.provenance, **asked, "judged_again": told},
+        provenance={**record.verdict.provenance, **asked, **told},
     )
     return replace(record, asked={**record.asked, **asked}, verdict=replace(verdict, sensitivity=flips(case)))
 
 
 def _settings(asked: Mapping[str, Any]) -> Settings:
-    """What the run was asked, as the task file has it; the prompted model's price before the tuned one's."""
+    """What the run was asked, as the task file has it; the prompted model's price first, then the tuned one's."""
     money = dict(asked.get("economics") or {})
-    prices = ((str(asked.get("model")), money.pop("prompt_price", None)), (TUNED, money.pop("tuned_price", None)))
+    prices = [(str(asked.get("model")), money.pop("prompt_price", None)), (TUNED, money.pop("tuned_price", None))]
+    strong = money.pop("strong_price", None)
+    prices += [(str(asked["strong"]), strong)] if asked.get("strong") else []
     listed = {
-        f"prices.{name}": {key: price[key] for key in PricePart.model_fields} if price else {} for name, price in prices
+        f"prices.{name}": {key: price.get(key) for key in PricePart.model_fields} if price else {}
+        for name, price in prices
     }
     return {"goal": dict(asked.get("goal") or {}), "economics": money, **listed}
 

@@ -1,9 +1,11 @@
 """A run is a folder: what was asked, every prediction, the fitted models, the verdict. Write it, read it back.
 
     TASK/runs/ledger.sqlite      every call of every run of the task
+    TASK/runs/looks.jsonl        every look at the held-out examples (looks.py)
     TASK/runs/adapters/          what training made, by what it was made from
     TASK/runs/<id>/run.json      what was asked
                   holdout.jsonl, predictions.jsonl, measurements.json
+                  inquiry.json   what was found about the data, the failures and the learning curve
                   models/<rung>/ each fitted model, winner/ the one to ship
                   verdict.json, report.html
 
@@ -19,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from shouldtune.errors import InputError
-from shouldtune.files import write_whole
+from shouldtune.files import RUNS, write_whole
 from shouldtune.judgement import Verdict
 from shouldtune.models.ledger import completion_from_dict
 from shouldtune.types import Example, Measurement, Prediction, Score, Spent, Trial
-from shouldtune.verdict.plain import verdict_from_json, verdict_to_json
-
-RUNS = "runs"
+from shouldtune.verdict.inquiry import Inquiry
+from shouldtune.verdict.plain import inquiry_from_json, inquiry_to_json, verdict_from_json, verdict_to_json
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class RunRecord:
     verdict: Verdict
     holdout: tuple[Example, ...]
     measurements: tuple[Measurement, ...]
+    inquiry: Inquiry = Inquiry()
 
 
 def ledger_path(task_folder: Path) -> Path:
@@ -85,6 +87,10 @@ def save_verdict(folder: Path, verdict: Verdict) -> None:
     write_whole(folder / "verdict.json", verdict_to_json(verdict))
 
 
+def save_inquiry(folder: Path, inquiry: Inquiry) -> None:
+    write_whole(folder / "inquiry.json", inquiry_to_json(inquiry))
+
+
 def load_run(folder: Path) -> RunRecord:
     """Read a run folder, or the newest run in a task's folder. InputError where there is none or it is unfinished."""
     folder = _find(folder)
@@ -97,9 +103,11 @@ def load_run(folder: Path) -> RunRecord:
         verdict = verdict_from_json(_read(folder / "verdict.json"))
         holdout = tuple(_example(row) for row in _rows(folder / "holdout.jsonl"))
         measurements = _measurements(folder)
+        path = folder / "inquiry.json"
+        inquiry = inquiry_from_json(_read(path)) if path.exists() else Inquiry()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"this run folder cannot be read: {error!r}", where=folder) from None
-    return RunRecord(folder, asked, verdict, holdout, measurements)
+    return RunRecord(folder, asked, verdict, holdout, measurements, inquiry)
 
 
 def _find(folder: Path) -> Path:

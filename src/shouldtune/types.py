@@ -50,6 +50,8 @@ class Completion:
     text: str
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Of the prompt's tokens, those that the server says it had at hand already; None where it says nothing."""
     latency_s: float | None = None
     """Seconds from asking to answer, queueing included."""
     compute_s: float | None = None
@@ -224,10 +226,14 @@ class Models:
 
     prompt: Model
     tune: Tunable | None = None
+    strong: Model | None = None
+    """The strongest model that one may use."""
+    best: tuple[str, Model] | None = None
+    """(rung, fitted model) of the prompt that has done best on the training half so far."""
 
     async def aclose(self) -> None:
         """Close connections, of models that have any."""
-        for model in (self.prompt, self.tune):
+        for model in (self.prompt, self.tune, self.strong):
             close = getattr(model, "aclose", None)
             if close is not None:
                 await close()
@@ -290,6 +296,8 @@ class Spent:
     completion_tokens: int = 0
     usd: float | None = None
     seconds: float = 0.0
+    cached_tokens: int = 0
+    """Of the prompt's tokens, those that servers said they had at hand."""
 
 
 @dataclass(frozen=True)

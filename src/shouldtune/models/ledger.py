@@ -20,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from shouldtune.errors import CannotMeasure
+from shouldtune.judgement import Price
+from shouldtune.models.bill import Bill, at_price, most_dollars
+from shouldtune.models.budget import NO_PRICE, OVER, Budget
 from shouldtune.models.prompted import options_to_dict
 from shouldtune.types import Completion, Conversation, Message, Model, ModelSpec, Options, Spent, Tunable, TuneSettings
 
@@ -48,7 +51,7 @@ class _Entry:
 
 
 class Ledger:
-    """One writer to one file. `bill` says what each purpose rests on; `new_calls` what this process bought."""
+    """One writer to one file. `bills` say what each purpose rests on; `new_calls` what this process bought."""
 
     def __init__(self, path: Path, on_call: Callable[[Purpose, Completion, bool], None] | None = None) -> None:
         """Open or create the file. CannotMeasure when another process writes it, or it is damaged."""
@@ -56,7 +59,8 @@ class Ledger:
         self.path = path
         self.on_call = on_call
         self.new_calls = 0
-        self.bill: dict[Purpose, Spent] = {}
+        self.budget: Budget | None = None
+        self.bills: dict[Purpose, Bill] = {}
         self._seen: dict[str, Completion] = {}
         self._waiting: list[_Entry] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -87,9 +91,17 @@ class Ledger:
             "CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, request TEXT NOT NULL, completion TEXT NOT NULL,"
             " rung TEXT NOT NULL, purpose TEXT NOT NULL, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
         )
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS lost (usd REAL NOT NULL, rung TEXT NOT NULL, purpose TEXT NOT NULL,"
+            " at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+        )
         self._database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._database.commit()
         self._keys = {key for (key,) in self._database.execute("SELECT key FROM calls")}
+
+    def budget_ended(self) -> bool:
+        """Whether a call was not begun for want of money; then no other is either."""
+        return self.budget is not None and self.budget.ended
 
     def find(self, key: str) -> Completion | None:
         """The recorded answer to a request, or None."""
@@ -102,8 +114,10 @@ class Ledger:
     async def record(self, key: str, request: str, completion: Completion) -> None:
         """Write one answer to a canonical request; returns when it is on disk. Those that wait share one sync."""
         self.new_calls += 1
-        if completion.failed:
-            return  # a failure is no answer: the next run may try again
+        if completion.failed:  # a failure is no answer: the next run may try again
+            if completion.cost_usd:
+                await asyncio.to_thread(self._lose, completion.cost_usd, _paying.get())
+            return
         saved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         row = (key, request, canonical(vars(completion)), *_paying.get())
         self._waiting.append(_Entry(row, saved))
@@ -135,10 +149,15 @@ class Ledger:
             )
         self._keys.update(entry.row[0] for entry in batch)
 
+    def _lose(self, usd: float, purpose: Purpose) -> None:
+        """Write down what a failed call may have cost: a budget counts it in later runs too."""
+        with self._one_at_a_time, self._database:
+            self._database.execute("INSERT INTO lost (usd, rung, purpose) VALUES (?, ?, ?)", (usd, *purpose))
+
     def charge(self, key: str, completion: Completion, *, new: bool) -> None:
         """Put one answer on the bill of whoever is paying, at list price whether it was bought now or before."""
         purpose = _paying.get()
-        self.bill[purpose] = added(self.bill.get(purpose, Spent()), completion)
+        self.bills.setdefault(purpose, Bill()).add(completion)
         self._seen[key] = completion
         if self.on_call is not None:
             self.on_call(purpose, completion, new)
@@ -146,11 +165,11 @@ class Ledger:
     def spent(self, rung: str | None = None, purpose: str | None = None) -> Spent:
         """What a rung's purpose took; without a rung, what the run took: each distinct answer once."""
         if rung is not None:
-            return self.bill.get((rung, purpose or ""), Spent())
-        total = Spent()
+            return self.bills.get((rung, purpose or ""), Bill()).spent()
+        total = Bill()
         for completion in self._seen.values():
-            total = added(total, completion)
-        return total
+            total.add(completion)
+        return total.spent()
 
     def close(self) -> None:
         with self._one_at_a_time:  # a run that is cut off may close while a commit is under way in its thread
@@ -164,42 +183,44 @@ class Ledger:
         self.close()
 
 
-def added(spent: Spent, completion: Completion) -> Spent:
-    """A bill with one more answer: a local one at its share of the engine's time, a remote one at its latency."""
-    seconds = completion.compute_s if completion.compute_s is not None else completion.latency_s
-    first = spent.calls == 0
-    known = completion.cost_usd is not None and (first or spent.usd is not None)
-    return Spent(
-        calls=spent.calls + 1,
-        prompt_tokens=spent.prompt_tokens + (completion.prompt_tokens or 0),
-        completion_tokens=spent.completion_tokens + (completion.completion_tokens or 0),
-        usd=(spent.usd or 0.0) + (completion.cost_usd or 0.0) if known else None,
-        seconds=spent.seconds + (seconds or 0.0),
-    )
-
-
 @dataclass(frozen=True)
 class Ledgered:
-    """A model whose every answer is in the ledger before it is used, and found there the next time."""
+    """A model whose every answer is in the ledger before it is used, and found there the next time.
+
+    With a `price` its answers carry dollars at that price, whenever they were bought, and the ledger's budget is kept.
+    """
 
     model: Model
     ledger: Ledger
+    price: Price | None = None
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
-        request = canonical(
-            {
-                "model": identity(self.model.spec()),
-                "messages": [[message.role, message.content] for message in messages],
-                "options": options_to_dict(options),
-            }
-        )
+        request = request_of(self.model.spec(), messages, options)
         key = sha256(request)
-        completion = self.ledger.find(key)
-        new = completion is None
-        if completion is None:
-            completion = await self.model.complete(messages, options)
-            await self.ledger.record(key, request, completion)
-        self.ledger.charge(key, completion, new=new)
+        found = self.ledger.find(key)
+        completion = await self._bought(key, request, messages, options) if found is None else found
+        if completion.error == OVER:
+            return completion
+        completion = at_price(completion, self.price, None)
+        self.ledger.charge(key, completion, new=found is None)
+        return completion
+
+    async def _bought(self, key: str, request: str, messages: Sequence[Message], options: Options) -> Completion:
+        """Ask the model, within the budget; the answer is on disk when it is returned."""
+        most = None if self.price is None else most_dollars(self.price, messages, options)
+        budget = self.ledger.budget if self.price is not None else None
+        if budget is not None and most is None:
+            return Completion("", finish_reason="error", error=NO_PRICE, cost_usd=0.0)
+        if budget is not None and not await budget.begin(most or 0.0):
+            return Completion("", finish_reason="error", error=OVER)
+        cost: float | None = None
+        try:
+            completion = at_price(await self.model.complete(messages, options), self.price, most)
+            cost = completion.cost_usd
+        finally:
+            if budget is not None:
+                await budget.settle(most or 0.0, cost)
+        await self.ledger.record(key, request, completion)
         return completion
 
     def spec(self) -> ModelSpec:
@@ -238,6 +259,12 @@ class LedgeredTunable(Ledgered):
             self.ledger.charge(key, completion, new=recorded is None)
             yield Ledgered(tuned, self.ledger)
             start = loop.time()
+
+
+def request_of(spec: ModelSpec, messages: Sequence[Message], options: Options) -> str:
+    """A call in the one form whose SHA-256 is its key."""
+    said = [[message.role, message.content] for message in messages]
+    return canonical({"model": identity(spec), "messages": said, "options": options_to_dict(options)})
 
 
 def identity(spec: ModelSpec) -> ModelSpec:

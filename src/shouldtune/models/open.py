@@ -13,6 +13,7 @@ from shouldtune.files import write_whole
 from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
 from shouldtune.models.plain import Constant, Echo, Linear, Nearest
+from shouldtune.models.prices import is_remote
 from shouldtune.models.prompted import Prompted
 from shouldtune.models.remote import Remote, open_remote
 from shouldtune.types import Example, Model, ModelSpec
@@ -36,7 +37,7 @@ def open_model(model_id: str, examples: Sequence[Example] = ()) -> Model:
     """The model that an id names; `examples` are what a scripted one knows. InputError or ModelUnavailable."""
     if is_simulated(model_id):
         return Scripted.knowing(examples, Abilities.parse(model_id.removeprefix("scripted:")))
-    if model_id.startswith(("openai:", "http://", "https://")):
+    if is_remote(model_id):
         return open_remote(model_id)
     if is_local(model_id):
         from shouldtune.models.local import open_local

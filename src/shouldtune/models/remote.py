@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.models.prices import OPENAI
 from shouldtune.types import Completion, Message, ModelSpec, Options
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Remote:
             )
             raise CannotMeasure(f"{self.base_url} answered {status} for {self.name!r}: {_short(text)}", hint=hint)
         if status != 200:
-            return _failed(f"HTTP {status}: {_short(text)}", start)
+            return replace(_failed(f"HTTP {status}: {_short(text)}", start), cost_usd=0.0)  # a refusal is not billed
         return read_reply(text, start, options)
 
     def spec(self) -> ModelSpec:
@@ -119,10 +120,15 @@ class Remote:
 
 def open_remote(model_id: str) -> Remote:
     """`openai:NAME`, or `http(s)://host/v1#NAME` (its key, if any, in SHOULDTUNE_API_KEY). Raises InputError."""
+    if model_id.startswith("openai:") and not os.environ.get("OPENAI_API_KEY"):
+        raise CannotMeasure("OPENAI_API_KEY is not set", hint="export OPENAI_API_KEY=..., or name a local model")
+    return remote_of(model_id)
+
+
+def remote_of(model_id: str) -> Remote:
+    """The same without a look at whether a key is at hand: enough to know what would be asked."""
     if model_id.startswith("openai:"):
-        if not os.environ.get("OPENAI_API_KEY"):
-            raise CannotMeasure("OPENAI_API_KEY is not set", hint="export OPENAI_API_KEY=..., or name a local model")
-        return Remote(model_id.removeprefix("openai:"), "https://api.openai.com/v1", "OPENAI_API_KEY")
+        return Remote(model_id.removeprefix("openai:"), OPENAI, "OPENAI_API_KEY")
     url, _, name = model_id.partition("#")
     if not name:
         raise InputError(f"{model_id!r} names no model", hint="write it after the address: http://host:8000/v1#name")
@@ -172,10 +178,12 @@ def read_reply(text: str, start: float, options: Options) -> Completion:
     if options.choices:
         answer = _chosen(answer)
     usage = reply.get("usage") or {}
+    details = usage.get("prompt_tokens_details") if isinstance(usage, Mapping) else None
     return Completion(
         text=answer,
         prompt_tokens=_count(usage, "prompt_tokens"),
         completion_tokens=_count(usage, "completion_tokens"),
+        cached_tokens=_count(details, "cached_tokens"),
         latency_s=perf_counter() - start,
         finish_reason="length" if choice.get("finish_reason") == "length" else "stop",
         engine=str(reply.get("model") or ""),

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from shouldtune.causes import Miss, Probe
+from shouldtune.checks import has_labels
 from shouldtune.doubts import Doubts, doubt
 from shouldtune.judgement import Interval
 from shouldtune.models.calibrated import Calibrated
@@ -31,9 +33,9 @@ from shouldtune.probing.changes import (
 )
 from shouldtune.retrieval.bm25 import Bm25
 from shouldtune.retrieval.chunks import Passage
-from shouldtune.task import looks_labelled
-from shouldtune.types import Model, Skipped, Task
-from shouldtune.verdict.probes import PROBES, Diagnosis, Probe, Tried, diagnose
+from shouldtune.rungs.choosing import parted
+from shouldtune.types import Example, Model, Skipped, Task
+from shouldtune.verdict.probes import PROBES, Diagnosis, Tried, diagnose
 
 PAYER = "probes"
 BATCH = 64
@@ -59,19 +61,6 @@ class Probing:
 
 
 @dataclass(frozen=True)
-class Miss:
-    """A row whose right passage did not stand in its prompt."""
-
-    example_id: str
-    documents: tuple[str, ...]
-    """The right ones."""
-    rank: int | None
-    """Where the retriever puts the first of them, 1 for the top."""
-    found: tuple[str, ...]
-    """The documents that stood in the prompt."""
-
-
-@dataclass(frozen=True)
 class Probed:
     """What the probes found."""
 
@@ -89,6 +78,10 @@ class Probed:
     """The same rows with the right passage in the prompt; None where none is known or the call failed."""
     readings: Mapping[str, Interval]
     calls: int
+    asked: int
+    """Training rows that were asked as they are."""
+    failing: int
+    """How many of them fail."""
     notes: tuple[str, ...] = ()
 
     def diagnosis(self, seed: int = 0) -> Diagnosis:
@@ -97,13 +90,28 @@ class Probed:
         )
 
 
-async def probe(task: Task, fitted: Model, how: Probing = Probing(), strong: Model | None = None) -> Probed | Skipped:
+@dataclass(frozen=True)
+class NothingFails(Skipped):
+    """There is no failure to probe."""
+
+    asked: int = 0
+    """Training rows that were asked."""
+
+
+async def probe(
+    task: Task,
+    fitted: Model,
+    how: Probing = Probing(),
+    strong: Model | None = None,
+    doubts: Doubts | None = None,
+) -> Probed | Skipped:
     """Find failures of a fitted prompt on the training half, and change one thing at a time about them.
 
+    `doubts` are those of the training half, where they are known already.
     Everything asked is on the bill of `probes`; calls come in batches and from the ledger where it has them. Skipped
     where the model is no prompt, or nothing fails. A call that fails is an unknown outcome.
     """
-    if _prompt_of(fitted) is None:
+    if prompt_of(fitted) is None:
         return Skipped("the best rung is no prompt: there is nothing in it to change")
     with paying(PAYER, "probe"):
         rows = await _first_answers(task, fitted, how)
@@ -111,8 +119,11 @@ async def probe(task: Task, fitted: Model, how: Probing = Probing(), strong: Mod
         failed = [row for row in rows if row.score is not None and row.score < line]
         passed = [row for row in rows if row.score is not None and row.score >= line]
         if not failed:
-            return Skipped(f"none of {len(rows)} training rows fails")
-        return await _change(task, _Sample(tuple(rows), tuple(failed), tuple(passed)), fitted, how, strong)
+            return NothingFails(f"none of {len(rows)} training rows fails", len(rows))
+        if doubts is None:
+            doubts = await asyncio.to_thread(doubt, task.train, labelled=has_labels(task), seed=how.seed)
+        sample = _Sample(tuple(rows), tuple(failed), tuple(passed), doubts)
+        return await _change(task, sample, fitted, how, strong)
 
 
 def passing(task: Task, scores: Sequence[float | None]) -> float:
@@ -133,6 +144,7 @@ class _Sample:
     rows: tuple[Row, ...]
     failed: tuple[Row, ...]
     passed: tuple[Row, ...]
+    doubts: Doubts
 
     @property
     def calls(self) -> int:
@@ -141,7 +153,7 @@ class _Sample:
 
 async def _first_answers(task: Task, fitted: Model, how: Probing) -> list[Row]:
     """Ask rows in their order until there are failures enough, or a third of the calls is spent."""
-    pool = task.halves()[0]
+    pool = parted(task)[0]
     usable = [(example, asked) for example in pool if (asked := take_apart(fitted, example, task.train)) is not None]
     rows: list[Row] = []
     most = min(len(usable), how.most_calls // 3)
@@ -156,7 +168,17 @@ async def _first_answers(task: Task, fitted: Model, how: Probing) -> list[Row]:
     return rows
 
 
-def _prompt_of(fitted: Model) -> Prompted | None:
+async def mean_without_itself(task: Task, fitted: Model, rows: Sequence[Example]) -> float | None:
+    """A fitted prompt's mean score on training rows, none of them among its own shots; None where none was answered."""
+    asked = [(row, ask) for row in rows if (ask := take_apart(fitted, row, task.train)) is not None]
+    answers = await complete([ask for _, ask in asked])
+    scores = [await score_of(task, row, answer) for (row, _), answer in zip(asked, answers, strict=True)]
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known else None
+
+
+def prompt_of(fitted: Model) -> Prompted | None:
+    """The prompt in a fitted model; None where it is none."""
     inner = fitted.model if isinstance(fitted, Calibrated) else fitted
     return inner if isinstance(inner, Prompted) else None
 
@@ -166,8 +188,7 @@ def _prompt_of(fitted: Model) -> Prompted | None:
 
 async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, strong: Model | None) -> Probed:
     library = Library.of(task.documents) if task.documents else None
-    labelled = bool(task.output.labels) or looks_labelled(task.train)
-    doubts = await asyncio.to_thread(doubt, task.train, labelled=labelled, seed=how.seed)
+    labelled, doubts = has_labels(task), sample.doubts
     right = {row.example.id: library.right_for(row.example) for row in sample.rows} if library is not None else {}
     random = sample.rows[: min(how.random, how.most_calls // 8)] if library is not None else ()
     tried = sample.rows[: min(how.tried_again, how.most_calls // (8 * TRIES))]
@@ -187,7 +208,7 @@ async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, stro
         probes=probes,
         certain=() if any(kind == "form" for _, kind in asks) else ("form",),
         doubts=doubts,
-        misses=_misses(sample.rows, right, _prompt_of(fitted), library) if library is not None else (),
+        misses=_misses(sample.rows, right, prompt_of(fitted), library) if library is not None else (),
         retrieved=tuple(row.score for row in random),
         right=tuple(found.with_right_passage(row, right) for row in random),
         readings={
@@ -195,6 +216,8 @@ async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, stro
             **closed_book_score(found, random, how.seed),
         },
         calls=sample.calls + len(asks) + TRIES * len(tried),
+        asked=len(sample.rows),
+        failing=len(sample.failed),
         notes=_notes(failed, right, sample, line),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from shouldtune.causes import Probe
 from shouldtune.doubts import Doubts
 from shouldtune.judgement import Interval
 from shouldtune.measure import AT_ONCE
@@ -15,7 +16,7 @@ from shouldtune.retrieval.chunks import Passage
 from shouldtune.scorers import grade
 from shouldtune.stats import mean_interval
 from shouldtune.types import Completion, Example, Message, Task
-from shouldtune.verdict.probes import LEVEL, Probe, Tried
+from shouldtune.verdict.probes import LEVEL, Tried
 
 Kind = Literal["placebo", "form", "passage", "shots", "stronger", "closed_book"]
 TRIES = 4

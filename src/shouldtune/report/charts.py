@@ -55,11 +55,12 @@ def ladder_chart(record: RunRecord) -> Drawing | None:
     shown = [rung for rung in record.verdict.rungs if rung.quality is not None]
     if not shown:
         return None
-    goal, shipped = words.goal_quality(record), record.verdict.rung
+    goal, shipped, reach = words.goal_quality(record), record.verdict.rung, words.reach(record)
     aim = "no goal was set" if goal is None else f"the goal is {words.score(goal)}"
+    aim += "" if reach is None else f", the best score within reach {words.score(reach)}"
     lines = [f"{one_line(r.name)} ({words.kind(r)}): {words.interval(r.quality, r.low, r.high)}" for r in shown]
     ships = f" The one to ship is {one_line(shipped)}." if shipped else ""
-    svg = together(*(draw(_ladder(shown, goal, shipped, shape), shape) for shape in (WIDE, NARROW)))
+    svg = together(*(draw(_ladder(shown, (goal, reach), shipped, shape), shape) for shape in (WIDE, NARROW)))
     return Drawing(svg, f"Quality of each rung; {aim}. {'; '.join(lines)}.{ships}", _kinds(shown))
 
 
@@ -87,10 +88,14 @@ def _kinds(rungs: Sequence[RungResult]) -> tuple[str, ...]:
 # ---------------------------------------------------------------- quality of each rung
 
 
-def _ladder(rungs: Sequence[RungResult], goal: float | None, shipped: str | None, shape: Shape) -> LayerChart:
-    alt = _altair()
+def _ladder(
+    rungs: Sequence[RungResult], aims: tuple[float | None, float | None], shipped: str | None, shape: Shape
+) -> LayerChart:
+    """`aims` are the goal and the best score within reach."""
+    alt = drawing_library()
 
-    domain = _quality_domain(rungs, goal)
+    goal, reach = aims
+    domain = _quality_domain(rungs, max((aim for aim in aims if aim is not None), default=None))
     ruler = alt.Axis(title=None, tickCount=5, grid=False, format=".1f")
     x = alt.X("quality:Q", scale=alt.Scale(domain=domain, nice=False), axis=ruler)
     y = alt.Y("row:Q", scale=alt.Scale(domain=[len(rungs) - 0.5, -0.5], nice=False), axis=None)
@@ -101,19 +106,20 @@ def _ladder(rungs: Sequence[RungResult], goal: float | None, shipped: str | None
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     layers: list[Any] = [base.mark_rule(color=LINE).encode(x=alt.value(0), x2=alt.value(shape.plot))]
     layers += [] if goal is None else _goal_line(base, goal, domain, shape)
-    layers += [base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", color=_as_given("Color", "stroke"))]
+    layers += [] if reach is None else [_reach_line(base, reach)]
+    layers += [base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", color=as_given("Color", "stroke"))]
     layers += [_points(base.encode(x=x))]
     if shape.names:
         left, right = alt.value(-shape.names), alt.value(shape.plot + 14)
         room = {"align": "left", "limit": shape.names - 14}
-        layers += _texts(base.encode(x=left, y=alt.Y("name_row:Q", axis=None), text="name:N"), fontSize=14, **room)
+        layers += texts(base.encode(x=left, y=alt.Y("name_row:Q", axis=None), text="name:N"), fontSize=14, **room)
         note = base.encode(x=left, y=alt.Y("note_row:Q", axis=None), text="note:N")
         layers += [note.mark_text(fontSize=12, color=MUTED, **room)]
-        layers += _texts(base.encode(x=right, text="value:N"), align="left", fontSize=13)
+        layers += texts(base.encode(x=right, text="value:N"), align="left", fontSize=13)
     else:
         left, right = alt.value(0), alt.value(shape.plot)
-        layers += _texts(base.encode(x=left, text="name:N"), dy=-17, fontSize=13, align="left", limit=180)
-        layers += _texts(base.encode(x=right, text="value:N"), dy=-17, fontSize=12, align="right")
+        layers += texts(base.encode(x=left, text="name:N"), dy=-17, fontSize=13, align="left", limit=180)
+        layers += texts(base.encode(x=right, text="value:N"), dy=-17, fontSize=12, align="right")
     chart: LayerChart = alt.layer(*layers)
     return chart.properties(width=shape.plot, height=shape.row * len(rows))
 
@@ -145,14 +151,25 @@ def _quality_domain(rungs: Sequence[RungResult], goal: float | None) -> tuple[fl
 
 def _goal_line(rows: Any, goal: float, domain: tuple[float, float], shape: Shape) -> list[Chart]:
     """Down the whole wide chart; on the narrow one only across each row's own line, clear of the numbers."""
-    alt = _altair()
+    alt = drawing_library()
 
     base = alt.Chart(alt.Data(values=[{"goal": goal, "label": f"goal {words.score(goal)}"}])).encode(x="goal:Q")
     align = "right" if goal > domain[1] - 0.1 * (domain[1] - domain[0]) else "center"
     label = base.mark_text(color=MUTED, dy=-8, fontSize=13, align=align, baseline="bottom")
     across = rows.encode(x="goal:Q", y=alt.Y("goal_top:Q", axis=None), y2="goal_bottom:Q")
-    line = _dashed(base if shape is WIDE else across)
+    line = dashed(base if shape is WIDE else across)
     return [line, label.encode(y=alt.value(0), text="label:N")]
+
+
+def _reach_line(rows: Any, reach: float) -> Chart:
+    """Dots down the chart at the best score within reach."""
+    alt = drawing_library()
+
+    base = rows.transform_calculate(reach=f"{reach}")
+    line: Chart = base.mark_rule(color=MUTED, strokeWidth=1.5, strokeDash=[1, 4]).encode(
+        x="reach:Q", y=alt.Y("goal_top:Q", axis=None), y2="goal_bottom:Q"
+    )
+    return line
 
 
 # ---------------------------------------------------------------- quality against what an answer takes
@@ -160,7 +177,7 @@ def _goal_line(rows: Any, goal: float, domain: tuple[float, float], shape: Shape
 
 def _effort(record: RunRecord, points: Sequence[tuple[RungResult, float]], title: str, shape: Shape) -> LayerChart:
     """Everything is laid out in pixels here, because the names have to be moved out of each other's way."""
-    alt = _altair()
+    alt = drawing_library()
 
     width, height = (660, 300) if shape is WIDE else (290, 330)
     goal = words.goal_quality(record)
@@ -184,19 +201,19 @@ def _effort(record: RunRecord, points: Sequence[tuple[RungResult, float]], title
     for row, (at_x, at_y) in zip(rows, names, strict=True):
         row.update(name_x=at_x, name_y=-at_y)
     tenths = [tenth / 10 for tenth in range(round(10 * low), round(10 * high) + 1)]
-    x_axis = _pixel_axis({across(tick): f"{tick:,.10g}" for tick in ticks}, title=title, grid=False)
-    y_axis = _pixel_axis({up(tenth): f"{tenth:.1f}" for tenth in tenths}, title="quality", ticks=False, domain=False)
+    x_axis = pixel_axis({across(tick): f"{tick:,.10g}" for tick in ticks}, title=title, grid=False)
+    y_axis = pixel_axis({up(tenth): f"{tenth:.1f}" for tenth in tenths}, title="quality", ticks=False, domain=False)
     x = alt.X("x:Q", scale=alt.Scale(domain=[0, width], nice=False), axis=x_axis)
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], nice=False), axis=y_axis)
     base = alt.Chart(alt.Data(values=rows))
-    interval = base.mark_rule(opacity=0.4).encode(x=x, y="low:Q", y2="high:Q", color=_as_given("Color", "stroke"))
+    interval = base.mark_rule(opacity=0.4).encode(x=x, y="low:Q", y2="high:Q", color=as_given("Color", "stroke"))
     layers: list[Any] = [interval]
     layers += [_points(base.encode(x=x, y=y))]
-    layers += _texts(base.encode(x="name_x:Q", y="name_y:Q", text="name:N"), align="left", fontSize=13)
+    layers += texts(base.encode(x="name_x:Q", y="name_y:Q", text="name:N"), align="left", fontSize=13)
     if goal is not None:
         line = alt.Chart(alt.Data(values=[{"y": up(goal), "label": f"goal {words.score(goal)}"}])).encode(y="y:Q")
         label = line.mark_text(color=MUTED, dy=-8, fontSize=13, align="left")
-        layers = [_dashed(line), label.encode(x=alt.value(2), text="label:N"), *layers]
+        layers = [dashed(line), label.encode(x=alt.value(2), text="label:N"), *layers]
     chart: LayerChart = alt.layer(*layers)
     return chart.properties(width=width, height=height)
 
@@ -204,7 +221,7 @@ def _effort(record: RunRecord, points: Sequence[tuple[RungResult, float]], title
 # ---------------------------------------------------------------- pieces of both
 
 
-def _altair() -> Any:
+def drawing_library() -> Any:
     """The drawing library, imported only to draw; as Any, because its types do not follow keywords in a dict."""
     import altair
 
@@ -212,14 +229,14 @@ def _altair() -> Any:
 
 
 def _points(base: Any) -> Chart:
-    alt = _altair()
+    alt = drawing_library()
 
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=None)
     marks: Chart = base.mark_point(size=110, opacity=1, strokeWidth=2)
-    return marks.encode(shape=shape, stroke=_as_given("Stroke", "stroke"), fill=_as_given("Fill", "fill"))
+    return marks.encode(shape=shape, stroke=as_given("Stroke", "stroke"), fill=as_given("Fill", "fill"))
 
 
-def _texts(base: Any, **style: Any) -> list[Chart]:
+def texts(base: Any, **style: Any) -> list[Chart]:
     """The text twice, each for its own rows: what ships is bold."""
     return [
         base.transform_filter(f"datum.weight == '{weight}'").mark_text(fontWeight=weight, color=INK, **style)
@@ -227,21 +244,21 @@ def _texts(base: Any, **style: Any) -> list[Chart]:
     ]
 
 
-def _dashed(base: Any) -> Chart:
+def dashed(base: Any) -> Chart:
     line: Chart = base.mark_rule(color=MUTED, strokeWidth=1.5, strokeDash=[5, 4])
     return line
 
 
-def _as_given(channel: str, field: str) -> Any:
+def as_given(channel: str, field: str) -> Any:
     """A colour that stands in the data, taken as it is."""
-    alt = _altair()
+    alt = drawing_library()
 
     return getattr(alt, channel)(f"{field}:N", scale=None, legend=None)
 
 
-def _pixel_axis(labels: dict[float, str], **style: Any) -> Any:
+def pixel_axis(labels: dict[float, str], **style: Any) -> Any:
     """An axis over pixels whose ticks say something else."""
-    alt = _altair()
+    alt = drawing_library()
 
     said = json.dumps({f"{at:.2f}": label for at, label in labels.items()})
     return alt.Axis(values=list(labels), labelExpr=f"{said}[format(datum.value, '.2f')]", **style)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 MOST_TRIALS = 12
+BESIDE = {"choose": "choosing the best prompt", "probe": "probing failures", "forecast": "measuring a learning curve"}
 
 
 @contextmanager
@@ -73,9 +74,15 @@ class Live(Progress):
         self._clear()
         self._line(f"{self._head}: skipped, {one_line(because)}")
 
+    def noted(self, text: str) -> None:
+        self._clear()
+        self._line(one_line(text))
+
     def called(self, rung: str, purpose: str, completion: Completion, new: bool) -> None:
         self._new[rung] += new
-        if purpose == "fit" and completion.engine != "training":
+        if purpose in BESIDE:
+            self._show(f"{BESIDE[purpose]}, {self._new[rung]} new answers", None)
+        elif purpose == "fit" and completion.engine != "training":
             self._fit_calls += 1
             self._show(f"choosing settings, {self._fit_calls} answers", None)
 

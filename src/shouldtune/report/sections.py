@@ -48,7 +48,10 @@ def answer(record: RunRecord) -> Html:
 def contents(record: RunRecord) -> Html:
     """Links to the sections."""
     priced = [("money", "Money" if record.verdict.economics else "What flips it")] if has_money(record) else []
-    parts = (("ladder", "Ladder"), ("compared", "Compared"), *priced, ("effort", "Effort"), ("asked", "Asked"))
+    why = [("why", "Why it fails" if record.verdict.diagnosis.rung else "Data")] if record.verdict.diagnosis else []
+    ahead = [("ahead", "More examples")] if record.verdict.forecast else []
+    found = (("ladder", "Ladder"), ("compared", "Compared"), *why, *ahead, *priced)
+    parts = (*found, ("effort", "Effort"), ("asked", "Asked"))
     links = [element("li", element("a", name, href=f"#{part}")) for part, name in (*parts, ("examples", "Examples"))]
     return element("nav", element("ul", *links), aria_label="Sections")
 
@@ -92,6 +95,7 @@ def _key(drawing: Drawing, record: RunRecord) -> str:
     kinds = ", ".join(f"{KEY[kind]}\u00a0{kind}" for kind in drawing.kinds)
     shipped = " The filled mark is the one to ship." if record.verdict.rung else ""
     goal = " The dashed line is the goal." if words.goal_quality(record) is not None else ""
+    goal += " Beyond the line of dots no score is within reach: some targets are wrong." if words.reach(record) else ""
     return f"{kinds}.{shipped}{goal} The line through a mark is its interval."
 
 
@@ -118,7 +122,7 @@ def _ladder_table(record: RunRecord) -> Html:
         if priced or record.verdict.economics
         else element("p", "No price is known for any rung, so cost is left out.", class_="aside")
     )
-    return together(_table("Every rung in numbers", ["Rung", *headings], rows), unpriced)
+    return together(data_table("Every rung in numbers", ["Rung", *headings], rows), unpriced)
 
 
 def _ladder_cells(rung: RungResult, goal: float | None, priced: bool, timed: bool) -> list[Html]:
@@ -156,7 +160,7 @@ def _metrics_table(rungs: Sequence[RungResult]) -> Html | None:
         for r in rungs
         if r.applied
     ]
-    return _table("What the scorer reported beside the score (means)", ["Rung", *map(one_line, names)], rows)
+    return data_table("What the scorer reported beside the score (means)", ["Rung", *map(one_line, names)], rows)
 
 
 # ---------------------------------------------------------------- what beat what, and what it took
@@ -188,7 +192,7 @@ def money(record: RunRecord) -> Html | None:
     return element(
         "section",
         element("h2", "Money" if table else costs.FLIPS),
-        _table(costs.title(table), ["Rung", *costs.HEADINGS], rows) if table else None,
+        data_table(costs.title(table), ["Rung", *costs.HEADINGS], rows) if table else None,
         element("p", costs.key(record.verdict), class_="aside") if table else None,
         element("h3", costs.FLIPS) if table and lines else None,
         element("ul", *lines) if lines else None,
@@ -281,7 +285,8 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str
 # ---------------------------------------------------------------- tables
 
 
-def _table(caption: str, headings: Iterable[str], rows: Sequence[Html]) -> Html:
+def data_table(caption: str, headings: Iterable[str], rows: Sequence[Html]) -> Html:
+    """A table that scrolls sideways where it must."""
     head = element("thead", element("tr", *(element("th", heading, scope="col") for heading in headings)))
     return _scrolling(caption, _caption(caption), head, rows)
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shouldtune.judgement import RungResult
-from shouldtune.report import costs, words
+from shouldtune.report import costs, why, words
 from shouldtune.report.words import one_line
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ ROOM_FOR_TABLE = 96
 NAME = 16
 ROOM_FOR_BAR = 116
 BAR = 22
+LEAST_SHARE = 0.05
+"""A segment that is surely smaller is left to the page."""
 COMPARED = "Compared, where both answered"
 
 
@@ -58,6 +60,8 @@ def plain_lines(record: RunRecord, width: int = PLAIN_WIDTH) -> list[str]:
     if verdict.comparisons:
         lines += ["", COMPARED]
         lines += [line for each in verdict.comparisons for line in _wrapped(words.compared(each), width, "- ")]
+    for title, said in _inquiry(record):
+        lines += ["", *_wrapped(title, width), *(line for each in said for line in _wrapped(each, width, "- "))]
     lines += _plain_money(record, width)
     if verdict.sensitivity:
         lines += ["", costs.FLIPS]
@@ -144,6 +148,21 @@ def _notes(record: RunRecord) -> list[str]:
     ]
 
 
+def _inquiry(record: RunRecord) -> list[tuple[str, list[str]]]:
+    """What was found about the data, the failures and the learning curve: a title and its lines."""
+    verdict, found = record.verdict, []
+    looked = verdict.diagnosis
+    if looked is not None:
+        shown = [each for each in looked.shares if each.share.estimate is None or each.share.high >= LEAST_SHARE]
+        said = [why.segment(each) for each in shown] + why.beside(looked)
+        flawed = [f"{why.FLAWS[flaw.kind]}: {', '.join(flaw.rows[:3])}" for flaw in looked.flaws]
+        title = f"{why.TITLE} ({why.whose(looked)})" if looked.rung else "The data"
+        found += [(title, [one_line(line) for line in (*said, *flawed)])] if said or flawed else []
+    if verdict.forecast is not None:
+        found.append((why.AHEAD, why.ahead_in_words(verdict.forecast)))
+    return found
+
+
 def _closing(record: RunRecord) -> list[tuple[str, str]]:
     path = words.report_path(record)
     page = str(path) if path.exists() else f"not written yet; shouldtune report {record.folder} --html"
@@ -173,10 +192,7 @@ def _show_drawn(record: RunRecord, console: Console) -> None:
         console.print(Padding(Text(KEY, style="dim"), (0, 1)))
     for note in _notes(record):
         console.print(Padding(Text(note, style="dim"), (0, 1)))
-    if verdict.comparisons:
-        console.print(Text(f"\n{COMPARED}", style="bold"))
-        for comparison in verdict.comparisons:
-            _bullet(console, words.compared(comparison))
+    _show_found(record, console)
     if verdict.economics is not None:
         console.print(Text(f"\n{costs.title(verdict.economics)}", style="bold"))
         console.print(_money(record))
@@ -192,6 +208,16 @@ def _show_drawn(record: RunRecord, console: Console) -> None:
         grid.add_column(overflow="fold")
         grid.add_row(Text(label, style="bold"), Text(text, style="dim" if label == "Intervals" else ""))
         console.print(grid)
+
+
+def _show_found(record: RunRecord, console: Console) -> None:
+    """What beat what, why failures fail, and what more examples would bring."""
+    compared = [words.compared(each) for each in record.verdict.comparisons]
+    for title, said in ((COMPARED, compared), *_inquiry(record)):
+        if said:
+            console.print(Text(f"\n{title}", style="bold"))
+        for line in said:
+            _bullet(console, line)
 
 
 def _bullet(console: Console, sentence: str) -> None:

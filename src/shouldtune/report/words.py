@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 ANSWERS = {"no": "No", "yes": "Yes", "not_yet": "Not yet"}
 CLAUSES: dict[Reason, str] = {
+    "fix_data": "the data must be mended first",
     "no_model_needed": "{rung} is good enough and needs no language model",
     "tune_to_save": "{rung} does as well for less",
     "goal_met": "{rung} already meets the goal",
+    "fix_retrieval": "the search for passages must be mended first",
     "tune": "no cheaper rung does as well as {rung}",
     "does_not_pay": "fine-tuning does not pay beside {rung}",
     "out_of_reach": "no rung that was measured can reach the goal",
@@ -88,7 +90,8 @@ def judged_again(verdict: Verdict) -> str | None:
     if not isinstance(changed, dict) or not changed:
         return None
     told = [f"{one_line(key)} = {_setting(now)} (was {_setting(was)})" for key, (was, now) in changed.items()]
-    return f"Judged again with {listed(told)}, from what was measured; no model was asked, nothing was written."
+    said = f"Judged again with {listed(told)}, from what was measured; no model was asked, nothing was written."
+    return f"{said} What is chosen after the scores were seen explores; it confirms nothing."
 
 
 def _setting(value: object) -> str:
@@ -98,6 +101,12 @@ def _setting(value: object) -> str:
 def goal_quality(record: RunRecord) -> float | None:
     """The mean score to reach, or None when the run had no goal."""
     return _goal(record, "quality")
+
+
+def reach(record: RunRecord) -> float | None:
+    """The best score within reach where some targets are wrong; None where nothing lowers it."""
+    why = record.verdict.diagnosis
+    return None if why is None or why.ceiling.high >= 1 else why.ceiling.high
 
 
 def confidence(record: RunRecord) -> float:
@@ -114,7 +123,7 @@ def _goal(record: RunRecord, name: str) -> float | None:
 def how_to_read(record: RunRecord) -> str:
     """What an interval says, with this run's own numbers where it has any."""
     measured = [rung for rung in record.verdict.rungs if rung.quality is not None and rung.low is not None]
-    level = f"{100 * confidence(record):g}% confidence for the whole run, so wider than an interval that stands alone"
+    level = f"{_level(record)}, so wider than an interval that stands alone"
     if not measured:
         return f"An interval says where the score on examples like these probably lies ({level})."
     shown = max(measured, key=lambda rung: (rung.name == record.verdict.rung, rung.quality))
@@ -123,6 +132,15 @@ def how_to_read(record: RunRecord) -> str:
         f"on examples like them the score probably lies between {score(shown.low)} and {score(shown.high)} ({level}). "
         "Failed calls widen the interval."
     )
+
+
+def _level(record: RunRecord) -> str:
+    """How sure the run is: alone, or as one of the looks at its holdout."""
+    sure = f"{100 * confidence(record):g}% confidence"
+    look, alpha = (record.verdict.provenance.get(name) for name in ("look", "alpha"))
+    if not isinstance(look, int) or not isinstance(alpha, float):
+        return f"{sure} for the whole run"
+    return f"{sure} for all looks at this holdout together; this is look {look}, which may err {100 * alpha:.2g}%"
 
 
 # ---------------------------------------------------------------- rungs and comparisons
@@ -162,7 +180,8 @@ def _p_value(comparison: Comparison) -> str:
 
 def spent(spending: Spent) -> str:
     """The bill in one line."""
-    tokens = f"{spending.prompt_tokens:,} prompt and {spending.completion_tokens:,} answer tokens"
+    cached = f" ({spending.cached_tokens:,} of them cached)" if spending.cached_tokens else ""
+    tokens = f"{spending.prompt_tokens:,} prompt{cached} and {spending.completion_tokens:,} answer tokens"
     cost = "cost unknown" if spending.usd is None else money(spending.usd)
     return f"{counted(spending.calls, 'call')}, {tokens}, {cost}, {duration(spending.seconds)}"
 

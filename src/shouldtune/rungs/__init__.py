@@ -9,6 +9,7 @@ from shouldtune.rungs.guess import Guess
 from shouldtune.rungs.nearest_shots import NearestShotsRung
 from shouldtune.rungs.retrieval import Retrieval
 from shouldtune.rungs.retrieval_shots import RetrievalShots
+from shouldtune.rungs.stronger import Stronger
 from shouldtune.rungs.structured import Structured
 from shouldtune.rungs.zero_shot import ZeroShot
 from shouldtune.types import Rung
@@ -22,5 +23,6 @@ LADDER: tuple[Rung, ...] = (
     NearestShotsRung(),
     Retrieval(),
     RetrievalShots(),
+    Stronger(),
     FineTune(),
 )

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from shouldtune.curves import CurvePoint
 from shouldtune.measure import measure
 from shouldtune.models.prompted import Prompted
-from shouldtune.rungs.choosing import answer_options
+from shouldtune.rungs.choosing import answer_options, parted
 from shouldtune.rungs.fine_tune import FineTune, Setting, conversations, epochs_for
 from shouldtune.tuning.subsets import CurveParts, curve_parts
 from shouldtune.types import Example, Model, Models, Prediction, Rung, Skipped, Task, Tunable, TuneSettings
@@ -32,7 +32,7 @@ def why_no_curve(task: Task, models: Models, price: float | None = None, budget:
     """
     if models.tune is None:
         return "no model that can be tuned here was named"
-    full, unseen = len(task.halves()[0]), len(curve_parts(task).unseen)
+    full, unseen = len(task.halves()[0]), len(parts_of(task).unseen)
     if full < FEWEST or unseen < FEWEST_UNSEEN:
         return f"{full} training examples; a curve takes {FEWEST}"
     if price is not None and budget is not None and price < SMALL_SHARE * budget:
@@ -40,12 +40,17 @@ def why_no_curve(task: Task, models: Models, price: float | None = None, budget:
     return None
 
 
+def parts_of(task: Task) -> CurveParts:
+    """The subsets, and rows to score them on that neither trained on nor served to choose a rung or its settings."""
+    return curve_parts(task, len(parted(task)[1]))
+
+
 async def learning_curve(task: Task, models: Models, how: FineTune, parts: CurveParts) -> AsyncIterator[CurvePoint]:
     """Train on each subset, the smallest first, and score it on the unseen part: a point for each.
 
     The rung's first setting and the last epoch, where the rate has fallen to zero: nothing is chosen on the rows that
     score. Adapters lie on disk by what they were made from and answers in the ledger, so that a curve that was cut
-    off goes on where it stood. `parts` are those of `curve_parts(task)`. Raises ValueError where `why_no_curve` gives
+    off goes on where it stood. `parts` are those of `parts_of(task)`. Raises ValueError where `why_no_curve` gives
     a reason without money in it.
     """
     reason = why_no_curve(task, models)

@@ -31,13 +31,14 @@ from shouldtune.stats.power import (
 )
 from shouldtune.stats.proportions import clopper_pearson, wilson
 from shouldtune.stats.seeds import between_seeds, seed_gain_interval, seed_mean_interval
-from shouldtune.stats.significance import holm, mcnemar_exact, permutation_paired
+from shouldtune.stats.significance import alpha_at_look, holm, mcnemar_exact, permutation_paired
 from shouldtune.stats.values import MaybeScores, Scores, answered_pairs, differences, filled
 
 __all__ = [
     "Judged",
     "MaybeScores",
     "Scores",
+    "alpha_at_look",
     "answered_pairs",
     "bca_interval",
     "between_seeds",

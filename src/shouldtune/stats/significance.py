@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from shouldtune.stats.distributions import binomial_tail
-from shouldtune.stats.values import Array, Scores, checked, differences
+from shouldtune.stats.values import Array, Scores, check_level, checked, differences
+
+
+def alpha_at_look(alpha: float, look: int) -> float:
+    """What of `alpha` the look-th look at the same data may err, from 1 on: the shares 6 / (pi^2 k^2) sum to 1.
+
+    Bonferroni's inequality over a number of looks that need not be known beforehand. ValueError for a look under 1.
+    """
+    check_level(alpha)
+    if look < 1:
+        raise ValueError(f"looks are counted from 1, not {look}")
+    return alpha * 6 / (math.pi * look) ** 2
 
 
 def mcnemar_exact(a: Scores, b: Scores) -> float | None:

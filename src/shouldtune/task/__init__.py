@@ -11,8 +11,9 @@ from typing import Any
 
 from shouldtune.errors import InputError
 from shouldtune.judgement import Economics
+from shouldtune.models.prices import is_remote
 from shouldtune.scorers import load_scorer
-from shouldtune.stats import examples_for_goal
+from shouldtune.stats import alpha_at_look, examples_for_goal
 from shouldtune.task.documents import read_documents
 from shouldtune.task.file import FILE_NAME, TUNED, TaskFile, economics_of, read_task_file
 from shouldtune.task.rows import read_rows
@@ -39,7 +40,7 @@ class LoadedTask:
     notes: tuple[str, ...]
     """What was understood and what was done to the data, for the user to read."""
     digest: str
-    """SHA-256 of everything that the task is: file, examples, documents, user code."""
+    """SHA-256 of everything that the task is: file (all but its money), examples, documents, user code."""
     economics: Economics = Economics()
 
     @property
@@ -47,13 +48,13 @@ class LoadedTask:
         return self.path.parent
 
 
-def load_task(path: Path, model: str | None = None, tune: str | None = None) -> LoadedTask:
+def load_task(path: Path, model: str | None = None, tune: str | None = None, budget: float | None = None) -> LoadedTask:
     """Read a task folder or its shouldtune.yaml. InputError with `file:line` and a hint for anything wrong in it."""
     if path.is_dir():
         path = path / FILE_NAME
     file = read_task_file(path)
-    changes = {name: value for name, value in (("model", model), ("tune", tune)) if value is not None}
-    file = file.model_copy(update=changes)
+    changes = {"model": model, "tune": tune, "budget": budget}
+    file = file.model_copy(update={name: value for name, value in changes.items() if value is not None})
     folder = path.parent
     lines = read_yaml(path)[1]
 
@@ -91,12 +92,15 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None) -> 
 def _priced(file: TaskFile, economics: Economics) -> list[str]:
     """Which prices will be used, and which that stand in the table will not: a mistyped name is seen here."""
     used = [(file.model, economics.prompt_price), (TUNED, economics.tuned_price)]
-    notes = [
-        f"price of {name}: ${price.read:g} read and ${price.written:g} written per million tokens ({price.source})"
+    used += [(file.strong, economics.strong_price)] if file.strong is not None else []
+    notes = [f"price of {name}: {price}" for name, price in used if price is not None]
+    notes += [
+        f"price of {name}: not known (`prices:` in the task file can say it)"
         for name, price in used
-        if price is not None
+        if price is None and name != TUNED and is_remote(name)
     ]
-    return notes + [f"price of {name}: not used" for name in file.prices if name not in (file.model, TUNED)]
+    named = {name for name, _ in used}
+    return notes + [f"price of {name}: not used" for name in file.prices if name not in named]
 
 
 def _examples(file: TaskFile, folder: Path, where: str) -> tuple[tuple[Example, ...], tuple[Example, ...], list[str]]:
@@ -142,7 +146,8 @@ def _normal(text: str) -> str:
 
 def _holdout_size(n: int, goal: Goal) -> int:
     """The larger of 30% and what could prove the goal, at most half and at most 1,000."""
-    needed = (examples_for_goal(goal.quality, (1 - goal.confidence) / 10) or 0) if goal.quality is not None else 0
+    at_first = alpha_at_look(1 - goal.confidence, 1) / 10  # about what each of so many rungs has of the first look
+    needed = (examples_for_goal(goal.quality, at_first) or 0) if goal.quality is not None else 0
     return min(n // 2, HOLDOUT_MOST, max(round(HOLDOUT_SHARE * n), needed))
 
 
@@ -175,7 +180,7 @@ def _digest(
 ) -> str:
     found = hashlib.sha256()
     for part in (
-        file.model_dump(mode="json"),
+        file.model_dump(mode="json", exclude={"economics", "prices", "budget"}),
         [asdict(e) for e in train],
         [asdict(e) for e in holdout],
         [asdict(d) for d in documents],

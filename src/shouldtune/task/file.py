@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shouldtune.errors import InputError
 from shouldtune.judgement import Economics, Price
+from shouldtune.models.prices import price_of
 from shouldtune.task.yaml_lines import Lines, read_yaml
 
 FILE_NAME = "shouldtune.yaml"
@@ -60,6 +61,9 @@ class PricePart(Part):
 
     read: float = Field(ge=0, le=1e9, description="dollars per million tokens of the prompt")
     written: float = Field(ge=0, le=1e9, description="dollars per million tokens of the answer")
+    cached: float | None = Field(
+        default=None, ge=0, le=1e9, description="dollars per million tokens of the prompt that the server had at hand"
+    )
 
 
 class OutputPart(Part):
@@ -96,6 +100,14 @@ class TaskFile(Part):
     prices: dict[str, PricePart] = {}
     model: str = "smollm2"
     tune: str | None = "smollm2"
+    budget: float | None = Field(
+        default=None, ge=0, le=1e9, description="dollars that the calls of all runs of this task may cost"
+    )
+    strong: str | None = Field(default=None, description="the strongest model that one may use")
+    probes: bool = Field(default=True, description="whether to ask why the best prompt's failures fail")
+    forecast: bool | None = Field(
+        default=None, description="whether to measure a learning curve before a fine-tune is paid for"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")
@@ -112,9 +124,22 @@ TUNED = "tuned"
 
 
 def economics_of(file: TaskFile) -> Economics:
-    """The file's economics, with the prices of the models that it names. `prices` may hold others too."""
-    prices = {name: Price(part.read, part.written) for name, part in file.prices.items()}
-    return Economics(**file.economics.model_dump(), prompt_price=prices.get(file.model), tuned_price=prices.get(TUNED))
+    """The file's economics, with the prices of the models that it names. `prices` may hold others too.
+
+    What the user's own table does not hold is looked up in the list prices; the tuned model's is the user's alone.
+    """
+    prices = price_table(file)
+    return Economics(
+        **file.economics.model_dump(),
+        prompt_price=price_of(file.model, prices),
+        tuned_price=prices.get(TUNED),
+        strong_price=None if file.strong is None else price_of(file.strong, prices),
+    )
+
+
+def price_table(file: TaskFile) -> dict[str, Price]:
+    """The user's own prices, by the id of the model."""
+    return {name: Price(part.read, part.written, cached=part.cached) for name, part in file.prices.items()}
 
 
 def read_task_file(path: Path) -> TaskFile:

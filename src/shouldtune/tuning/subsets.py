@@ -30,21 +30,23 @@ class CurveParts:
     subsets: tuple[Subset, ...]
     """The smallest first, so that what is cheap is known first."""
     unseen: tuple[Example, ...]
-    """What every point is scored on: the tail of the training half."""
+    """What every point is scored on; settings and rungs are chosen on the rows behind it, never on these."""
     rest: Task
     """The task without these rows, on which a rung without training is fitted that is to be compared."""
 
 
-def curve_parts(task: Task) -> CurveParts:
+def curve_parts(task: Task, chosen_on: int = 0) -> CurveParts:
     """Cut the training half; no group stands in two chains, or in a chain and in the unseen part.
 
-    Sizes are shares of what a full fine-tune would learn from, `task.halves()[0]`.
+    Sizes are shares of what a full fine-tune would learn from, `task.halves()[0]`. The last `chosen_on` rows, on which
+    the rungs beside it were chosen, score nothing.
     """
-    train = task.train
-    starts, sizes = _places(train, len(task.halves()[0]))
+    train, full = task.train, len(task.halves()[0])
+    starts, sizes = _places(train, full)
     learnt = starts[-1] + max(sizes, default=0)
-    start = _after_group(train, max(learnt, len(train) - MOST_UNSEEN))
-    return CurveParts(_cut(train, starts, sizes), train[start:], replace(task, train=train[:start]))
+    end = min(full, len(train) - chosen_on)
+    start = _after_group(train, max(learnt, end - MOST_UNSEEN))
+    return CurveParts(_cut(train, starts, sizes), train[start:end], replace(task, train=train[:start]))
 
 
 def nested_subsets(examples: Sequence[Example]) -> tuple[Subset, ...]:

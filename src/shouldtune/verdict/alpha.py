@@ -5,7 +5,8 @@
 | no     | a rung without training meets the goal, or scores above      | 1/2         | 1/8          |
 |        | 1 - worthwhile_gain: over these rungs                        |             |              |
 | no     | tuning gains too little over some rung                       | 1/4         | 5/8          |
-| no     | a forecast says that tuning need not be paid for             | 1/4         | 1/4          |
+| no     | a forecast (inquiry.py) says that tuning need not be paid    | 1/4         | 1/4          |
+|        | for: it gains too little, and does not reach the goal        |             |              |
 | yes    | the candidate beats every rung without training              | 1/2         | 3/4          |
 | yes    | the candidate alone meets the goal                           | 3/8 (1/4)   | -            |
 | yes    | the candidate costs no more than this, where prices are known| (1/4)       | (1/4)        |

@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from shouldtune.causes import Flaw, RetrievalGain
 from shouldtune.judgement import Interval
 from shouldtune.types import Goal
 from shouldtune.verdict.alpha import Levels, share_alpha
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.economics import Money
+from shouldtune.verdict.forecast import Skip
 from shouldtune.verdict.limits import (
     WHOLE,
     Beaten,
@@ -51,6 +53,14 @@ class Evidence:
     shares: Shares = WHOLE
     beaten: Beaten = field(default_factory=dict)
     """The rungs without training that another one beats by `worthwhile_gain`: they need no more calls."""
+    flaws: tuple[Flaw, ...] = ()
+    """What is proven to be wrong with the data."""
+    above: Interval | None = None
+    """The best score within reach, where the goal lies above it."""
+    right_passage: RetrievalGain | None = None
+    """What the right passage would do, where it is proven to be what is missing."""
+    skip: tuple[str, Skip] | None = None
+    """(rung without training, why a fine-tune need not be paid for beside it), where a forecast proves it."""
 
     @property
     def lower(self) -> tuple[Column, ...]:

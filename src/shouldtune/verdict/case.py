@@ -10,6 +10,7 @@ from shouldtune.judgement import Economics
 from shouldtune.types import Goal, Measurement
 from shouldtune.verdict.columns import Column, columns_of
 from shouldtune.verdict.economics import Money, price
+from shouldtune.verdict.inquiry import Inquiry
 
 NOT_REACHED = "not reached"
 """Why a rung that was planned has no measurement, where the climb ended before it."""
@@ -30,8 +31,13 @@ class Case:
     deciding after each rung and stopping early costs nothing in honesty."""
     economics: Economics = Economics()
     """What the user knows about money."""
+    inquiry: Inquiry = Inquiry()
+    """What was looked into beside the rungs."""
     seed: int = 0
     """Of the bootstrap, the permutations and the bands of the break-evens."""
+    budget_ended: bool = False
+    """Whether the money ended before the climb did: then nothing may be said of all rungs while some were not reached.
+    """
 
     @cached_property
     def money(self) -> Money:

@@ -1,13 +1,13 @@
 """decide(): a case to a verdict. Pure: no clock, no file, no model.
 
 The rows of the table stand in rows.py, the limits that they read in bounds.py, what things cost in economics.py.
-No row needs a forecast yet.
+What was looked into beside the rungs (data, failures, a learning curve) stands in inquiry.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ def decide(
     evidence, finding = judged.evidence, judged.finding
     needed = rows_needed(evidence) if finding.reason == "label_more" else None
     table = _money_table(evidence, case.seed)
+    forecast = finding.path == "forecast" or (finding.reason == "out_of_reach" and _spared(evidence))
     return Verdict(
         answer=finding.answer,
         reason=finding.reason,
@@ -51,6 +52,9 @@ def decide(
         examples_needed=needed,
         simulated=simulated,
         economics=table,
+        basis="forecast" if forecast else "measured",
+        diagnosis=case.inquiry.diagnosed(case.goal),
+        forecast=case.inquiry.forecast(case.goal, spared=_spared(evidence)),
         provenance={**(provenance or {}), "intervals": evidence.levels.plain(evidence.shares)},
     )
 
@@ -72,12 +76,40 @@ def judge(case: Case) -> Judged:
     shares = WHOLE if all(m.raced_over is None for m in case.measurements) else RACED
 
     def evidence_of(columns: Sequence[Column]) -> Evidence:
-        return gather(case.goal, columns, sharing, case.seed, shares, case.money)
+        return with_inquiry(gather(case.goal, columns, sharing, case.seed, shares, case.money), case)
 
     evidence = evidence_of(case.columns)
     found = findings(evidence)
+    if case.budget_ended:
+        found = [finding for finding in found if _holds_for_some(finding, case)]
+        ended = Finding("not_yet", "unmeasured", None, "budget")
+        return Judged(evidence, found[0] if found else ended, None)
     hidden = None if found else finding_if_filled(case.columns, evidence_of)
     return Judged(evidence, found[0] if found else _not_settled(evidence, hidden), hidden)
+
+
+def _holds_for_some(finding: Finding, case: Case) -> bool:
+    """Whether a finding holds though some rungs may not have been reached: that one meets the goal, and no more."""
+    reached = {m.rung for m in case.measurements} | set(case.skipped)
+    return reached >= set(case.planned) or (finding.answer == "no" and finding.path == "goal")
+
+
+def with_inquiry(e: Evidence, case: Case) -> Evidence:
+    """The evidence with what was proven beside the rungs."""
+    looked, curve = case.inquiry, case.inquiry.curve
+    skip = looked.skip(case.goal)
+    return replace(
+        e,
+        flaws=looked.flaws(case.goal),
+        right_passage=looked.retrieval(case.goal),
+        above=looked.ceiling() if looked.above_ceiling(case.goal) else None,
+        skip=(curve.rung, skip) if curve is not None and skip is not None else None,
+    )
+
+
+def _spared(e: Evidence) -> bool:
+    """Whether a fine-tune was not made because a forecast proves that it would gain too little."""
+    return e.skip is not None and not e.trained
 
 
 def _not_settled(e: Evidence, hidden: Finding | None) -> Finding:

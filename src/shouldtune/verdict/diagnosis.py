@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from shouldtune.causes import Flaw, FlawKind, RetrievalGain
 from shouldtune.doubts import Doubts
 from shouldtune.judgement import Interval
 from shouldtune.stats import MaybeScores, clopper_pearson, mean_limits, paired_limits
 from shouldtune.types import Goal
 
-FlawKind = Literal["leaked", "contradictory", "failing", "wrong", "constant"]
 FOOLED = 0.5
 """A constant that scores this much, where answers are no labels, says that the scorer cannot tell answers apart."""
+MOST_ROWS = 50
 CLUELESS = 0.5
 """A share of disagreement among the surest rows from which on two models know too little to judge a target."""
 
@@ -40,25 +40,10 @@ class DataEvidence:
     constant: tuple[float, ...] = ()
     """Scores of the best constant answer; empty where answers are labels, for there it is imbalance."""
     constants_tried: int = 1
-
-
-@dataclass(frozen=True)
-class Flaw:
-    """A reason to mend the data first."""
-
-    kind: FlawKind
-    share: Interval
-    """Of the rows (of different inputs for contradictions); for `constant` the score that it reaches."""
-
-
-@dataclass(frozen=True)
-class RetrievalGain:
-    """What the right passage would do."""
-
-    right: Interval
-    """Mean score with the right passage in the prompt."""
-    gain: Interval
-    """Over what was retrieved."""
+    failing_rows: tuple[str, ...] = ()
+    """What to look at of the failing rows, of the leaked ones, and the constant that wins; a line each."""
+    leaked_rows: tuple[str, ...] = ()
+    constant_text: str = ""
 
 
 def fix_data(evidence: DataEvidence, goal: Goal, heard: Interval | None = None) -> tuple[Flaw, ...]:
@@ -76,14 +61,27 @@ def fix_data(evidence: DataEvidence, goal: Goal, heard: Interval | None = None) 
         "failing": clopper_pearson(evidence.failing, evidence.rows, 2 * level),
         "wrong": wrong_targets(d, level),
     }
-    found = [Flaw(kind, share) for kind, share in shares.items() if share.low > goal.worthwhile_gain]
+    proven = [(kind, share) for kind, share in shares.items() if share.low > goal.worthwhile_gain]
+    found = [Flaw(kind, share, _rows(kind, evidence)) for kind, share in proven]
     if heard is not None and heard.high <= goal.worthwhile_gain:
         found = [flaw for flaw in found if flaw.kind != "wrong"]
     if evidence.constant:
         fooled = mean_limits(evidence.constant, level / max(1, evidence.constants_tried), level, 0)
         line = FOOLED if goal.quality is None else min(FOOLED, goal.quality)
-        found += [Flaw("constant", fooled)] if fooled.low >= line else []
+        found += [Flaw("constant", fooled, (evidence.constant_text,))] if fooled.low >= line else []
     return tuple(found)
+
+
+def _rows(kind: FlawKind, evidence: DataEvidence) -> tuple[str, ...]:
+    """What to look at, a line each."""
+    if kind in ("leaked", "failing"):
+        return (evidence.leaked_rows if kind == "leaked" else evidence.failing_rows)[:MOST_ROWS]
+    contradictory = kind == "contradictory"
+    found = [each for each in evidence.doubts.doubts if (each.margin == 1.0) == contradictory]
+    return tuple(
+        f"{each.example_id}: {each.target!r}, but {each.instead!r} by {', '.join(each.because[:4])}"
+        for each in found[:MOST_ROWS]
+    )
 
 
 def wrong_targets(doubts: Doubts, level: float) -> Interval:

@@ -9,7 +9,7 @@ plans are the user's and taken as they are; what was measured (tokens, machine t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -19,6 +19,8 @@ from shouldtune.judgement import BreakEven, Economics, Interval, Pays, Price, Ru
 from shouldtune.types import Completion, Measurement
 
 DRAWS = 4000
+STRONGER = "stronger"
+"""The rung that asks another model than the one that is prompted."""
 FIXED = "a machine kept for it, by the month"
 
 
@@ -123,11 +125,10 @@ def _each(e: Economics, m: Measurement, answers: Mapping[str, Completion]) -> tu
     """The price of every answer, and where it comes from."""
     if not m.uses_llm:
         return dict.fromkeys(answers, 0.0), "no language model"
-    listed = e.tuned_price if m.training else e.prompt_price
+    listed = e.tuned_price if m.training else _prompted(e, m)
     if listed is not None:
-        return _all({row: _tokens(listed, c.prompt_tokens, c.completion_tokens) for row, c in answers.items()}), (
-            listed.source
-        )
+        priced = {row: listed.of(c.prompt_tokens, c.completion_tokens, c.cached_tokens) for row, c in answers.items()}
+        return _all(priced), listed.source
     if m.training and e.tuned_fixed_usd_per_month is not None:
         return dict.fromkeys(answers, 0.0), FIXED
     told = _all({row: c.cost_usd for row, c in answers.items()})
@@ -143,16 +144,18 @@ def _fit(e: Economics, m: Measurement, answers: Mapping[str, Completion]) -> flo
     if not m.uses_llm or m.fit.calls == 0:
         return 0.0
     counted = m.fit.prompt_tokens + m.fit.completion_tokens > 0
-    if not m.training and e.prompt_price is not None:
-        return _tokens(e.prompt_price, m.fit.prompt_tokens, m.fit.completion_tokens) if counted else None
+    prompted = _prompted(e, m)
+    if not m.training and prompted is not None:
+        of_sums = replace(prompted, up_to=None)  # `up_to` is of one prompt
+        return of_sums.of(m.fit.prompt_tokens, m.fit.completion_tokens, m.fit.cached_tokens) if counted else None
     if m.fit.usd is not None:
         return m.fit.usd
     local = bool(answers) and all(c.compute_s is not None for c in answers.values())
     return _times(_hourly(e), m.fit.seconds) if local else None
 
 
-def _tokens(price: Price, read: int | None, written: int | None) -> float | None:
-    return None if read is None or written is None else (read * price.read + written * price.written) / 1e6
+def _prompted(e: Economics, m: Measurement) -> Price | None:
+    return e.strong_price if m.rung == STRONGER else e.prompt_price
 
 
 def _hourly(e: Economics) -> float | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from shouldtune.causes import ExamplesUntil
 from shouldtune.curves import CurvePoint
 from shouldtune.judgement import Interval
 from shouldtune.stats import MaybeScores, differences, filled
@@ -36,22 +37,6 @@ FEWEST_BEYOND = 10
 """An end of an interval with fewer curves beyond it is not known: it is then the end of the range."""
 DOUBLINGS_AHEAD = 7
 """How far `examples_until` looks beyond the largest size seen."""
-
-
-@dataclass(frozen=True)
-class ExamplesUntil:
-    """How many examples a goal takes."""
-
-    goal: float
-    estimate: int | None
-    """The median; None where it is beyond what can be looked at."""
-    low: int | None
-    high: int | None
-    """None where the interval has no end: the goal may never be reached."""
-    chance: float
-    """That the goal is reached at all, as far as can be looked ahead."""
-    most: int
-    """How far that is."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,10 +65,13 @@ class Memory:
         return self._once(("more", a.name, b.name, line, level), self._rows(a, b), find)
 
     def chance_above(self, c: Column, line: float, level: float) -> float:
-        """How likely the rest of the rows would prove that the mean lies above `line`; outlook.py says how."""
+        """How likely the rest of the rows would prove that the mean lies above `line`; outlook.py says how.
+
+        Here and below a failed call counts as the best case: asked again it may be that, so that it lets no rung rest.
+        """
 
         def find() -> float:
-            return chance_above(_with(self.scores(c), 0.0), len(c.scores), line, level, 0.0)
+            return chance_above(_with(self.scores(c), 1.0), len(c.scores), line, level, 0.0)
 
         return self._once(("above", c.name, line, level), self._rows(c), find)
 
@@ -76,7 +79,7 @@ class Memory:
         """How likely they would prove that it lies below."""
 
         def find() -> float:
-            return chance_above(1.0 - _with(self.scores(c), 1.0), len(c.scores), 1.0 - line, level, 0.0)
+            return chance_above(1.0 - _with(self.scores(c), 0.0), len(c.scores), 1.0 - line, level, 0.0)
 
         return self._once(("below", c.name, line, level), self._rows(c), find)
 
@@ -84,7 +87,7 @@ class Memory:
         """How likely they would prove that a gains more than `line` over b."""
 
         def find() -> float:
-            return chance_above(_with(self._differences(a, b), -1.0), len(a.scores), line, level, -1.0)
+            return chance_above(_with(self._differences(a, b), 1.0), len(a.scores), line, level, -1.0)
 
         return self._once(("gain", a.name, b.name, line, level), self._rows(a, b), find)
 

@@ -31,18 +31,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shouldtune.causes import Probe, Segment, Share
 from shouldtune.judgement import Interval
 from shouldtune.stats import wilson
 
 Array = NDArray[np.float64]
-Probe = Literal["label", "form", "passage", "shots", "stronger"]
-Segment = Literal["noise", "format", "retrieval", "examples", "capacity", "unexplained"]
-
 PROBES: tuple[Probe, ...] = ("label", "form", "passage", "shots", "stronger")
 SEGMENTS: Mapping[Probe, Segment] = {
     "label": "noise",
@@ -69,22 +66,6 @@ class Tried:
     cannot be the cause. `label`: whether it passes under the target that speaks against its own."""
     placebo: tuple[bool | None, ...] = ()
     """Whether it passes under each rewording."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """One segment of the failures."""
-
-    segment: Segment
-    probe: Probe | None
-    """None for what no probe repaired."""
-    share: Interval
-    """Of all failures; the estimate is None where nothing can be told."""
-    repaired: int = 0
-    """Failures that the change repaired, whether chance, another probe or not; of `asked`."""
-    asked: int = 0
-    broken: Interval | None = None
-    """Share of the successes that the change breaks; None for what was not tried on any."""
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _gather_whole(
     return gather(goal, columns, waiting + sum(not c.training for c in columns), seed, money=money, memory=memory)
 
 
-def why_stopped(e: Evidence, c: Column) -> str | None:
+def why_stopped(e: Evidence, c: Column, *, budget_ended: bool = False) -> str | None:
     """Why a rung was not asked the whole holdout; None where it was."""
     if c.whole:
         return None
@@ -146,6 +146,8 @@ def why_stopped(e: Evidence, c: Column) -> str | None:
         return "it reaches the goal"
     if below_goal(e, c):
         return "it stays below the goal"
+    if budget_ended and c in _racing(e, Memory(), next(iter(findings(e)), None)):
+        return "the budget ended"
     return "more of it would hardly change the answer"
 
 

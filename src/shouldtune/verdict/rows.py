@@ -15,7 +15,21 @@ from shouldtune.stats import filled
 from shouldtune.verdict.bounds import Evidence
 from shouldtune.verdict.columns import Column
 
-Path = Literal["goal", "relative", "beats", "only_one", "gain", "ceiling", "limits", "money", "none"]
+Path = Literal[
+    "data",
+    "goal",
+    "relative",
+    "passage",
+    "beats",
+    "only_one",
+    "gain",
+    "ceiling",
+    "forecast",
+    "limits",
+    "money",
+    "budget",
+    "none",
+]
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,11 @@ class Finding:
     reason: Reason
     rung: str | None
     path: Path
+
+
+def fix_data(e: Evidence) -> Finding | None:
+    """Something is wrong with the data in too large a share of the rows."""
+    return Finding("not_yet", "fix_data", None, "data") if e.flaws else None
 
 
 def no_model_needed(e: Evidence) -> Finding | None:
@@ -62,6 +81,14 @@ def goal_met(e: Evidence) -> Finding | None:
     return None
 
 
+def fix_retrieval(e: Evidence) -> Finding | None:
+    """The right passage in the prompt would meet the goal, and no trained rung does."""
+    if e.right_passage is None or any(meets_goal(e, c) for c in e.trained):
+        return None
+    best = e.best(e.shippable)
+    return Finding("not_yet", "fix_retrieval", best.name if best else None, "passage")
+
+
 def tune(e: Evidence) -> Finding | None:
     """A candidate beats every rung without training, or alone meets the goal; and it pays where that can be told."""
     for tuned in e.candidates:
@@ -95,6 +122,8 @@ def no_gain(e: Evidence) -> Finding | None:
     ship = best.name if best else None
     if e.trained and not e.candidates:
         return Finding("no", "no_gain", ship, "limits")
+    if e.skip and not e.trained and e.skip[0] in (c.name for c in e.shippable):
+        return Finding("no", "no_gain", ship, "forecast")
     if e.goal.quality is not None and not (e.candidates and all(below_goal(e, c) for c in e.candidates)):
         return None
     if best and e.quality[best.name].low > 1 - e.goal.worthwhile_gain:
@@ -106,9 +135,11 @@ def no_gain(e: Evidence) -> Finding | None:
 
 
 ROWS: tuple[Callable[[Evidence], Finding | None], ...] = (
+    fix_data,
     no_model_needed,
     tune_to_save,
     goal_met,
+    fix_retrieval,
     tune,
     does_not_pay,
     out_of_reach,

@@ -137,4 +137,9 @@ def _in_economics(case: Case, name: str) -> Callable[[Any], Case]:
 
 def _in_prices(case: Case, name: str, listed: Price) -> Callable[[float], Case]:
     change = _in_economics(case, name)
-    return lambda factor: change(replace(listed, read=factor * listed.read, written=factor * listed.written))
+
+    def scaled(factor: float) -> Case:
+        cached = None if listed.cached is None else factor * listed.cached
+        return change(replace(listed, read=factor * listed.read, written=factor * listed.written, cached=cached))
+
+    return scaled

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shouldtune.judgement import Interval, MoneyTable
+from shouldtune.verdict.before_tuning import above_ceiling, by_forecast, data_first, retrieval_first
 from shouldtune.verdict.bounds import Evidence
+from shouldtune.verdict.case import NOT_REACHED
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.dollars import against, usd, whether_it_pays
 from shouldtune.verdict.figures import against_goal, figure, gains, listed, scores
@@ -27,7 +29,13 @@ def because(
     `hidden` is what failed calls or missing prices may hide, `needed` how many holdout rows would settle it, `untried`
     why each rung without a measurement has none, `table` what the rungs cost.
     """
-    if finding.reason in ("goal_met", "no_model_needed"):
+    if finding.reason == "fix_data":
+        said = data_first(e)
+    elif finding.reason == "fix_retrieval":
+        said = retrieval_first(e)
+    elif finding.path == "forecast":
+        said = [*by_forecast(e), f"{scores(e, finding.rung or '')}, the best rung without training."]
+    elif finding.reason in ("goal_met", "no_model_needed"):
         said = _meets(e, finding) + _training_beside(e, finding)
     elif finding.reason == "tune":
         said = _tune(e, finding) + whether_it_pays(e, finding, table)
@@ -36,14 +44,15 @@ def because(
     elif finding.reason == "does_not_pay":
         said = _does_not_pay(e, finding, table)
     elif finding.reason == "out_of_reach":
-        said = _out_of_reach(e) + ([] if e.trained else [_no_training(untried)])
+        said = _out_of_reach(e) + ([] if e.trained else by_forecast(e) or [_no_training(untried)])
     elif finding.reason == "no_gain":
         said = _no_gain(e, finding) + ([] if e.trained else [_no_training(untried)])
     elif finding.reason == "unmeasured":
-        said = _unmeasured(e, hidden) + ([] if e.trained else [_no_training(untried)])
+        told = _unmeasured(e, hidden) + ([] if e.trained else [_no_training(untried)])
+        said = _budget_ended(e, untried) if finding.path == "budget" else told
     else:
         said = _label_more(e, finding, needed)
-    noted = _failures(e) + _limits(e)
+    noted = above_ceiling(e) + _failures(e) + _limits(e)
     return tuple([*said[: MOST_SENTENCES - min(2, len(noted))], *noted][:MOST_SENTENCES])
 
 
@@ -171,6 +180,15 @@ def _no_gain(e: Evidence, finding: Finding) -> list[str]:
     return said + (
         [f"{scores(e, ship)}, the best rung without training."] if ship and finding.path != "ceiling" else []
     )
+
+
+def _budget_ended(e: Evidence, untried: Mapping[str, str]) -> list[str]:
+    waiting = [name for name, why in untried.items() if why == NOT_REACHED]
+    said = ["The budget ended before the answer was clear; what was measured is kept, and a higher one goes on."]
+    if waiting:
+        said.append(f"{listed(waiting)} {'was' if len(waiting) == 1 else 'were'} not reached.")
+    best = e.best(e.shippable)
+    return said + ([f"{scores(e, best.name, e.goal.quality)}, the best so far."] if best else [])
 
 
 def _unmeasured(e: Evidence, hidden: Finding | None) -> list[str]:

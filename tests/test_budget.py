@@ -1,0 +1,283 @@
+"""The wall in dollars: what is begun, what is kept, and how a run ends at it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from shouldtune.asked import Climb
+from shouldtune.errors import InputError
+from shouldtune.judgement import Price
+from shouldtune.ladder import climb
+from shouldtune.models.bill import most_dollars
+from shouldtune.models.budget import OVER, Budget
+from shouldtune.models.doubles import Flaky
+from shouldtune.models.ledger import Ledger, Ledgered, paying
+from shouldtune.models.past_calls import dollars_paid
+from shouldtune.models.plain import Constant
+from shouldtune.rejudge import judge_again
+from shouldtune.report.terminal import plain_lines
+from shouldtune.run import RunRecord, ledger_path, load_run
+from shouldtune.task import load_task
+from shouldtune.types import Completion, Message, ModelSpec, Options
+from tests.conftest import MakeTask, numbered_rows
+from tests.test_cli import shouldtune
+
+WORLD = "scripted:base=0.2,shots@4=0.5,tuned=0.95"
+PRICES = {WORLD: {"read": 10.0, "written": 10.0}}
+
+
+# ---------------------------------------------------------------- the wall itself
+
+
+def test_no_order_of_answers_passes_the_wall_and_little_is_left_below_it() -> None:
+    async def go(seed: int) -> tuple[Budget, float]:
+        rng, budget, paid = random.Random(seed), Budget(10.0, 1.5), 1.5
+
+        async def one() -> None:
+            nonlocal paid
+            most = rng.uniform(0.2, 0.6)
+            if not await budget.begin(most):
+                return
+            await asyncio.sleep(rng.uniform(0, 0.002))
+            cost = most * rng.choice([0.1, 0.5, 1.0])
+            paid += cost
+            assert paid <= 10.0
+            await budget.settle(most, cost)
+
+        await asyncio.gather(*(one() for _ in range(200)))
+        return budget, paid
+
+    for seed in range(20):
+        budget, paid = asyncio.run(go(seed))
+        assert budget.ended
+        assert budget.spent == pytest.approx(paid)
+        assert 10.0 - 0.6 < paid <= 10.0
+
+
+def test_a_call_that_does_not_fit_waits_for_those_under_way_and_nothing_is_begun_after_the_end() -> None:
+    async def go() -> list[bool]:
+        budget = Budget(1.0, 0.0)
+        assert await budget.begin(0.9)
+        waiting = asyncio.create_task(budget.begin(0.5))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await budget.settle(0.9, 0.1)  # it cost less than was set aside
+        fits = await waiting
+        await budget.settle(0.5, None)  # what it cost is not known: all of it counts
+        assert budget.spent == pytest.approx(0.6)
+        return [fits, await budget.begin(0.41), await budget.begin(0.01)]
+
+    assert asyncio.run(go()) == [True, False, False]
+
+
+def test_a_lost_call_is_paid_at_the_most_and_remembered_by_later_runs(tmp_path: Path) -> None:
+    price, path = Price(1e3, 1e3), tmp_path / "ledger.sqlite"
+    messages = [Message("user", "q")]
+    most = most_dollars(price, messages, Options())
+    for _ in range(2):  # a failure is tried again in the next run, and may be billed again
+        with Ledger(path) as ledger:
+            ledger.budget = Budget(100.0, dollars_paid(path, {}.get)[0])
+            failing = Ledgered(Flaky(Constant("a"), rate=1.0), ledger, price)
+            with paying("zero_shot", "measure"):
+                answer = asyncio.run(failing.complete(messages))
+            assert answer.cost_usd == most
+            spent = ledger.budget.spent
+    assert spent == pytest.approx(2 * most)
+    assert dollars_paid(path, {}.get)[0] == pytest.approx(2 * most)
+
+
+def test_a_prompt_whose_price_may_be_unknown_is_not_sent_where_a_budget_is_kept(tmp_path: Path) -> None:
+    price = Price(1.0, 1.0, up_to=200)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        model = Ledgered(Constant("a"), ledger, price)
+        ledger.budget = Budget(100.0, 0.0)
+        long = asyncio.run(model.complete([Message("user", "q" * 200)]))
+        assert long.failed and "price is not known" in str(long.error)
+        assert (ledger.new_calls, ledger.budget.spent, ledger.budget_ended()) == (0, 0.0, False)
+        assert asyncio.run(model.complete([Message("user", "q")])).text == "a"
+        ledger.budget = None
+        assert asyncio.run(model.complete([Message("user", "q" * 200)])).text == "a"
+
+
+def test_an_answer_that_the_ledger_holds_is_had_beyond_the_wall(tmp_path: Path) -> None:
+    class Costly:
+        async def complete(self, messages: Any, options: Options = Options()) -> Completion:
+            return Completion("a", 10, 10, latency_s=0.1)
+
+        def spec(self) -> ModelSpec:
+            return {"kind": "costly"}
+
+    async def ask(ledger: Ledger, text: str) -> Completion:
+        return await Ledgered(Costly(), ledger, Price(1e3, 1e3)).complete([Message("user", text)])
+
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert asyncio.run(ask(ledger, "q")).cost_usd == pytest.approx(0.02)
+        ledger.budget = Budget(0.02, 0.02)
+        assert asyncio.run(ask(ledger, "q")).text == "a"
+        assert not ledger.budget_ended()
+        assert asyncio.run(ask(ledger, "another")).error == OVER
+        assert ledger.budget_ended()
+        assert (ledger.new_calls, ledger.spent().calls) == (1, 1)
+
+
+# ---------------------------------------------------------------- a climb that ends at it
+
+
+def run(folder: Path, budget: float | None = None, **how: Any) -> RunRecord:
+    return asyncio.run(climb(load_task(folder, budget=budget), Climb(allow_simulated=True, **how)))
+
+
+def paid(folder: Path) -> float:
+    return dollars_paid(ledger_path(folder), {}.get)[0]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("budget", [0.001, 0.03, 0.12, 0.3])
+def test_a_climb_stops_at_the_wall_and_says_what_is_not_measured(
+    make_task: MakeTask, budget: float, whole: bool
+) -> None:
+    folder = make_task(numbered_rows(400), model=WORLD, tune=WORLD, goal={"quality": 0.8}, prices=PRICES)
+    record = run(folder, budget, whole_holdout=whole)
+    verdict = record.verdict
+    assert 0 <= paid(folder) <= budget
+    assert (verdict.answer, verdict.reason) == ("not_yet", "unmeasured")  # and not out_of_reach: rungs are missing
+    assert verdict.provenance["budget"] == {"usd": budget, "ended": True}
+    order = [example.id for example in record.holdout]
+    for m in record.measurements:
+        assert [p.example_id for p in m.predictions] == order[: len(m.predictions)]
+        assert not [p for p in m.predictions if p.completion.failed]
+    said = " ".join(plain_lines(record))
+    assert "The budget ended before the answer was clear" in said
+    assert "fine_tune skipped: not reached" in said
+    assert judge_again(load_run(record.folder), ["goal.quality=0.9"]).verdict.reason == "unmeasured"
+
+
+def test_a_higher_budget_goes_on_in_the_same_run_to_the_verdict_without_a_wall(make_task: MakeTask) -> None:
+    folder = make_task(numbered_rows(400), model=WORLD, tune=WORLD, goal={"quality": 0.8}, prices=PRICES)
+    first = run(folder, 0.12)
+    before = paid(folder)
+    second = run(folder, 0.25)
+    assert before < paid(folder) <= 0.25  # what the first part paid counts
+    last = run(folder, 50.0)
+    assert first.folder == second.folder == last.folder
+    assert last.verdict.reason == "tune"
+    assert last.verdict.provenance["budget"] == {"usd": 50.0, "ended": False}
+    assert {r.verdict.provenance["look"] for r in (first, second, last)} == {1}
+    other = make_task(numbered_rows(400), name="other", model=WORLD, tune=WORLD, goal={"quality": 0.8}, prices=PRICES)
+    assert run(other).verdict.rungs == last.verdict.rungs
+    assert last.verdict.spent.usd == pytest.approx(paid(folder))
+    assert run(folder, 0.001).verdict.reason == "tune"  # everything is in the ledger: nothing need be begun
+
+
+def test_a_goal_that_was_met_before_the_wall_stays_met(make_task: MakeTask) -> None:
+    model = "scripted:base=0.97,tuned=0.97"
+    prices = {model: {"read": 10.0, "written": 10.0}}
+    folder = make_task(numbered_rows(400), model=model, tune=model, goal={"quality": 0.8}, prices=prices)
+    record = run(folder, 0.2, all_rungs=True)
+    assert record.verdict.provenance["budget"]["ended"]
+    assert (record.verdict.reason, record.verdict.rung) == ("goal_met", "zero_shot")
+
+
+def test_a_budget_that_cannot_be_kept_is_refused(make_task: MakeTask) -> None:
+    folder = make_task(numbered_rows(60), model="http://127.0.0.1:9/v1#m", tune=None, budget=5)
+    with pytest.raises(InputError, match=r"a budget of \$5 cannot be kept: no price is known of http://127") as caught:
+        run(folder)
+    assert "prices:" in caught.value.hint
+    done = shouldtune("run", folder)
+    assert done.returncode == 2
+    assert done.stderr.count("error:") == 1
+
+
+# ---------------------------------------------------------------- a server that bills
+
+
+class Server:
+    """Answers wrongly, says what it read and wrote, and adds up the bill."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.read = self.written = 0
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        read = sum(len(message["content"]) for message in body["messages"]) // 3
+        self.calls, self.read, self.written = self.calls + 1, self.read + read, self.written + 3
+        await asyncio.sleep(0.001 * (self.calls % 5))
+        usage = {"prompt_tokens": read, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": read // 2}}
+        choice = {"message": {"content": "wrong"}, "finish_reason": "stop"}
+        return web.json_response({"choices": [choice], "usage": usage, "model": "m"})
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A server in a thread of its own, so that a command can call it."""
+    server, loop, ready = Server(), asyncio.new_event_loop(), threading.Event()
+
+    async def start() -> web.AppRunner:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", server.answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        return runner
+
+    def work() -> None:
+        runner = loop.run_until_complete(start())
+        ready.set()
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    ready.wait()
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def test_a_servers_bill_stays_within_the_budget_and_the_command_ends_with_3(make_task: MakeTask) -> None:
+    with serving() as server:
+        model = f"{server.url}#m"
+        prices = {model: {"read": 100.0, "written": 400.0, "cached": 10.0}}
+        folder = make_task(numbered_rows(200), model=model, tune=None, prices=prices, budget=0.4)
+        done = shouldtune("run", folder, "--json")
+        assert done.returncode == 3, done.stderr
+        billed = ((server.read - server.read // 2) * 100 + server.read // 2 * 10 + server.written * 400) / 1e6
+        assert 0.3 < billed <= 0.4
+        verdict = json.loads(done.stdout)
+        assert (verdict["reason"], verdict["provenance"]["budget"]["ended"]) == ("unmeasured", True)
+        assert verdict["spent"]["usd"] == pytest.approx(paid(folder)) == pytest.approx(billed, rel=0.02)
+        assert verdict["spent"]["cached_tokens"] > 0
+        errors = [line for line in done.stderr.splitlines() if line.startswith(("error:", "hint:"))]
+        assert [line.split(":")[0] for line in errors] == ["error", "hint"]
+        assert "of $0.4 is spent on this task" in errors[0]
+        calls = server.calls
+        assert shouldtune("run", folder, "--json").returncode == 3
+        assert server.calls == calls  # the next call still does not fit
+        more = shouldtune("run", folder, "--json", "--budget", "40")
+        assert more.returncode == 0, more.stderr
+        assert json.loads(more.stdout)["spent"]["usd"] > 0.4
+
+
+def test_the_plan_says_whether_a_budget_is_enough(make_task: MakeTask) -> None:
+    folder = make_task(numbered_rows(200), model="openai:gpt-5-mini", tune=None, budget=100)
+    assert "budget: $100, of which $0 is spent; the rest is enough for all of it" in shouldtune("plan", folder).stdout
+    small = make_task(numbered_rows(200), model="openai:gpt-5-mini", tune=None, budget=0.0001)
+    assert "the rest is enough not even for what is expected" in shouldtune("plan", small).stdout
+    unknown = make_task(numbered_rows(200), model="http://127.0.0.1:9/v1#m", tune=None, budget=1)
+    assert "cannot be kept" in shouldtune("plan", unknown).stdout

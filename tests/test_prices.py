@@ -1,0 +1,136 @@
+"""Whose price a model has, and what a call costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+
+from shouldtune.judgement import Price
+from shouldtune.models.bill import Bill, at_price, most_dollars
+from shouldtune.models.prices import id_of, is_remote, listed_price, price_of
+from shouldtune.models.remote import Remote
+from shouldtune.task import load_task
+from shouldtune.types import Completion, Message, Options
+from tests.conftest import MakeTask, numbered_rows
+
+
+def test_a_list_price_is_that_of_the_packages_own_calculation() -> None:
+    from genai_prices import Usage, __version__, calc_price
+
+    price = listed_price("openai:gpt-5-mini")
+    assert price is not None
+    theirs = calc_price(
+        Usage(input_tokens=10_000, cache_read_tokens=6_000, output_tokens=700),
+        "gpt-5-mini",
+        provider_id="openai",
+        genai_request_timestamp=datetime.now(UTC),
+    )
+    assert price.of(10_000, 700, 6_000) == pytest.approx(float(theirs.total_price))
+    assert price.source.startswith(f"genai-prices {__version__}, as of 20")
+    assert date.fromisoformat(price.source[-10:]) <= datetime.now(UTC).date()
+
+
+def test_a_price_is_known_by_the_address_and_not_by_the_name() -> None:
+    assert listed_price("http://127.0.0.1:8000/v1#gpt-5-mini") is None
+    assert listed_price("https://api.openai.com/v1#gpt-5-mini") == listed_price("openai:gpt-5-mini")
+    assert listed_price("openai:no-such-model") is None
+    assert listed_price("openai:text-embedding-3-small") is None  # it writes nothing
+    assert listed_price("smollm2") is None
+    assert listed_price("https://api.perplexity.ai#sonar") is None  # it asks a fee by the request beside the tokens
+
+
+def test_a_price_with_a_tier_for_long_prompts_is_unknown_beyond_it() -> None:
+    from genai_prices.data_snapshot import get_snapshot
+    from genai_prices.types import TieredPrices
+
+    price = listed_price("https://api.anthropic.com/v1#claude-sonnet-4-5")
+    assert price is not None and price.up_to is not None
+    listed = get_snapshot().find_provider_model("claude-sonnet-4-5", None, "anthropic", None)[1]
+    tiers = listed.get_prices(datetime.now(UTC)).input_mtok
+    assert isinstance(tiers, TieredPrices) and tiers.base == Decimal(str(price.read))
+    assert price.of(price.up_to, 10) is not None
+    assert price.of(price.up_to + 1, 10) is None
+
+
+def test_a_users_own_price_comes_before_the_list() -> None:
+    own = Price(1.0, 2.0)
+    assert price_of("openai:gpt-5-mini", {"openai:gpt-5-mini": own}) == own
+    assert price_of("openai:gpt-5-mini", {"openai:gpt-5": own}) == listed_price("openai:gpt-5-mini")
+    assert price_of("smollm2", {}) is None
+
+
+def test_a_remote_models_spec_leads_back_to_its_id() -> None:
+    for model_id in ("openai:gpt-5-mini", "http://127.0.0.1:8000/v1#m"):
+        assert is_remote(model_id)
+        url, _, name = model_id.partition("#")
+        model = Remote(name, url) if name else Remote("gpt-5-mini", "https://api.openai.com/v1", "OPENAI_API_KEY")
+        assert id_of(model.spec()) == model_id
+    assert id_of({"kind": "local", "model": "smollm2"}) is None
+
+
+def test_cached_tokens_have_their_own_price_and_unreported_ones_none() -> None:
+    price = Price(2.0, 8.0, cached=0.5)
+    assert price.of(1_000_000, 100_000, 400_000) == pytest.approx(0.6 * 2 + 0.4 * 0.5 + 0.1 * 8)
+    assert price.of(1_000_000, 0) == price.of(1_000_000, 0, 0) == pytest.approx(2.0)
+    assert Price(2.0, 8.0).of(1_000_000, 0, 400_000) == pytest.approx(2.0)
+    assert price.of(None, 5) is None and price.of(5, None) is None
+    assert str(price) == "$2 read, $0.5 cached, $8 written per million tokens (your price table)"
+
+
+def test_a_lost_call_counts_as_the_most_it_can_have_cost_and_a_refused_one_as_nothing() -> None:
+    price, lost = Price(1.0, 1.0), Completion("", error="no answer within 120 s", latency_s=120.0)
+    assert at_price(lost, price, 0.25).cost_usd == 0.25
+    refused = Completion("", error="HTTP 429", cost_usd=0.0)
+    assert at_price(refused, price, 0.25).cost_usd == 0.0
+    assert at_price(lost, None, None).cost_usd is None
+    assert at_price(Completion("a", 10, 10, cost_usd=9.0), price, None).cost_usd == pytest.approx(20 / 1e6)
+    assert at_price(Completion("a", None, 10, cost_usd=9.0), price, None).cost_usd is None
+
+
+def test_the_most_that_a_call_can_cost_is_more_than_it_costs() -> None:
+    price = Price(3.0, 15.0, cached=5.0)  # a cached token that is dearer is counted at its own price
+    messages = [Message("system", "sé"), Message("user", "q" * 90)]
+    most = most_dollars(price, messages, Options(max_tokens=7))
+    assert most is not None
+    assert most >= (93 * 5.0 + 7 * 15.0) / 1e6
+    asked = Options(max_tokens=7, choices=("a" * 500,))
+    assert (most_dollars(price, messages, asked) or 0.0) >= most + 500 * 5.0 / 1e6
+    assert most_dollars(replace(price, up_to=100), messages, Options()) is None
+
+
+def test_a_bill_knows_dollars_from_machine_time_and_does_not_mind_the_order() -> None:
+    bought = [Completion("a", 10, 1, cached_tokens=4, latency_s=0.1 * i, cost_usd=0.1 * i) for i in range(1, 9)]
+    here = Completion("b", 5, 5, compute_s=2.0, latency_s=9.0)
+
+    def bill(*completions: Completion) -> Bill:
+        made = Bill()
+        for completion in completions:
+            made.add(completion)
+        return made
+
+    assert bill(here, *bought).spent() == bill(*reversed(bought), here).spent()
+    total = bill(here, *bought).spent()
+    assert (total.usd, total.cached_tokens, total.calls) == (pytest.approx(3.6), 32, 9)
+    assert bill(here).spent().usd is None
+    assert bill().spent().usd is None
+    assert bill(*bought, Completion("c", latency_s=1.0)).spent().usd is None
+    assert bill(*bought, Completion("", error="lost", latency_s=1.0)).spent().usd == pytest.approx(3.6)
+
+
+def test_the_task_says_which_price_is_used_and_when_none_is_known(make_task: MakeTask) -> None:
+    listed = load_task(make_task(numbered_rows(60), model="openai:gpt-5-mini"))
+    assert listed.economics.prompt_price == listed_price("openai:gpt-5-mini")
+    assert f"price of openai:gpt-5-mini: {listed.economics.prompt_price}" in listed.notes
+    unknown = load_task(make_task(numbered_rows(60), model="http://127.0.0.1:9/v1#m"))
+    assert unknown.economics.prompt_price is None
+    assert "price of http://127.0.0.1:9/v1#m: not known (`prices:` in the task file can say it)" in unknown.notes
+    own = {"http://127.0.0.1:9/v1#m": {"read": 1, "written": 4, "cached": 0.1}}
+    assert load_task(make_task(numbered_rows(60), model="http://127.0.0.1:9/v1#m", prices=own)).economics == (
+        load_task(make_task(numbered_rows(60), model="http://127.0.0.1:9/v1#m", prices=own)).economics
+    )
+    priced = load_task(make_task(numbered_rows(60), model="http://127.0.0.1:9/v1#m", prices=own))
+    assert priced.economics.prompt_price == Price(1, 4, cached=0.1)
+    assert load_task(make_task(numbered_rows(60))).economics.prompt_price is None  # a model that runs here
