@@ -36,7 +36,7 @@ def to_be_asked(e: Evidence, memory: Memory, first: Finding | None) -> list[Colu
         *(_to_lose(e, t, memory) for t in running),
         *(_to_spare_a_model(e, free, memory) for free in dict.fromkeys(name for name, _ in e.relative)),
         [c for c in e.columns if c.limits == "broken"],  # by what its answers cost so far: the rest may be cheaper
-        _to_rank(e),
+        _to_rank(e, memory),
     ]
     return next((found for rungs in questions if (found := _not_whole(rungs))), [])
 
@@ -146,9 +146,15 @@ def _to_spare_a_model(e: Evidence, free: str, memory: Memory) -> list[Column]:
     return [max(open_, key=lambda c: _estimate(e, c))] if open_ else []
 
 
-def _to_rank(e: Evidence) -> list[Column]:
-    """With no goal and nothing to compare with: at least, which rung is best."""
-    return [c for c in e.lower if c.name not in e.beaten] if e.goal.quality is None and not e.candidates else []
+def _to_rank(e: Evidence, memory: Memory) -> list[Column]:
+    """Without a goal and a tuned rung: the best so far, and one that may be better by what is worthwhile."""
+    if e.goal.quality is not None or e.candidates or not e.lower:
+        return []
+    best, level = max(e.lower, key=lambda c: _estimate(e, c)), e.levels.alpha / 2 * e.shares.fixed
+    others = [c for c in e.lower if c is not best and c.name not in e.beaten]
+    chances = [(memory.chance_of_gain(c, best, e.goal.worthwhile_gain, level), c) for c in others]
+    chance, c = max(chances, key=lambda pair: pair[0], default=(0.0, best))
+    return [best, c] if chance > HOPELESS else []
 
 
 def _may_all_be_below(e: Evidence, memory: Memory) -> bool:

@@ -146,7 +146,7 @@ def why_stopped(e: Evidence, c: Column, *, budget_ended: bool = False) -> str | 
         return "it reaches the goal"
     if below_goal(e, c):
         return "it stays below the goal"
-    if budget_ended and c in _racing(e, Memory(), next(iter(findings(e)), None)):
+    if budget_ended and c in to_be_asked(e, Memory(), next(iter(findings(e)), None)):
         return "the budget ended"
     return "more of it would hardly change the answer"
 
