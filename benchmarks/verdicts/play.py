@@ -1,7 +1,7 @@
 """One world played: a climb over its arrays by the race's own stepper, beside everything measured.
 
-The climb is ladder.py's without models: the data come first, then the rungs, then before training why prompts fail and a
-forecast. What it would see there is simulated (looked_into.py) and judged by the product's own rows.
+The climb is ladder.py's without models: the data come first, then the rungs, then, before training, why prompts fail
+and a forecast. What it would see there is simulated (looked_into.py) and judged by the product's own rows.
 """
 
 from __future__ import annotations
