@@ -108,7 +108,7 @@ class Inquirer:
         how, data = self._probing, self.inquiry.data
         if how is None or data is None or self.inquiry.probes is not None or self._noted(PAYER):
             return
-        best = await best_prompt(self.loaded.task, opened, self.models)
+        best = await best_prompt(self.loaded.task, opened, self.models, how.chosen_on)
         if best is None:
             self._note(f"{PAYER}: no prompt was fitted")
             return
@@ -174,32 +174,33 @@ class Inquirer:
 # ---------------------------------------------------------------- which rung, by the training half alone
 
 
-async def ranked(task: Task, opened: Opened, models: Models) -> list[tuple[float, Rung, Fitted]]:
+async def ranked(task: Task, opened: Opened, models: Models, rows: int = FIRST) -> list[tuple[float, Rung, Fitted]]:
     """The rungs without training by their scores on the part of the training half that settings are chosen on.
 
-    The best first, the cheapest of equals. A prompt that had no settings to choose from is asked those rows now, each
-    without itself among its shots. Another model's rungs (`stronger`) are left out, and so are those without a score.
+    The best first, the cheapest of equals. A prompt that had no settings to choose from is asked the first `rows` of it
+    now, each without itself among its shots. Another model's rungs (`stronger`) are left out, and so are those without
+    a score.
     """
     found = []
     for rung, fitted in opened:
         prompt = prompt_of(fitted.model)
-        if rung.training or (prompt is not None and models.strong is not None and prompt.model == models.strong):
+        if rung.training or (prompt is not None and models.strong is not None and prompt.model is models.strong):
             continue
         score = max((trial.score for trial in fitted.trials if trial.score is not None), default=None)
         if score is None and prompt is not None:
             with paying(PAYER, "choose"):
-                score = await mean_without_itself(task, fitted.model, parted(task)[1][:FIRST])
+                score = await mean_without_itself(task, fitted.model, parted(task)[1][:rows])
         if score is not None:
             found.append((score, rung, fitted))
     return sorted(found, key=lambda each: -each[0])
 
 
-async def best_prompt(task: Task, opened: Opened, models: Models) -> tuple[str, Model] | None:
-    """The prompt that did best on the training half, and its rung; None where there is none."""
+async def best_prompt(task: Task, opened: Opened, models: Models, rows: int = FIRST) -> tuple[str, Model] | None:
+    """The prompt that did best on the training half, and its rung; None where there is none. `rows` as `ranked`."""
     prompts = [(rung, fitted) for rung, fitted in opened if rung.uses_llm and prompt_of(fitted.model) is not None]
     if not prompts:
         return None
-    best = await ranked(task, prompts, models) if len(prompts) > 1 else []
+    best = await ranked(task, prompts, models, rows) if len(prompts) > 1 else []
     rung, fitted = best[0][1:] if best else prompts[0]
     return rung.name, fitted.model
 

@@ -57,6 +57,8 @@ class Probing:
     """How often `again` asks."""
     temperature: float = 0.7
     tried_again: int = 32
+    chosen_on: int = 32
+    """Rows that a prompt without settings is asked, to see which prompt is the best one."""
     seed: int = 0
 
 

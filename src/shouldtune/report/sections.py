@@ -262,16 +262,19 @@ def _tried(measurements: Sequence[Measurement]) -> Html | None:
 
 def asked(record: RunRecord) -> Html:
     """Everything that was asked, as it stands in run.json."""
-    known = {**record.verdict.provenance, **record.asked}
+    found = list(_flat({**record.verdict.provenance, **record.asked}))
+    said = [(name, value) for name, value in found if value is not None]
+    left_open = ", ".join(name for name, value in found if value is None)
+    said += [("not set", left_open)] if left_open else []
     rows = [
-        element("tr", element("th", name, scope="row"), element("td", value, class_="words"))
-        for name, value in _flat(known)
+        element("tr", element("th", name, scope="row"), element("td", value, class_="words")) for name, value in said
     ]
     table = element("table", _caption("As recorded in the run's folder"), element("tbody", *rows), class_="asked")
     return element("section", element("h2", "What was asked"), table, id="asked")
 
 
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str | None]]:
+    """Nested values under dotted names; None for what was not set."""
     for key, value in values.items():
         name = f"{above}{one_line(key)}"
         if isinstance(value, Mapping):
@@ -279,7 +282,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str
         elif isinstance(value, list | tuple):
             yield name, ", ".join(str(item) for item in value) or "none"
         else:
-            yield name, "not set" if value is None else str(value)
+            yield name, None if value is None else str(value)
 
 
 # ---------------------------------------------------------------- tables

@@ -20,7 +20,7 @@ from shouldtune.models.prefixes import common_length
 from shouldtune.tuning.trainable import TrainableLora
 
 _SHORTEST_PREFIX = 16
-_ACTIVATION_BYTES = 640 << 20
+_ACTIVATION_BYTES = 448 << 20
 """What a batch's activations, kept for the backward pass, may take; a larger batch is computed in parts."""
 
 
