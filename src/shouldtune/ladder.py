@@ -38,8 +38,8 @@ from shouldtune.verdict.case import Case
 from shouldtune.verdict.decide import decide, judge
 from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.memory import Memory
+from shouldtune.verdict.questions import ENDS_THE_CLIMB
 from shouldtune.verdict.race import (
-    ENDS_THE_CLIMB,
     Ask,
     Done,
     Open,
