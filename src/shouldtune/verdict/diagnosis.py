@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shouldtune.causes import Flaw, FlawKind, RetrievalGain
 from shouldtune.doubts import Doubts
@@ -102,6 +102,14 @@ def wrong_targets(doubts: Doubts, level: float) -> Interval:
     estimate = max(low, min(rates) - fall / 4)
     highs = [clopper_pearson(against, rows, 2 * level / len(limits)).high for rows, against in doubts.surest]
     return Interval(estimate, low, max(estimate, min(highs)), doubts.surest[-1][0])
+
+
+def trusted(doubts: Doubts, level: float = 0.05) -> Doubts:
+    """The doubts without those of two models that know too little to say; contradictions stay."""
+    if wrong_targets(doubts, level).estimate is not None:
+        return doubts
+    kept = tuple(each for each in doubts.doubts if each.margin == 1.0)
+    return replace(doubts, doubts=kept, ids=frozenset(each.example_id for each in kept))
 
 
 def fix_retrieval(retrieved: MaybeScores, right: MaybeScores, goal: Goal) -> RetrievalGain | None:
