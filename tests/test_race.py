@@ -301,7 +301,7 @@ def test_where_it_is_clear_the_race_agrees_with_the_whole_and_asks_far_less(
     for i in range(15):
         whole = rungs(i, 300, **skills)
         found, columns = rehearse(goal, whole)
-        complete = next(iter(findings(gather(goal, whole, len(whole), 0))), None)
+        complete = next(iter(findings(gather(goal, whole, len(whole)))), None)
         agreed[(found and found.reason) == (complete and complete.reason)] += 1
         shares.append(share_asked(columns, whole))
     assert agreed[True] >= 14

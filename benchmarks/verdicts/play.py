@@ -99,7 +99,7 @@ def climb(world: World, whole: list[Column], data: Inquiry, looked: Inquiry) -> 
 def _everything(world: World, columns: list[Column], looked: Inquiry) -> Finding | None:
     if world.rows is not None and world.rows < FEWEST_ROWS:
         return None
-    return _first(world, gather(world.goal, columns, len(columns) - 1, 0, money=world.money), looked)
+    return _first(world, gather(world.goal, columns, len(columns) - 1, money=world.money), looked)
 
 
 def _first(world: World, e: Evidence, looked: Inquiry) -> Finding | None:

@@ -215,8 +215,8 @@ async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, stro
         retrieved=tuple(row.score for row in random),
         right=tuple(found.with_right_passage(row, right) for row in random),
         readings={
-            **await again(task, tried, line, how.seed),
-            **closed_book_score(found, random, how.seed),
+            **await again(task, tried, line),
+            **closed_book_score(found, random),
         },
         calls=sample.calls + len(asks) + TRIES * len(tried),
         asked=len(sample.rows),

@@ -61,7 +61,6 @@ def next_step(
     waiting: int,
     *,
     all_rungs: bool = False,
-    seed: int = 0,
     money: Money = Money(),
     memory: Memory | None = None,
 ) -> Ask | Open | Done:
@@ -80,7 +79,7 @@ def next_step(
     if waiting and goal.quality is None and newest and newest.limits != "broken" and not newest.training:
         return Open()  # without a goal nothing can be found before a trained rung
     memory = memory or Memory()
-    e = gather_raced(goal, columns, waiting, seed, money=money, memory=memory)
+    e = gather_raced(goal, columns, waiting, money=money, memory=memory)
     if newest and not _has_its_place(e, newest, memory):
         return _ask(newest)
     first = next(iter(findings(e)), None)
@@ -98,7 +97,6 @@ def next_step_whole(
     waiting: int,
     *,
     all_rungs: bool = False,
-    seed: int = 0,
     money: Money = Money(),
     memory: Memory | None = None,
 ) -> Ask | Open | Done:
@@ -106,7 +104,7 @@ def next_step_whole(
     for c in columns:
         if not c.whole:
             return Ask(c.name, _asked(c), len(c.scores))
-    found = findings(_gather_whole(goal, columns, waiting, seed, money=money, memory=memory))
+    found = findings(_gather_whole(goal, columns, waiting, money=money, memory=memory))
     settled = bool(found) and found[0].reason in ENDS_THE_CLIMB and not all_rungs
     return Open() if waiting and not settled else Done()
 
@@ -115,25 +113,23 @@ def gather_raced(
     goal: Goal,
     columns: Sequence[Column],
     waiting: int,
-    seed: int = 0,
     *,
     money: Money = Money(),
     memory: Memory | None = None,
 ) -> Evidence:
     """The evidence in a race with this many rungs not looked at."""
-    return gather(goal, columns, waiting + sum(not c.training for c in columns), seed, RACED, money, memory)
+    return gather(goal, columns, waiting + sum(not c.training for c in columns), RACED, money, memory)
 
 
 def _gather_whole(
     goal: Goal,
     columns: Sequence[Column],
     waiting: int,
-    seed: int = 0,
     *,
     money: Money = Money(),
     memory: Memory | None = None,
 ) -> Evidence:
-    return gather(goal, columns, waiting + sum(not c.training for c in columns), seed, money=money, memory=memory)
+    return gather(goal, columns, waiting + sum(not c.training for c in columns), money=money, memory=memory)
 
 
 def why_stopped(e: Evidence, c: Column, *, budget_ended: bool = False) -> str | None:
