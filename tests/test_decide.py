@@ -261,9 +261,9 @@ def test_a_few_fillings_stand_for_all_of_them() -> None:
         columns = columns_of([fail_some(m, rng) for m in whole])
         every = itertools.product([0.0, 1.0], repeat=len(columns))
         brute = any(
-            findings(gather(goal, [fill(c, v) for c, v in zip(columns, fills, strict=True)], 0, 0)) for fills in every
+            findings(gather(goal, [fill(c, v) for c, v in zip(columns, fills, strict=True)], 0)) for fills in every
         )
-        assert (finding_if_filled(columns, partial(gather, goal, sharing=0, seed=0)) is not None) == brute
+        assert (finding_if_filled(columns, partial(gather, goal, sharing=0)) is not None) == brute
         seen[brute] += 1
     assert min(seen.values()) >= 5
 
@@ -732,7 +732,7 @@ def columns_of(measurements: Iterable[Measurement]) -> list[Column]:
 
 
 def evidence(goal: Goal, measurements: Iterable[Measurement]) -> Evidence:
-    return gather(goal, columns_of(measurements), 0, 0)
+    return gather(goal, columns_of(measurements), 0)
 
 
 def fail_some(measurement: Measurement, rng: np.random.Generator) -> Measurement:

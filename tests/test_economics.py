@@ -242,7 +242,7 @@ def test_the_band_holds_the_truth_where_the_gain_is_uncertain_too() -> None:
         )
         better = rng.choice([1.0, -1.0, 0.0], len(rows), p=[0.2, 0.1, 0.7])
         tuned = replace(TUNED, predictions=tuple(replace(TUNED.predictions[0], example_id=i) for i in rows))
-        seen = paired_limits(tuple(np.maximum(better, 0.0)), tuple(np.maximum(-better, 0.0)), 0.05, 0.05, world)
+        seen = paired_limits(tuple(np.maximum(better, 0.0)), tuple(np.maximum(-better, 0.0)), 0.05, 0.05)
         money = price(replace(RESERVED, value_per_correct=worth), [replace(API, predictions=api), tuned])
         found = break_even(money, "fine_tune", "few_shot", seen, (0.05, 0.05), 0.10, world)
         assert found is not None

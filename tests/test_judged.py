@@ -32,7 +32,7 @@ def graded(rng: np.random.Generator, labelled: int, others: int) -> tuple[Array,
 def test_the_estimate_the_weight_and_the_error_agree_with_the_formulas_by_hand() -> None:
     """Angelopoulos, Duchi & Zrnic 2023, the mean: written out in sums."""
     human, judge, others = graded(np.random.default_rng(0), 60, 240)
-    found = judged_mean(human, judge, others, 0.05, seed=0)
+    found = judged_mean(human, judge, others, 0.05)
     all_f = [*judge, *others]
     middle = sum(all_f) / 300
     variance = sum((f - middle) ** 2 for f in all_f) / 299
@@ -50,7 +50,7 @@ def test_the_estimate_the_weight_and_the_error_agree_with_the_formulas_by_hand()
 
 def test_with_many_labels_the_interval_is_the_published_one() -> None:
     human, judge, others = graded(np.random.default_rng(1), 3000, 9000)
-    found = judged_mean(human, judge, others, 0.05, seed=0)
+    found = judged_mean(human, judge, others, 0.05)
     assert found.error is not None
     assert found.mean.estimate is not None
     arm = 1.96 * found.error
@@ -61,18 +61,18 @@ def test_with_many_labels_the_interval_is_the_published_one() -> None:
 def test_a_good_judge_is_worth_many_labels_and_a_useless_one_costs_next_to_nothing() -> None:
     rng = np.random.default_rng(2)
     human, judge, others = lenient(rng, 200, 4000, 0.1)
-    alone = mean_interval(human, 0.05, seed=0)
-    helped = judged_mean(human, judge, others, 0.05, seed=0)
+    alone = mean_interval(human, 0.05)
+    helped = judged_mean(human, judge, others, 0.05)
     assert helped.mean.high - helped.mean.low < 0.75 * (alone.high - alone.low)
-    useless = judged_mean(human, rng.random(200), rng.random(4000), 0.05, seed=0)
+    useless = judged_mean(human, rng.random(200), rng.random(4000), 0.05)
     assert useless.weight < 0.2
     assert useless.mean.high - useless.mean.low < 1.2 * (alone.high - alone.low)
 
 
 def test_a_judge_that_says_the_contrary_gets_no_weight() -> None:
     human, judge, others = lenient(np.random.default_rng(3), 100, 500, 0.1)
-    found = judged_mean(human, 1 - judge, 1 - others, 0.05, seed=0)
-    assert (found.weight, found.mean) == (0.0, mean_interval(human, 0.05, seed=0))
+    found = judged_mean(human, 1 - judge, 1 - others, 0.05)
+    assert (found.weight, found.mean) == (0.0, mean_interval(human, 0.05))
 
 
 # ---------------------------------------------------------------- coverage
@@ -85,7 +85,7 @@ def test_each_end_errs_at_most_about_its_level_with_a_lenient_judge(passed: floa
     low = high = 0
     for i in range(worlds):
         rows = lenient(np.random.default_rng([labelled, others, i]), labelled, others, passed)
-        found = judged_mean(*rows, 2 * level, seed=i).mean
+        found = judged_mean(*rows, 2 * level).mean
         low, high = low + (found.low > 0.6), high + (found.high < 0.6)
     most = scipy_stats.binom.isf(0.005, worlds, 1.2 * level)
     assert low <= most
@@ -96,11 +96,11 @@ def test_the_judge_alone_and_the_published_interval_on_few_labels_err_far_more_o
     worlds, alone, published = 300, 0, 0
     for i in range(worlds):
         human, judge, others = lenient(np.random.default_rng([1, i]), 30, 2000, 0.05)
-        found = judged_mean(human, judge, others, 0.05, seed=i)
+        found = judged_mean(human, judge, others, 0.05)
         assert found.error is not None
         estimate = found.weight * others.mean() + (human - found.weight * judge).mean()
         published += abs(estimate - 0.6) > 1.96 * found.error
-        alone += mean_interval(others, 0.05, seed=i).low > 0.6
+        alone += mean_interval(others, 0.05).low > 0.6
     assert alone / worlds > 0.3
     assert published / worlds > 0.1
 
@@ -109,7 +109,7 @@ def test_each_end_errs_about_its_level_for_graded_scores() -> None:
     level, worlds = 0.05, 150
     low = high = 0
     for i in range(worlds):
-        found = judged_mean(*graded(np.random.default_rng([5, i]), 60, 300), 2 * level, seed=i).mean
+        found = judged_mean(*graded(np.random.default_rng([5, i]), 60, 300), 2 * level).mean
         low, high = low + (found.low > 0.5), high + (found.high < 0.5)
     most = scipy_stats.binom.isf(0.01, worlds, 1.2 * level)
     assert low <= most
@@ -121,33 +121,33 @@ def test_each_end_errs_about_its_level_for_graded_scores() -> None:
 
 def test_without_unlabelled_rows_the_human_scores_stand_alone() -> None:
     human, judge, _ = lenient(np.random.default_rng(4), 40, 1, 0.2)
-    found = judged_mean(human, judge, [], 0.05, seed=0)
-    assert (found.weight, found.mean) == (0.0, mean_interval(human, 0.05, seed=0))
+    found = judged_mean(human, judge, [], 0.05)
+    assert (found.weight, found.mean) == (0.0, mean_interval(human, 0.05))
     assert found.error == pytest.approx(human.std(ddof=1) / math.sqrt(40))
 
 
 def test_one_label_corrects_nothing_and_none_leaves_the_whole_range() -> None:
-    one = judged_mean([1.0], [1.0], [1.0] * 900, 0.05, seed=0)
-    assert (one.weight, one.mean, one.error) == (0.0, mean_interval([1.0], 0.05, seed=0), None)
-    none = judged_mean([], [], [1.0] * 900, 0.05, seed=0)
+    one = judged_mean([1.0], [1.0], [1.0] * 900, 0.05)
+    assert (one.weight, one.mean, one.error) == (0.0, mean_interval([1.0], 0.05), None)
+    none = judged_mean([], [], [1.0] * 900, 0.05)
     assert (none.weight, none.mean, none.error) == (0.0, Interval(None, 0.0, 1.0, 0), None)
 
 
 def test_where_all_is_right_the_judge_adds_nothing() -> None:
-    found = judged_mean([1.0] * 50, [1.0] * 50, [1.0] * 5000, 0.05, seed=0)
-    assert found.mean == mean_interval([1.0] * 50, 0.05, seed=0)
-    assert judged_mean([0.3] * 50, [0.6] * 50, [0.6, 0.5] * 90, 0.05, seed=0).weight == 0.0
+    found = judged_mean([1.0] * 50, [1.0] * 50, [1.0] * 5000, 0.05)
+    assert found.mean == mean_interval([1.0] * 50, 0.05)
+    assert judged_mean([0.3] * 50, [0.6] * 50, [0.6, 0.5] * 90, 0.05).weight == 0.0
 
 
 def test_a_judge_never_seen_wrong_is_still_not_taken_for_granted() -> None:
     human, _, _ = lenient(np.random.default_rng(6), 50, 1, 0.0)
-    found = judged_mean(human, human, np.repeat([0.0, 1.0], [4000, 6000]), 0.05, seed=0)
+    found = judged_mean(human, human, np.repeat([0.0, 1.0], [4000, 6000]), 0.05)
     assert found.mean.high - found.mean.low > 0.05  # 1 in 20 may be judged wrong, and 50 labels would not show it
 
 
 def test_one_unlabelled_row_is_enough_to_be_counted() -> None:
     human, judge, others = lenient(np.random.default_rng(7), 50, 1, 0.1)
-    found = judged_mean(human, judge, others, 0.05, seed=0)
+    found = judged_mean(human, judge, others, 0.05)
     assert 0 < found.weight < 0.05
     assert 0 <= found.mean.low < found.mean.high <= 1
 
@@ -155,8 +155,8 @@ def test_one_unlabelled_row_is_enough_to_be_counted() -> None:
 def test_what_is_no_score_is_refused() -> None:
     for human, judge, others in (([math.nan], [1.0], [1.0]), ([1.0], [math.nan], []), ([1.0], [1.0], [1.1])):
         with pytest.raises(ValueError, match="from 0 to 1"):
-            judged_mean(human, judge, others, 0.05, seed=0)
+            judged_mean(human, judge, others, 0.05)
     with pytest.raises(ValueError, match="2 human scores and 1"):
-        judged_mean([1.0, 0.0], [1.0], [], 0.05, seed=0)
+        judged_mean([1.0, 0.0], [1.0], [], 0.05)
     with pytest.raises(ValueError, match="level"):
-        judged_mean([1.0], [1.0], [], 0.0, seed=0)
+        judged_mean([1.0], [1.0], [], 0.0)

@@ -212,7 +212,7 @@ def test_a_gain_that_is_called_visible_is_usually_shown(make_task: MakeTask) -> 
         d = rng.choice([1.0, -1.0, 0.0], can.n, p=[better, worse, 0.8])
         a, b = np.where(d > 0, 1.0, 0.0), np.where(d < 0, 1.0, 0.0)
         level = GAIN * can.alpha / 2
-        shown += paired_limits(tuple(a), tuple(b), level, level, 0).low > 0
+        shown += paired_limits(tuple(a), tuple(b), level, level).low > 0
     assert 0.7 <= shown / 200 <= 0.92
 
 

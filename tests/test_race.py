@@ -171,21 +171,49 @@ def test_a_gain_at_the_margin_is_let_be_before_everything_is_asked() -> None:
     assert np.mean(shares) < 0.9
 
 
+def with_money(
+    goal: Goal, whole: list[Column], money: Money, *, all_rungs: bool = False
+) -> tuple[str | None, list[Column]]:
+    columns, memory = list[Column](), Memory()
+    while True:
+        waiting = len(whole) - len(columns)
+        step = next_step(goal, columns, waiting, all_rungs=all_rungs, money=money, memory=memory)
+        if isinstance(step, Done):
+            found = findings(gather_raced(goal, columns, waiting, money=money, memory=memory))
+            return (found[0].reason if found else None), columns
+        if isinstance(step, Open):
+            columns.append(replace(whole[len(columns)], asked=0))
+        else:
+            at = [c.name for c in columns].index(step.rung)
+            columns[at] = replace(whole[at], asked=step.stop)
+
+
+def prices(whole: list[Column], fit: float, value: float | None, prompt: float = 0.0) -> Money:
+    """120,000 requests over a year; fitting the tuned rung costs `fit`, an answer of the others `prompt`."""
+    each = {c.name: 0.0 if c.training or not c.uses_llm else prompt for c in whole}
+    costs = {c.name: Cost(fit * c.training, 0.0, 0.0, dict.fromkeys("ab", each[c.name])) for c in whole}
+    return Money(Economics(10_000, 12, value), costs)
+
+
 def test_where_a_gain_is_too_dear_the_race_goes_on_until_that_is_shown() -> None:
     whole = rungs(2, 1000, zero_shot=0.5, few_shot=0.6, fine_tune=0.75)
-    requests = 120_000.0
-    costs = {c.name: Cost(4_000.0 if c.training else 0.0, 0.0, 0.0, dict.fromkeys("ab", 0.0)) for c in whole}
     for value, reason in ((0.1, "does_not_pay"), (1.0, "tune")):  # 0.15 gained is worth $1,800 or $18,000
-        money, columns, memory = Money(Economics(requests / 12, 12, value), costs), list[Column](), Memory()
-        while not isinstance(step := next_step(Goal(), columns, 3 - len(columns), money=money, memory=memory), Done):
-            if isinstance(step, Open):
-                columns.append(replace(whole[len(columns)], asked=0))
-            else:
-                at = [c.name for c in columns].index(step.rung)
-                columns[at] = replace(whole[at], asked=step.stop)
-        found = findings(gather_raced(Goal(), columns, 0, money=money, memory=memory))
-        assert found[0].reason == reason
+        found, columns = with_money(Goal(), whole, prices(whole, 4_000, value))
+        assert found == reason
         assert share_asked(columns, whole) < 0.9
+
+
+@pytest.mark.parametrize(("goal", "all_rungs"), [(Goal(worthwhile_gain=0.1), False), (Goal(0.7, 0.1), True)])
+def test_where_a_tuned_rung_may_save_the_race_goes_on_until_it_is_shown_to_be_as_good(
+    goal: Goal, all_rungs: bool
+) -> None:
+    whole = rungs(3, 1000, agreement=0.9, guess=0.1, zero_shot=0.5, few_shot=0.82, fine_tune=0.82)
+    cheap, dear = prices(whole, 100, None, prompt=0.01), prices(whole, 10_000, None, prompt=0.01)
+    found, columns = with_money(goal, whole, cheap, all_rungs=all_rungs)
+    assert found == "tune_to_save"
+    assert share_asked(columns, whole) < 0.9
+    found, columns = with_money(goal, whole, dear, all_rungs=all_rungs)
+    assert found in ("goal_met", "does_not_pay")
 
 
 def test_a_memory_kept_between_steps_changes_none_of_them() -> None:
@@ -273,7 +301,7 @@ def test_where_it_is_clear_the_race_agrees_with_the_whole_and_asks_far_less(
     for i in range(15):
         whole = rungs(i, 300, **skills)
         found, columns = rehearse(goal, whole)
-        complete = next(iter(findings(gather(goal, whole, len(whole), 0))), None)
+        complete = next(iter(findings(gather(goal, whole, len(whole)))), None)
         agreed[(found and found.reason) == (complete and complete.reason)] += 1
         shares.append(share_asked(columns, whole))
     assert agreed[True] >= 14

@@ -110,7 +110,7 @@ def seeds() -> Iterator[World]:
             chances = np.where(rng.random(s)[:, None] < c, 0.1, 1 / (1 + np.exp(-logits)))
             x = (rng.random((s, n)) < chances).astype(float)
             found = {
-                "ours": seed_mean_interval(x.tolist(), ALPHA, seed),
+                "ours": seed_mean_interval(x.tolist(), ALPHA),
                 "seeds pooled as rows": wilson(float(x.sum()), x.size, ALPHA),
                 "seeds forgotten": wilson(float(x.sum()) / s, n, ALPHA),
             }
@@ -127,10 +127,10 @@ def judge() -> Iterator[World]:
         def drawn(rng: Rng, seed: int, p: float = passed, n: int = labelled, more: int = others) -> Limits:
             human = (rng.random(n + more) < 0.6).astype(float)
             says = np.where((human == 0) & (rng.random(n + more) < p), 1.0, human)
-            found = judged_mean(human[:n], says[:n], says[n:], ALPHA, seed)
+            found = judged_mean(human[:n], says[:n], says[n:], ALPHA)
             middle = found.weight * says[n:].mean() + (human[:n] - found.weight * says[:n]).mean()
             arm = student_quantile(ALPHA / 2, math.inf) * (found.error or 0.0)
-            alone = mean_interval(human[:n], ALPHA, seed)
+            alone = mean_interval(human[:n], ALPHA)
             return {
                 "ours": (found.mean.low, found.mean.high),
                 "PPI++ as published": (middle - arm, middle + arm),

@@ -13,7 +13,7 @@ one into README.md:
 
     python benchmarks/verdicts/bank.py [worlds=N] [sizes=300,1000] [jobs=2] [seed=0] [class ...]
 
-With anything said, nothing is written. The race was tuned on other seeds than 0. Classes that were played by the same
+With anything said, nothing is written. The race was tuned on other seeds than 0. Worlds that were played by the same
 code are kept in `.bank/`, so that a run that was cut off goes on.
 """
 
@@ -43,8 +43,8 @@ PAGES = HERE.parent / "README.md", HERE.parent.parent / "README.md"
 """Every table, and a short one."""
 MARKS = ("<!-- benchmarks/verdicts/bank.py writes from here -->", "<!-- to here -->")
 TIES = "rungs_tie"
-BLOCK = 25
-"""Worlds that one process plays at a time."""
+BLOCK = 50
+"""Worlds that one process plays at a time, and that are kept together."""
 
 Key = tuple[str, int]
 """A class and a size; 0 where the class has its own."""
@@ -72,18 +72,18 @@ def play_all(keys: Sequence[Key], worlds: int, jobs: int, seed: int = 0) -> dict
     """Every world, in the order of its number, whatever the number of processes."""
     kept = HERE / ".bank" / _code()
     kept.mkdir(parents=True, exist_ok=True)
-    files = {(name, size): kept / f"{name}-{size}-{worlds}-{seed}.json" for name, size in keys}
-    games: dict[Key, list[Game]] = {key: [] for key in keys}
-    missing = [key for key in keys if not files[key].exists()]
     starts = range(0, worlds, BLOCK)
-    blocks = [(*key, at, min(at + BLOCK, worlds), seed) for key in missing for at in starts]
+    blocks = [(name, size, at, min(at + BLOCK, worlds), seed) for name, size in keys for at in starts]
+    files = {block: kept / f"{'-'.join(map(str, block))}.json" for block in blocks}
+    missing = [block for block in blocks if not files[block].exists()]
     with multiprocessing.Pool(jobs, initializer=os.nice, initargs=(10,)) as pool:
-        for (name, size, *_), played in zip(blocks, pool.imap(_block, blocks), strict=True):
-            games[name, size] += played
-            if len(games[name, size]) == worlds:
-                files[name, size].write_text(json.dumps([asdict(game) for game in games[name, size]]))
-                print(f"{name} {size or ''}", file=sys.stderr, flush=True)
-    return {key: [Game(**game) for game in json.loads(file.read_text())] for key, file in files.items()}
+        for done, (block, played) in enumerate(zip(missing, pool.imap(_block, missing), strict=True), 1):
+            files[block].write_text(json.dumps([asdict(game) for game in played]))
+            print(f"\r{done} of {len(missing)} blocks: {block[0]}", end="", file=sys.stderr, flush=True)
+    games: dict[Key, list[Game]] = {key: [] for key in keys}
+    for (name, size, *_), file in files.items():
+        games[name, size] += [Game(**game) for game in json.loads(file.read_text())]
+    return games
 
 
 def _code() -> str:

@@ -64,7 +64,7 @@ def baseline(points: Sequence[CurvePoint]) -> Interval:
     """The last point and its interval, whatever the size asked about."""
     largest = max(point.size for point in points)
     rows = np.array([point.scores for point in points if point.size == largest], dtype=np.float64)
-    return mean_interval(rows.mean(axis=0), ALPHA, seed=0)
+    return mean_interval(rows.mean(axis=0), ALPHA)
 
 
 def contains(interval: Interval, truth: float) -> bool:

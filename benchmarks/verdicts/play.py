@@ -1,33 +1,29 @@
 """One world played: a climb over its arrays by the race's own stepper, beside everything measured.
 
-What a climb learns outside the holdout is simulated from the world's truth and judged by the product's own functions:
-doubts about the data, the right passage on training examples, a forecast of the fine-tune.
+The climb is ladder.py's without models: the data come first, then the rungs, then, before training, why prompts fail
+and a forecast. What it would see there is simulated (looked_into.py) and judged by the product's own rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-from curve_worlds import row_scores, see
+from looked_into import curve_of, data_of, failures_of
 from truth import is_false, true_finding
-from worlds import GAIN, TUNED, Rng, World, measured
+from worlds import GAIN, Rng, World, measured
 
-from shouldtune.doubts import PARTS, Doubts
 from shouldtune.ladder import FEWEST_ROWS
 from shouldtune.stats import smallest_visible_gain
-from shouldtune.verdict.bounds import gather
+from shouldtune.verdict.before_tuning import why_not_to_train
+from shouldtune.verdict.bounds import Evidence, gather
+from shouldtune.verdict.case import Case
 from shouldtune.verdict.columns import Column
-from shouldtune.verdict.diagnosis import DataEvidence, fix_data, fix_retrieval
-from shouldtune.verdict.forecast import may_skip
+from shouldtune.verdict.decide import with_inquiry
+from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.memory import Memory
+from shouldtune.verdict.questions import ENDS_THE_CLIMB
 from shouldtune.verdict.race import Ask, Done, gather_raced, next_step
 from shouldtune.verdict.rows import Finding, findings
-
-SETTLED_BEFORE = ("no_model_needed", "tune_to_save", "goal_met")
-"""The rows that come before `fix_retrieval`."""
-PROBED = (64, 129)
-"""How many training examples are asked with the right passage, from and up to."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +48,10 @@ class Game:
 def play(world: World, rng: Rng) -> Game:
     """Race through one world, and measure all of it."""
     columns = measured(world, rng)
-    before = _known_before(world, rng)
-    raced, asked = climb(world, columns, before)
-    whole = _everything(world, columns, before)
+    data = data_of(world, rng)
+    failures = failures_of(world, data, rng)
+    raced, asked = climb(world, columns, data, curve_of(world, failures, rng))
+    whole = _everything(world, columns, failures)
     false = raced is not None and is_false(world, raced)
     visible = smallest_visible_gain(world.n, 1 - world.goal.confidence)
     return Game(
@@ -69,47 +66,44 @@ def play(world: World, rng: Rng) -> Game:
     )
 
 
-@dataclass(frozen=True)
-class Before:
-    """What is known before the tuned rung is opened."""
+def climb(world: World, whole: list[Column], data: Inquiry, looked: Inquiry) -> tuple[Finding | None, list[Column]]:
+    """Take the race's steps over scores that are all known.
 
-    data: Finding | None = None
-    retrieval: Finding | None = None
-    forecast: Finding | None = None
-
-
-def climb(world: World, whole: list[Column], before: Before) -> tuple[Finding | None, list[Column]]:
-    """Take the race's steps over scores that are all known, and what is decided between them."""
+    `data` is what is known before anything is asked, `looked` what is known where training would be next.
+    """
     columns: list[Column] = []
-    if before.data or (world.rows is not None and world.rows < FEWEST_ROWS):
-        return before.data, columns
-    memory = Memory()
+    if world.rows is not None and world.rows < FEWEST_ROWS:
+        return None, columns
+    if {flaw.kind for flaw in data.flaws(world.goal)} - {"wrong"}:  # doubts alone wait for the probes
+        return _first(world, gather_raced(world.goal, columns, 0), data), columns
+    memory, known, ladder = Memory(), data, list(whole)
     while True:
-        waiting = len(whole) - len(columns)
+        waiting = len(ladder) - len(columns)
         step = next_step(world.goal, columns, waiting, memory=memory, money=world.money)
         if isinstance(step, Ask):
             at = [c.name for c in columns].index(step.rung)
             columns[at] = _first_rows(whole[at], step.stop)
-            continue
-        if isinstance(step, Done) or whole[len(columns)].training:
-            found = findings(gather_raced(world.goal, columns, waiting, memory=memory, money=world.money))
-            first = found[0] if found else None
-            early = before.retrieval or before.forecast
-            if early and (first is None or first.reason not in SETTLED_BEFORE):
-                return early, columns
-            if isinstance(step, Done):
-                return first, columns
-        columns.append(_first_rows(whole[len(columns)], 0))
+        elif isinstance(step, Done):
+            e = gather_raced(world.goal, columns, waiting, memory=memory, money=world.money)
+            found = _first(world, e, known)
+            settled = found is not None and found.reason in ENDS_THE_CLIMB
+            return (found if settled else _first(world, e, looked)), columns
+        else:
+            known = looked if ladder[len(columns)].training else known
+            if ladder[len(columns)].training and why_not_to_train(known, world.goal):
+                del ladder[len(columns)]
+            else:
+                columns.append(_first_rows(whole[len(columns)], 0))
 
 
-def _everything(world: World, columns: list[Column], before: Before) -> Finding | None:
-    if before.data or (world.rows is not None and world.rows < FEWEST_ROWS):
-        return before.data
-    found = findings(gather(world.goal, columns, len(columns) - 1, 0, money=world.money))
-    first = found[0] if found else None
-    if before.retrieval and (first is None or first.reason not in SETTLED_BEFORE):
-        return before.retrieval
-    return first
+def _everything(world: World, columns: list[Column], looked: Inquiry) -> Finding | None:
+    if world.rows is not None and world.rows < FEWEST_ROWS:
+        return None
+    return _first(world, gather(world.goal, columns, len(columns) - 1, money=world.money), looked)
+
+
+def _first(world: World, e: Evidence, looked: Inquiry) -> Finding | None:
+    return next(iter(findings(with_inquiry(e, Case(world.goal, (), inquiry=looked)))), None)
 
 
 def _said(found: Finding | None) -> str:
@@ -118,60 +112,3 @@ def _said(found: Finding | None) -> str:
 
 def _first_rows(c: Column, asked: int) -> Column:
     return replace(c, scores=c.scores[:asked] + (None,) * (len(c.scores) - asked), asked=asked)
-
-
-# ---------------------------------------------------------------- what is learnt outside the holdout
-
-
-def _known_before(world: World, rng: Rng) -> Before:
-    data = Finding("not_yet", "fix_data", None, "none") if fix_data(_data(world, rng), world.goal) else None
-    retrieval = None
-    if world.passages is not None:
-        retrieved, right = _passages(world.passages, rng)
-        if fix_retrieval(retrieved, right, world.goal):
-            retrieval = Finding("not_yet", "fix_retrieval", None, "none")
-    return Before(data, retrieval, _forecast(world, rng))
-
-
-def _data(world: World, rng: Rng) -> DataEvidence:
-    """Leaks that a look for near-duplicates finds nine times in ten, and what two models say of the targets.
-
-    Of what both are surest of they get a thirtieth wrong at most, of the rest up to a sixth more; seven tasks in ten
-    have labels.
-    """
-    rows, surest = world.train, []
-    error, more = float(rng.uniform(0.0, 0.03)), float(rng.uniform(0.0, 0.15))
-    seen = against = 0
-    for part in PARTS if rng.random() < 0.7 else ():
-        wrong = error + more * part
-        odds = world.wrong * (1 - wrong) + (1 - world.wrong) * wrong
-        against += int(rng.binomial(round(part * rows) - seen, odds))
-        seen = round(part * rows)
-        if seen >= 20:
-            surest.append((seen, against))
-    repeated = float(rng.uniform(0.0, 0.01)) if world.leaked == 0 else 0.9 * world.leaked
-    labels = int(rng.choice([2, 5, 20, 77])) if surest else 0
-    doubts = Doubts(rows, int(rng.binomial(rows, 0.002)), rows, surest=tuple(surest), labels=labels)
-    return DataEvidence(doubts, 0, rows, int(rng.binomial(world.n, repeated)), world.n)
-
-
-def _passages(means: tuple[float, float], rng: Rng) -> tuple[list[float], list[float]]:
-    """0/1 scores of one sample of training examples, with what was retrieved and with the right passage."""
-    hard = rng.random(int(rng.integers(*PROBED)))
-    alike = rng.random(hard.size) < 0.5
-    both = [(np.where(alike, hard, rng.random(hard.size)) < mean).astype(float).tolist() for mean in means]
-    return both[0], both[1]
-
-
-def _forecast(world: World, rng: Rng) -> Finding | None:
-    """The finding where a forecast says that the fine-tune need not be paid for."""
-    if world.curve is None:
-        return None
-    hard = rng.standard_normal(world.curve.rows)
-    points = see(world.curve, hard, rng)
-    trials = {name: skill + float(rng.normal(0, 0.06)) for name, skill in world.skills.items() if name != TUNED}
-    best = max(trials, key=lambda name: trials[name])
-    scores = row_scores(world.curve, world.skills[best], hard, rng)
-    level = (1 - world.goal.confidence) / 4
-    skip = may_skip(points, scores, world.curve.n, world.goal, level)
-    return Finding("no", "no_gain", best, "gain") if skip else None

@@ -23,7 +23,7 @@ from shouldtune.rungs.learning_curve import learning_curve, parts_of, scores_bes
 from shouldtune.task import LoadedTask
 from shouldtune.types import Fitted, Goal, Model, Models, Rung, Skipped, Task
 from shouldtune.verdict.before_tuning import told_of_data, why_not_to_train
-from shouldtune.verdict.diagnosis import DataEvidence, ceiling, wrong_targets
+from shouldtune.verdict.diagnosis import DataEvidence, ceiling, trusted, wrong_targets
 from shouldtune.verdict.inquiry import MOST_MISSES, CurveEvidence, Inquiry, ProbeEvidence
 
 Opened = Sequence[tuple[Rung, Fitted]]
@@ -36,7 +36,7 @@ async def look_at_data(loaded: LoadedTask) -> DataEvidence:
     doubts = await asyncio.to_thread(doubt, loaded.task.train, labelled=labelled)
     best = None if labelled else await best_constant(loaded)
     return DataEvidence(
-        doubts=doubts,
+        doubts=trusted(doubts),
         failing=len(counted.failing),
         rows=counted.rows,
         leaked=counted.leaked,
@@ -177,9 +177,9 @@ class Inquirer:
 async def ranked(task: Task, opened: Opened, models: Models, rows: int = FIRST) -> list[tuple[float, Rung, Fitted]]:
     """The rungs without training by their scores on the part of the training half that settings are chosen on.
 
-    The best first, the cheapest of equals. A prompt that had no settings to choose from is asked the first `rows` of it
-    now, each without itself among its shots. Another model's rungs (`stronger`) are left out, and so are those without
-    a score.
+    The best first, the cheapest of equals. A prompt that had no settings to choose from is asked the first `rows` of
+    it now, each row without itself among its shots. Another model's rungs (`stronger`) are left out, and so are those
+    without a score.
     """
     found = []
     for rung, fitted in opened:

@@ -38,8 +38,8 @@ from shouldtune.verdict.case import Case
 from shouldtune.verdict.decide import decide, judge
 from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.memory import Memory
+from shouldtune.verdict.questions import ENDS_THE_CLIMB
 from shouldtune.verdict.race import (
-    ENDS_THE_CLIMB,
     Ask,
     Done,
     Open,
@@ -242,9 +242,7 @@ def _step(
 ) -> Ask | Open | Done:
     case = _case(loaded, how, at, opened, {}, Inquiry())
     step = next_step_whole if how.whole_holdout else next_step
-    return step(
-        case.goal, case.columns, waiting, all_rungs=how.all_rungs, seed=case.seed, money=case.money, memory=at.memory
-    )
+    return step(case.goal, case.columns, waiting, all_rungs=how.all_rungs, money=case.money, memory=at.memory)
 
 
 def _tell(loaded: LoadedTask, at: _Climbing, each: _Opened, told: dict[str, int]) -> None:

@@ -35,6 +35,7 @@ from shouldtune.retrieval.bm25 import Bm25
 from shouldtune.retrieval.chunks import Passage
 from shouldtune.rungs.choosing import parted
 from shouldtune.types import Example, Model, Skipped, Task
+from shouldtune.verdict.diagnosis import trusted, wrong_targets
 from shouldtune.verdict.probes import PROBES, Diagnosis, Tried, diagnose
 
 PAYER = "probes"
@@ -123,7 +124,7 @@ async def probe(
         if not failed:
             return NothingFails(f"none of {len(rows)} training rows fails", len(rows))
         if doubts is None:
-            doubts = await asyncio.to_thread(doubt, task.train, labelled=has_labels(task), seed=how.seed)
+            doubts = trusted(await asyncio.to_thread(doubt, task.train, labelled=has_labels(task), seed=how.seed))
         sample = _Sample(tuple(rows), tuple(failed), tuple(passed), doubts)
         return await _change(task, sample, fitted, how, strong)
 
@@ -203,7 +204,7 @@ async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, stro
     alone = frozenset(text for text, times in common.items() if text and times == 1 and not labelled)
     line = passing(task, [*(row.score for row in sample.rows), *scores.values()])  # a change may show that it is graded
     found = Found(task, line, scores, answers, doubts, alone)
-    probes = _run(found, labelled, library, strong)
+    probes = _run(found, labelled, any(right.get(row.example.id) for row in failed), strong)
     return Probed(
         failures=tuple([await found.failure(row, probes) for row in failed]),
         successes=tuple(found.success(row, probes) for row in passed),
@@ -214,8 +215,8 @@ async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, stro
         retrieved=tuple(row.score for row in random),
         right=tuple(found.with_right_passage(row, right) for row in random),
         readings={
-            **await again(task, tried, line, how.seed),
-            **closed_book_score(found, random, how.seed),
+            **await again(task, tried, line),
+            **closed_book_score(found, random),
         },
         calls=sample.calls + len(asks) + TRIES * len(tried),
         asked=len(sample.rows),
@@ -266,12 +267,13 @@ def _beside(random: Sequence[Row], right: Mapping[str, Sequence[Passage]]) -> di
     return asks
 
 
-def _run(found: Found, labelled: bool, library: Library | None, strong: Model | None) -> tuple[Probe, ...]:
-    """The probes that could be run on this task."""
+def _run(found: Found, labelled: bool, known: bool, strong: Model | None) -> tuple[Probe, ...]:
+    """The probes that could be run; `known`: whether the right passage of any failure is."""
+    judged = labelled and wrong_targets(found.doubts, 0.05).estimate is not None
     can = {
-        "label": labelled or bool(found.doubts.doubts) or strong is not None,
+        "label": judged or bool(found.doubts.doubts) or strong is not None,
         "form": True,
-        "passage": library is not None,
+        "passage": known,
         "shots": True,
         "stronger": strong is not None,
     }

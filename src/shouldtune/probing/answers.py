@@ -119,7 +119,7 @@ def plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-async def again(task: Task, rows: Sequence[Row], line: float, seed: int) -> dict[str, Interval]:
+async def again(task: Task, rows: Sequence[Row], line: float) -> dict[str, Interval]:
     """How much more often one of several tries at a temperature passes than one try does."""
     asks = [warm(row.asked, draw, TEMPERATURE) for row in rows for draw in range(1, TRIES + 1)]
     answers = await complete(asks)
@@ -129,11 +129,11 @@ async def again(task: Task, rows: Sequence[Row], line: float, seed: int) -> dict
         passes = [score >= line for score in tries if score is not None]
         if len(passes) == TRIES:
             gains.append(any(passes) - sum(passes) / len(passes))
-    return {"again": mean_interval(gains, 1 - LEVEL, seed)} if gains else {}
+    return {"again": mean_interval(gains, 1 - LEVEL)} if gains else {}
 
 
-def closed_book_score(found: Found, rows: Sequence[Row], seed: int) -> dict[str, Interval]:
+def closed_book_score(found: Found, rows: Sequence[Row]) -> dict[str, Interval]:
     """Mean score without the documents, of the rows that had any in their prompt."""
     scores = [found.scores.get((row.example.id, "closed_book")) for row in rows]
     known = [score for score in scores if score is not None]
-    return {"closed_book": mean_interval(known, 1 - LEVEL, seed)} if known else {}
+    return {"closed_book": mean_interval(known, 1 - LEVEL)} if known else {}

@@ -31,6 +31,8 @@ FLAWS = {
     "wrong": "wrong targets, as far as like rows can tell",
     "constant": "the scorer is fooled: what a constant scores",
 }
+COUNTED = "training rows score below"
+"""In the note that says what `whose` says."""
 READINGS = {
     "again": "Asked again at a temperature, one of several tries passes more often than one by {}.",
     "closed_book": "Without the documents it scores {}: what the weights already know.",
@@ -68,7 +70,7 @@ def beside(why: Diagnosed) -> list[str]:
         said.append(f"On a random sample the right passage scores {right}, a gain of {gain}; {why.missed:,} misses.")
     if why.ceiling.estimate is not None or why.ceiling.high < 1:
         said.append(ceiling(why))
-    return said + [f"Not looked into: {one_line(note)}." for note in why.notes if ": " in note]
+    return said + [f"{one_line(note)}." for note in why.notes if COUNTED not in note]
 
 
 def ceiling(why: Diagnosed) -> str:

@@ -40,7 +40,7 @@ class Judged:
     """The standard error by which PPI++ makes its interval; None with fewer than two labels."""
 
 
-def judged_mean(human: Scores, judge: Scores, unlabelled: Scores, alpha: float, seed: int) -> Judged:
+def judged_mean(human: Scores, judge: Scores, unlabelled: Scores, alpha: float) -> Judged:
     """The mean human score: `human` and `judge` on the labelled rows, in one order, the judge's on the `unlabelled`.
 
     The unlabelled rows must be other rows of the same kind: draw those to be labelled at random. Without them, with
@@ -55,11 +55,11 @@ def judged_mean(human: Scores, judge: Scores, unlabelled: Scores, alpha: float, 
         raise ValueError(f"{y.size} human scores and {f.size} of the judge on the same rows")
     weight = _weight(y, f, others)
     error = _error(y, f, others, weight) if y.size > 1 else None
-    alone = mean_limits(y.tolist(), alpha / 2, alpha / 2, seed)
+    alone = mean_limits(y.tolist(), alpha / 2, alpha / 2)
     if weight == 0:
         return Judged(alone, 0.0, error)
-    much = mean_limits(others.tolist(), alpha / 2, alpha / 2, seed)
-    left = paired_limits(y.tolist(), (weight * f).tolist(), alpha / 2, alpha / 2, seed)
+    much = mean_limits(others.tolist(), alpha / 2, alpha / 2)
+    left = paired_limits(y.tolist(), (weight * f).tolist(), alpha / 2, alpha / 2)
     of_judge, correction = float(others.mean()), float((y - weight * f).mean())
     mean = weight * of_judge + correction
     low = mean - math.hypot(weight * (of_judge - much.low), correction - left.low)

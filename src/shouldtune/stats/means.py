@@ -10,15 +10,15 @@ from shouldtune.stats.proportions import exact_low
 from shouldtune.stats.values import Array, MaybeScores, Scores, checked, filled
 
 
-def mean_interval(scores: Scores, alpha: float, seed: int) -> Interval:
+def mean_interval(scores: Scores, alpha: float) -> Interval:
     """The interval for the mean of `scores`: exact for 0/1 scores, the BCa bootstrap for graded ones.
 
     Graded scores on which `bca_low` is unsafe fall back on the exact interval of their sum: wide but honest.
     """
-    return mean_limits(list(scores), alpha / 2, alpha / 2, seed)
+    return mean_limits(list(scores), alpha / 2, alpha / 2)
 
 
-def mean_limits(scores: MaybeScores, low_level: float, high_level: float, seed: int) -> Interval:
+def mean_limits(scores: MaybeScores, low_level: float, high_level: float) -> Interval:
     """`mean_interval` with a level for each end, a failed call (None) being the worst case: 0 below and 1 above.
 
     The estimate and `n` are of the answered examples alone.

@@ -31,16 +31,16 @@ def tango(gains: float, losses: float, n: int, alpha: float) -> Interval:
     return Interval((gains - losses) / n if n else None, low, high, n)
 
 
-def paired_interval(a: Scores, b: Scores, alpha: float, seed: int) -> Interval:
+def paired_interval(a: Scores, b: Scores, alpha: float) -> Interval:
     """The interval for the mean of a - b, scores on the same examples in the same order.
 
     Tango's where every difference is -1, 0 or 1, else the BCa bootstrap; Tango's of the sums where `bca_low` is unsafe.
     With fewer than FEWEST_PAIRS the limits are -1 and 1.
     """
-    return paired_limits(list(a), list(b), alpha / 2, alpha / 2, seed)
+    return paired_limits(list(a), list(b), alpha / 2, alpha / 2)
 
 
-def paired_limits(a: MaybeScores, b: MaybeScores, low_level: float, high_level: float, seed: int) -> Interval:
+def paired_limits(a: MaybeScores, b: MaybeScores, low_level: float, high_level: float) -> Interval:
     """`paired_interval` with a level for each end; a pair with a failed call is -1 below and +1 above.
 
     The estimate and `n` are of the pairs that both answered.

@@ -31,24 +31,24 @@ from shouldtune.stats.pairs import paired_limits
 from shouldtune.stats.values import Array, MaybeScores, check_level, checked, filled
 
 
-def seed_mean_interval(scores: Sequence[MaybeScores], alpha: float, seed: int) -> Interval:
+def seed_mean_interval(scores: Sequence[MaybeScores], alpha: float) -> Interval:
     """The interval for the expected score over seeds and examples; `n` is the number of seeds.
 
     `scores` has one list a seed, all over the same examples in the same order; a failed call (None) is 0 below and 1
-    above, and the estimate is of the examples that every seed answered. `seed` is that of the bootstrap.
+    above, and the estimate is of the examples that every seed answered.
     """
     check_level(alpha)
     worst, best = _table(scores, 0.0), _table(scores, 1.0)
     if worst.size == 0:
         return Interval(None, 0.0, 1.0, len(worst))
-    low = mean_limits(_averaged(worst), alpha / 2, alpha / 2, seed).low
-    high = mean_limits(_averaged(best), alpha / 2, alpha / 2, seed).high
+    low = mean_limits(_averaged(worst), alpha / 2, alpha / 2).low
+    high = mean_limits(_averaged(best), alpha / 2, alpha / 2).high
     low = _joined(float(worst.mean()), low, _seeds_arm(worst, alpha))
     high = _joined(float(best.mean()), high, _seeds_arm(best, alpha))
     return Interval(_estimate(worst, scores), max(0.0, low), min(1.0, high), len(worst))
 
 
-def seed_gain_interval(scores: Sequence[MaybeScores], other: MaybeScores, alpha: float, seed: int) -> Interval:
+def seed_gain_interval(scores: Sequence[MaybeScores], other: MaybeScores, alpha: float) -> Interval:
     """The interval for the expected gain over `other`, the scores of an approach without seeds on the same examples.
 
     Failed calls are filled against the gain below and for it above; the estimate is of what all answered.
@@ -58,8 +58,8 @@ def seed_gain_interval(scores: Sequence[MaybeScores], other: MaybeScores, alpha:
     if worst.size == 0:
         return Interval(None, -1.0, 1.0, len(worst))
     most, least = filled(other, 1.0), filled(other, 0.0)
-    low = paired_limits(_averaged(worst), most, alpha / 2, alpha / 2, seed).low
-    high = paired_limits(_averaged(best), least, alpha / 2, alpha / 2, seed).high
+    low = paired_limits(_averaged(worst), most, alpha / 2, alpha / 2).low
+    high = paired_limits(_averaged(best), least, alpha / 2, alpha / 2).high
     low = _joined(float(worst.mean() - np.mean(most)), low, _seeds_arm(worst, alpha))
     high = _joined(float(best.mean() - np.mean(least)), high, _seeds_arm(best, alpha))
     estimate = _estimate(worst - np.asarray(most), [*scores, other])

@@ -92,7 +92,6 @@ def gather(
     goal: Goal,
     columns: Sequence[Column],
     sharing: int,
-    seed: int,
     shares: Shares = WHOLE,
     money: Money = Money(),
     memory: Memory | None = None,
@@ -108,12 +107,12 @@ def gather(
     levels = share_alpha(goal, columns, len(candidates), sharing, priced=bool(known))
     quality = {}
     for c in columns:
-        quality[c.name] = quality_limits(c, levels.ends(c), shares, seed, memory)
+        quality[c.name] = quality_limits(c, levels.ends(c), shares, memory)
     gains = {}
     for tuned in candidates:
         for c in lower:
             ends = (levels.gain, levels.no_gain[c.name])
-            gains[tuned.name, c.name] = gain_limits(tuned, c, ends, shares, seed, memory)
+            gains[tuned.name, c.name] = gain_limits(tuned, c, ends, shares, memory)
     more = {}
     if levels.more_low is not None and levels.more_high is not None:
         found = ((pair, money.more(*pair, levels.more_low, levels.more_high)) for pair in known)
@@ -125,7 +124,7 @@ def gather(
             for c in others:
                 if c is not free:
                     ends = (levels.relative, levels.alpha / 2)
-                    relative[free.name, c.name] = gain_limits(free, c, ends, shares, seed, memory)
+                    relative[free.name, c.name] = gain_limits(free, c, ends, shares, memory)
     made = Evidence(goal, tuple(columns), candidates, levels, quality, gains, relative, money, more, shares)
     return made if shares == WHOLE else _with_drops(made, sharing, memory)
 

@@ -34,7 +34,7 @@ class Case:
     inquiry: Inquiry = Inquiry()
     """What was looked into beside the rungs."""
     seed: int = 0
-    """Of the bootstrap, the permutations and the bands of the break-evens."""
+    """Of the permutations and the bands of the break-evens."""
     budget_ended: bool = False
     """Whether the money ended before the climb did: then nothing may be said of all rungs while some were not reached.
     """

@@ -76,7 +76,7 @@ def judge(case: Case) -> Judged:
     shares = WHOLE if all(m.raced_over is None for m in case.measurements) else RACED
 
     def evidence_of(columns: Sequence[Column]) -> Evidence:
-        return with_inquiry(gather(case.goal, columns, sharing, case.seed, shares, case.money), case)
+        return with_inquiry(gather(case.goal, columns, sharing, shares, case.money), case)
 
     evidence = evidence_of(case.columns)
     found = findings(evidence)
@@ -163,7 +163,7 @@ def _comparisons(e: Evidence, finding: Finding, seed: int) -> tuple[Comparison, 
     rival = max(rivals, key=lambda c: e.quality[c.name].estimate or 0.0, default=None)
     if shipped and rival and (rival.name, shipped.name) not in e.gains and (shipped.name, rival.name) not in e.gains:
         level = e.levels.alpha / 2
-        gain = gain_limits(shipped, rival, (level, level), e.shares, seed, Memory())
+        gain = gain_limits(shipped, rival, (level, level), e.shares, Memory())
         made.append(_comparison(shipped, rival, gain, seed))
     return tuple(made)
 

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shouldtune.causes import Flaw, FlawKind, RetrievalGain
 from shouldtune.doubts import Doubts
@@ -66,7 +66,7 @@ def fix_data(evidence: DataEvidence, goal: Goal, heard: Interval | None = None) 
     if heard is not None and heard.high <= goal.worthwhile_gain:
         found = [flaw for flaw in found if flaw.kind != "wrong"]
     if evidence.constant:
-        fooled = mean_limits(evidence.constant, level / max(1, evidence.constants_tried), level, 0)
+        fooled = mean_limits(evidence.constant, level / max(1, evidence.constants_tried), level)
         line = FOOLED if goal.quality is None else min(FOOLED, goal.quality)
         found += [Flaw("constant", fooled, (evidence.constant_text,))] if fooled.low >= line else []
     return tuple(found)
@@ -104,24 +104,32 @@ def wrong_targets(doubts: Doubts, level: float) -> Interval:
     return Interval(estimate, low, max(estimate, min(highs)), doubts.surest[-1][0])
 
 
-def fix_retrieval(retrieved: MaybeScores, right: MaybeScores, goal: Goal, seed: int = 0) -> RetrievalGain | None:
+def trusted(doubts: Doubts, level: float = 0.05) -> Doubts:
+    """The doubts without those of two models that know too little to say; contradictions stay."""
+    if wrong_targets(doubts, level).estimate is not None:
+        return doubts
+    kept = tuple(each for each in doubts.doubts if each.margin == 1.0)
+    return replace(doubts, doubts=kept, ids=frozenset(each.example_id for each in kept))
+
+
+def fix_retrieval(retrieved: MaybeScores, right: MaybeScores, goal: Goal) -> RetrievalGain | None:
     """What the right passage would do, where it is proven to meet the goal and to gain what is worthwhile; else None.
 
     `retrieved` and `right` are scores of one random sample in the same order. Without a goal there is no such answer.
     """
     if goal.quality is None or not retrieved:
         return None
-    found = retrieval_gain(retrieved, right, goal, seed)
+    found = retrieval_gain(retrieved, right, goal)
     proven = found.right.low >= goal.quality and found.gain.low >= goal.worthwhile_gain
     return found if proven else None
 
 
-def retrieval_gain(retrieved: MaybeScores, right: MaybeScores, goal: Goal, seed: int = 0) -> RetrievalGain:
+def retrieval_gain(retrieved: MaybeScores, right: MaybeScores, goal: Goal) -> RetrievalGain:
     """The same limits, proven or not, for showing."""
     alpha = 1 - goal.confidence
     return RetrievalGain(
-        mean_limits(right, alpha, alpha, seed),
-        paired_limits(right, retrieved, alpha, alpha, seed),
+        mean_limits(right, alpha, alpha),
+        paired_limits(right, retrieved, alpha, alpha),
     )
 
 

@@ -44,15 +44,15 @@ WHOLE = Shares()
 RACED = Shares(fixed=13 / 16, sequential=5 / 32, drops=1 / 32)
 
 
-def quality_limits(c: Column, levels: tuple[float, float], shares: Shares, seed: int, memory: Memory) -> Interval:
+def quality_limits(c: Column, levels: tuple[float, float], shares: Shares, memory: Memory) -> Interval:
     """The limits of a rung's mean score; `levels` of the lower and the upper end, one-sided."""
     low_level, high_level = levels
     if not c.uses_llm:  # free, so always asked everything: no look was ever taken at a part
         share = shares.fixed + shares.sequential
-        return memory.mean_limits(c, low_level * share, high_level * share, seed)
+        return memory.mean_limits(c, low_level * share, high_level * share)
     found = Interval(*_full_range(memory.estimate(c), 0.0))
     if c.whole:
-        found = memory.mean_limits(c, low_level * shares.fixed, high_level * shares.fixed, seed)
+        found = memory.mean_limits(c, low_level * shares.fixed, high_level * shares.fixed)
     if not shares.sequential:
         return found
     low = memory.mean_low(c, low_level * shares.sequential)
@@ -60,12 +60,10 @@ def quality_limits(c: Column, levels: tuple[float, float], shares: Shares, seed:
     return Interval(found.estimate, max(found.low, low), min(found.high, high), found.n)
 
 
-def gain_limits(
-    a: Column, b: Column, levels: tuple[float, float], shares: Shares, seed: int, memory: Memory
-) -> Interval:
+def gain_limits(a: Column, b: Column, levels: tuple[float, float], shares: Shares, memory: Memory) -> Interval:
     """The limits of the mean of a - b on the rows that both were asked; `levels` of the lower and the upper end."""
     if a.whole and b.whole:
-        found = memory.paired_limits(a, b, levels[0] * shares.fixed, levels[1] * shares.fixed, seed)
+        found = memory.paired_limits(a, b, levels[0] * shares.fixed, levels[1] * shares.fixed)
     else:
         found = Interval(*_full_range(memory.estimated_gain(a, b), -1.0))
     if not shares.sequential:

@@ -91,15 +91,15 @@ class Memory:
 
         return self._once(("gain", a.name, b.name, line, level), self._rows(a, b), find)
 
-    def mean_limits(self, c: Column, low: float, high: float, seed: int) -> Interval:
+    def mean_limits(self, c: Column, low: float, high: float) -> Interval:
         """Of a rung that was asked everything: the limits of a fixed number of rows."""
-        key = ("limits", c.name, low, high, seed)
-        return self._once(key, self._rows(c), lambda: mean_limits(c.scores, low, high, seed))
+        key = ("limits", c.name, low, high)
+        return self._once(key, self._rows(c), lambda: mean_limits(c.scores, low, high))
 
-    def paired_limits(self, a: Column, b: Column, low: float, high: float, seed: int) -> Interval:
+    def paired_limits(self, a: Column, b: Column, low: float, high: float) -> Interval:
         """The same of a gain, where both were asked everything."""
-        key = ("limits", a.name, b.name, low, high, seed)
-        return self._once(key, self._rows(a, b), lambda: paired_limits(a.scores, b.scores, low, high, seed))
+        key = ("limits", a.name, b.name, low, high)
+        return self._once(key, self._rows(a, b), lambda: paired_limits(a.scores, b.scores, low, high))
 
     def scores(self, c: Column) -> Array:
         """The scores of the rows asked, NaN where the call failed. ValueError where one is not 0 to 1."""
