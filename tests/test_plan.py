@@ -52,18 +52,21 @@ def test_no_climb_asks_more_than_the_plan_says_at_most(make_task: MakeTask, scor
     how = Climb(all_rungs=True, allow_simulated=True, whole_holdout=True)
     record = asyncio.run(climb(load_task(folder), how))
     asked = {m.rung: m for m in record.measurements if m.uses_llm}
-    assert asked.keys() == {name for name, rung in found.items() if rung.calls_most}
     paid = Counter(call.rung for call in past_calls(ledger_path(folder)) if not call.training)
-    for name in asked:
-        assert 0 < paid[name] <= found[name].calls_most
+    assert {*asked, "probes"} == set(paid) == {name for name, rung in found.items() if rung.calls_most}
+    for name, calls in paid.items():
+        assert 0 < calls <= found[name].calls_most
+    assert paid["probes"] > 200
     if scorer == "exact":  # else it shares questions with `structured`
         assert paid["few_shot"] > 0.9 * found["few_shot"].calls_most
+    assert found["fine_tune"].calls_most >= 32 * found["fine_tune"].epochs_most / 2 + len(record.holdout)
     spent = record.verdict.spent.usd
     assert spent is not None
     assert 0 < spent <= sum(rung.usd_most or 0 for rung in found.values())
     assert found["zero_shot"].calls_most == asked["zero_shot"].measured.calls
     assert found["fine_tune"].epochs_most >= len(asked["fine_tune"].trials)
     skipped = {rung.name: rung.skipped_because for rung in record.verdict.rungs if not rung.applied}
+    skipped["learning curve"] = "it was not asked for (`--forecast`)"
     assert skipped == {name: rung.skipped_because for name, rung in found.items() if rung.skipped_because}
 
 
@@ -78,12 +81,27 @@ def test_what_is_expected_lies_below_the_most_and_is_all_of_it_where_nothing_is_
     assert few.calls_expected == few.calls_most
 
 
+def test_a_stronger_model_is_asked_the_best_prompt_and_the_probes_at_its_own_price(make_task: MakeTask) -> None:
+    strong = "scripted:base=0.9"
+    prices = {**PRICES["prices"], strong: {"read": 100.0, "written": 100.0}}
+    folder = make_task(numbered_rows(300), model=MODEL, tune=MODEL, strong=strong, prices=prices)
+    plans = planned(folder), planned(make_task(numbered_rows(300), name="weak", model=MODEL, tune=MODEL, **PRICES))
+    found, without = ({rung.name: rung for rung in each.rungs} for each in plans)
+    few, stronger = found["few_shot"], found["stronger"]
+    assert stronger.calls_most == len(load_task(folder).holdout)
+    assert stronger.usd_most is not None and few.usd_most is not None
+    assert stronger.usd_most / stronger.calls_most > 10 * few.usd_most / few.calls_most
+    assert found["probes"].calls_expected > without["probes"].calls_expected
+    assert (found["probes"].usd_most or 0) > 2 * (without["probes"].usd_most or 0)
+    assert planned(folder, probing=None).rungs[-2].skipped_because == "they are not wanted"
+
+
 def test_planning_writes_nothing_asks_nothing_and_needs_no_key(make_task: MakeTask) -> None:
     folder = make_task(numbered_rows(120), model="openai:gpt-5-mini")
     before = sorted(folder.rglob("*"))
     found = planned(folder)
     assert sorted(folder.rglob("*")) == before
-    assert found.price is not None and "genai-prices" in found.price
+    assert [line for line in found.prices if "openai:gpt-5-mini: $0.25 read" in line and "genai-prices" in line]
     assert found.usd_most is not None and found.usd_expected is not None
     assert 0 < found.usd_expected < found.usd_most
     zero = next(rung for rung in found.rungs if rung.name == "zero_shot")
@@ -133,10 +151,10 @@ def test_tokens_and_time_are_taken_from_earlier_answers_where_there_are_enough(m
     with ledger_of(folder) as ledger:
         asyncio.run(fill(ledger))
     assert {call.model_id for call in past_calls(folder / "runs" / "ledger.sqlite")} == {"smollm2"}
-    found = planned(folder, rungs=chosen_rungs(["zero_shot"]), all_rungs=True, whole_holdout=True)
+    found = planned(folder, rungs=chosen_rungs(["zero_shot"]), all_rungs=True, whole_holdout=True, probing=None)
     assert "prompt tokens: 2.00 bytes each, as in 30 earlier calls, and 4 a message" in found.methods
     assert "answer tokens: 8 each, as in 30 earlier calls" in found.methods
-    (rung,) = found.rungs
+    (rung,) = (rung for rung in found.rungs if rung.name == "zero_shot")
     assert rung.machine_s_expected == pytest.approx((rung.prompt_tokens_expected + 8 * 60) * 0.01)
     assert found.usd_most == 0.0
 
@@ -206,12 +224,17 @@ def test_too_few_rows_are_said_and_nothing_is_planned(make_task: MakeTask) -> No
 
 
 def test_a_forecast_is_ruled_out_with_its_reason(make_task: MakeTask) -> None:
-    small = planned(make_task(numbered_rows(100), model=MODEL, tune=MODEL))
+    small = planned(make_task(numbered_rows(100), model=MODEL, tune=MODEL), forecast=True)
     assert "a curve takes 128" in str(small.no_forecast)
-    assert planned(make_task(numbered_rows(900), model=MODEL, tune=MODEL)).no_forecast is None
-    assert "no model that can be tuned" in str(
-        planned(make_task(numbered_rows(900), model=MODEL, tune=None)).no_forecast
-    )
+    folder = make_task(numbered_rows(900), model=MODEL, tune=MODEL)
+    assert "not asked for" in str(planned(folder).no_forecast)
+    asked = planned(folder, forecast=True)
+    assert asked.no_forecast is None
+    curve = next(rung for rung in asked.rungs if rung.name == "learning curve")
+    assert curve.epochs_most >= 6 * 3  # two subsets of three sizes
+    assert curve.calls_most >= 6 * 64
+    untuned = planned(make_task(numbered_rows(900), model=MODEL, tune=None), forecast=True)
+    assert "no model that can be tuned" in str(untuned.no_forecast)
 
 
 def test_the_command_prints_a_table_or_json_and_says_what_it_cannot_tell(make_task: MakeTask) -> None:
@@ -221,6 +244,6 @@ def test_the_command_prints_a_table_or_json_and_says_what_it_cannot_tell(make_ta
     assert "What this plan cannot tell:" in done.stdout
     assert "a perfect score could not prove the goal of 0.97" in done.stdout
     document = json.loads(shouldtune("plan", folder, "--json", "--rungs", "zero_shot").stdout)
-    assert [rung["name"] for rung in document["rungs"]] == ["zero_shot"]
+    assert [rung["name"] for rung in document["rungs"]] == ["zero_shot", "probes", "learning curve"]
     assert document["usd_most"] is None
     assert json.loads(plan_to_json(planned(folder)))["can"]["n"] == len(rows_of(load_task(folder).holdout))

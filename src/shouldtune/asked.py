@@ -33,11 +33,11 @@ class Climb:
     all_rungs: bool = False
     allow_simulated: bool = False
     whole_holdout: bool = False
+    """Ask every rung every held-out example; else it is stopped when more of it could not change the answer."""
     probing: Probing | None = Probing()
     """How much to ask about why failures fail; None asks nothing. So does `probes: false` in the task file."""
     forecast: bool | None = None
     """Whether to measure a learning curve before a fine-tune; None leaves it to the task file."""
-    """Ask every rung every held-out example; else it is stopped when more of it could not change the answer."""
 
 
 def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:

@@ -89,13 +89,15 @@ def check(task: TaskArgument, json: JsonOption = False) -> None:
 
 
 @app.command()
-def plan(
+def plan(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     task: TaskArgument,
     model: ModelOption = None,
     tune: TuneOption = None,
     rungs: RungsOption = None,
     all_rungs: AllRungs = False,
     whole_holdout: WholeHoldout = False,
+    forecast: Forecast = False,
+    no_probes: NoProbes = False,
     json: JsonOption = False,
 ) -> None:
     """What would run, its price, its time and what it could show. Asks no model, spends nothing."""
@@ -103,10 +105,12 @@ def plan(
 
     from shouldtune.asked import Climb
     from shouldtune.planning import plan as planned
+    from shouldtune.probing import Probing
     from shouldtune.report.plans import plan_to_json, plan_to_text
 
+    how = Climb(_rungs(rungs), all_rungs, False, whole_holdout, None if no_probes else Probing(), forecast or None)
     loaded = _load(task, model, tune)
-    found = asyncio.run(planned(loaded, Climb(_rungs(rungs), all_rungs, whole_holdout=whole_holdout)))
+    found = asyncio.run(planned(loaded, how))
     if not json:
         _say("\n".join(loaded.notes))
     typer.echo(plan_to_json(found) if json else plan_to_text(found), nl=False)

@@ -8,7 +8,7 @@ worlds, and what cannot be told is said.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import fsum
 
@@ -18,19 +18,21 @@ from shouldtune.ladder import FEWEST_ROWS
 from shouldtune.looks import goal_at_look
 from shouldtune.models.open import is_local, is_simulated
 from shouldtune.models.past_calls import past_calls
-from shouldtune.planning.dry import Counted, Dry, DryModel, can_tune, dry_run
+from shouldtune.planning.dry_runs import CURVE, PAYER, Calls, Dry, DryRuns, Who
 from shouldtune.planning.measured import Rates, rates_of
 from shouldtune.planning.rehearsals import ASSUMED, Rehearsed, rehearsals
 from shouldtune.provable import Provable, provable
 from shouldtune.run import ledger_path
-from shouldtune.rungs.learning_curve import why_no_curve
 from shouldtune.task import LoadedTask
-from shouldtune.types import Models, Rung, Skipped
+from shouldtune.types import Skipped
 
 
 @dataclass(frozen=True)
 class PlannedRung:
-    """What one rung would ask. Tokens are estimated, and dollars and machine time with them; None is unknown."""
+    """What one rung would ask, or what is looked into beside the rungs.
+
+    Tokens are estimated, and dollars and machine time with them; None is unknown.
+    """
 
     name: str
     training: bool
@@ -62,16 +64,17 @@ class Plan:
     too_few: bool
     """Whether there are so few rows that nothing would be asked."""
     rungs: tuple[PlannedRung, ...]
+    """In ladder order; then the probes of failures and the learning curve."""
     can: Provable
     worthwhile_gain: float
     no_forecast: str | None
-    """Why no forecast of a fine-tune on more examples can be made; None where it can."""
+    """Why no forecast of a fine-tune on more examples is made; None where it is."""
     budget: float | None
     """Dollars that all runs of the task may spend."""
     paid: float | None
     """What they have spent so far; None where a price is unknown."""
-    price: str | None
-    """The prompted model's, and where it was found; None where it is not known, or the model runs here."""
+    prices: tuple[str, ...]
+    """Of the models that are asked, and where they were found; none where they are not known, or models run here."""
     methods: tuple[str, ...]
     """How the figures were come by."""
     cannot_tell: tuple[str, ...]
@@ -94,21 +97,18 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
     """What climbing this task would take. InputError and CannotMeasure where its ledger or looks cannot be read."""
     past = tuple(past_calls(ledger_path(loaded.folder)))
     too_few = len(loaded.task.train) + len(loaded.holdout) < FEWEST_ROWS
-    nothing = Skipped("there are too few rows")
-    dry = {rung.name: nothing if too_few else await dry_run(rung, loaded, past) for rung in how.rungs}
+    runs, nothing = DryRuns(loaded, how, past), Skipped("there are too few rows")
+    dry = {rung.name: nothing if too_few else await runs.rung(rung) for rung in how.rungs}
+    beside = {PAYER: nothing if too_few else await runs.probes(), CURVE: nothing if too_few else await runs.curve()}
     apply = [rung for rung in how.rungs if isinstance(dry[rung.name], Dry)]
     can = await provable(loaded, sum(not rung.training for rung in apply))
-    expected = rehearsals(
-        goal_at_look(loaded.task.goal, can.look),
-        apply,
-        len(loaded.holdout),
-        all_rungs=how.all_rungs,
-        stop_early=not how.whole_holdout,
-    )
-    rates, price = rates_of(past, loaded), price_paid(loaded.file.model, loaded.economics.prompt_price)
-    costs = Costs(rates, price, here=is_local(loaded.file.model), free=is_simulated(loaded.file.model))
-    stand_in, (paid, unknown) = DryModel({}), dollars_so_far(loaded)
-    models = Models(stand_in, stand_in if can_tune(loaded) else None)
+    goal, early = goal_at_look(loaded.task.goal, can.look), not how.whole_holdout
+    expected, unsettled = rehearsals(goal, apply, len(loaded.holdout), all_rungs=how.all_rungs, stop_early=early)
+    costs, training = _costs(loaded, rates := rates_of(past, loaded)), {rung.name: rung.training for rung in how.rungs}
+    planned = [_planned(name, training[name], found, expected.get(name), costs) for name, found in dry.items()]
+    planned += [_planned(n, n == CURVE, found, Rehearsed(unsettled, 0.0), costs) for n, found in beside.items()]
+    (paid, unknown), curve = dollars_so_far(loaded), beside[CURVE]
+    named = {loaded.file.model: costs["prompt"].price, loaded.file.strong: costs["strong"].price}
     return Plan(
         task=loaded.task.name,
         model=loaded.file.model,
@@ -116,13 +116,13 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
         train_n=len(loaded.task.train),
         holdout_n=len(loaded.holdout),
         too_few=too_few,
-        rungs=tuple(_planned(rung, dry[rung.name], expected.get(rung.name), costs) for rung in how.rungs),
+        rungs=tuple(planned),
         can=can,
         worthwhile_gain=loaded.task.goal.worthwhile_gain,
-        no_forecast=why_no_curve(loaded.task, models, loaded.economics.fine_tune_usd, loaded.file.budget),
+        no_forecast=curve.because if isinstance(curve, Skipped) else None,
         budget=loaded.file.budget,
         paid=None if unknown else paid,
-        price=None if price is None else str(price),
+        prices=tuple(f"price of {name}: {price}" for name, price in named.items() if price is not None),
         methods=(*rates.said, f"expected: the mean of {ASSUMED}"),
         cannot_tell=_cannot_tell(loaded),
     )
@@ -130,65 +130,90 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
 
 @dataclass(frozen=True)
 class Costs:
-    """What tokens cost, and where."""
+    """What one model's tokens cost, and where."""
 
     rates: Rates
     price: Price | None
     here: bool
-    """Whether the prompted model runs on this machine: then it costs machine time and no dollars."""
-    free: bool
+    """Whether it runs on this machine: then it costs machine time and no dollars."""
+    free: bool = False
     """Whether it is a scripted one, which costs neither unless it has a price."""
 
-    def usd(self, read: float, written: float, *, training: bool) -> float | None:
-        if self.price is not None and not training:
+    def usd(self, read: float, written: float) -> float | None:
+        if self.price is not None:
             return (read * self.price.read + written * self.price.written) / 1e6
-        return 0.0 if training or self.here or self.free else None
+        return 0.0 if self.here or self.free else None
 
-    def seconds(self, tokens: float, epochs: float, *, training: bool) -> float | None:
-        """Machine seconds of this machine; None where it was not measured."""
-        if not training and not self.here:
-            return 0.0
-        parts = [(tokens, self.rates.second_a_token), (epochs, self.rates.second_an_epoch)]
-        return _sum([None if rate is None else amount * rate for amount, rate in parts if amount])
+    def seconds(self, tokens: float) -> float | None:
+        """Seconds of this machine; None where it was not measured."""
+        return 0.0 if not self.here or not tokens else _times(self.rates.second_a_token, tokens)
 
 
-def _planned(rung: Rung, dry: Dry | Skipped, expected: Rehearsed | None, costs: Costs) -> PlannedRung:
+def _costs(loaded: LoadedTask, rates: Rates) -> dict[Who, Costs]:
+    file, economics = loaded.file, loaded.economics
+    strong = file.strong or ""
+    return {
+        "prompt": Costs(
+            rates, price_paid(file.model, economics.prompt_price), is_local(file.model), is_simulated(file.model)
+        ),
+        "tune": Costs(rates, None, here=True),
+        "strong": Costs(rates, price_paid(strong, economics.strong_price), is_local(strong), is_simulated(strong)),
+    }
+
+
+def _planned(
+    name: str, training: bool, dry: Dry | Skipped, expected: Rehearsed | None, costs: Mapping[Who, Costs]
+) -> PlannedRung:
     if isinstance(dry, Skipped) or expected is None:
-        return PlannedRung(rung.name, rung.training, getattr(dry, "because", None))
-    if not rung.uses_llm:
-        return PlannedRung(rung.name, False, opened=expected.opened, usd_most=0.0, usd_expected=0.0)
-    everything = (*dry.fit * dry.settings, *dry.dear)
-    fresh = [call for call in everything if not call.known]
-    share = expected.rows / max(1, len(dry.dear)) / 2  # half way between the dearest and the cheapest setting
-    parts = ((expected.opened, dry.fit), (share, dry.dear), (share, dry.cheap))
-    calls = fsum(weight * sum(not call.known for call in part) for weight, part in parts)
-    read = fsum(weight * _read(part, costs.rates) for weight, part in parts)
-    written, training = calls * costs.rates.written, rung.training
-    most_read, most_written = _read(everything, costs.rates), sum(call.most_written for call in fresh)
+        return PlannedRung(name, training, getattr(dry, "because", None))
+    if not dry.most:
+        return PlannedRung(name, training, opened=expected.opened, usd_most=0.0, usd_expected=0.0)
+    share = expected.rows / max(1, dry.n)
+    likely = [(expected.opened * part.times, part) for part in dry.fit] + [(share * c.times, c) for c in dry.rows]
+    most = [(part.times, part) for part in dry.most]
+    rates = costs["prompt"].rates
+    calls = fsum(weight * _fresh(part) for weight, part in likely)
+    tokens = [(part.who, weight * _read(part, rates), weight * _fresh(part) * rates.written) for weight, part in likely]
+    at_most = [(part.who, weight * _read(part, rates), weight * _written(part)) for weight, part in most]
+    epochs = expected.opened * dry.epochs
+    clock = [costs[who].seconds(read + written) for who, read, written in tokens]
     return PlannedRung(
-        name=rung.name,
+        name=name,
         training=training,
-        calls_most=len(everything),
-        calls_known=len(everything) - len(fresh),
+        calls_most=round(fsum(weight * len(part.calls) for weight, part in most)),
+        calls_known=round(fsum(weight * (len(part.calls) - _fresh(part)) for weight, part in most)),
         calls_expected=calls,
         opened=expected.opened,
-        prompt_tokens_most=round(most_read),
-        prompt_tokens_expected=read,
-        usd_most=costs.usd(most_read, most_written, training=training),
-        usd_expected=costs.usd(read, written, training=training),
-        machine_s_expected=costs.seconds(read + written, expected.opened * dry.epochs, training=training),
-        epochs_most=dry.epochs * dry.settings,
+        prompt_tokens_most=round(fsum(read for _, read, _ in at_most)),
+        prompt_tokens_expected=fsum(read for _, read, _ in tokens),
+        usd_most=_sum(costs[who].usd(read, written) for who, read, written in at_most),
+        usd_expected=_sum(costs[who].usd(read, written) for who, read, written in tokens),
+        machine_s_expected=_sum([*clock, _times(rates.second_an_epoch, epochs) if epochs else 0.0]),
+        epochs_most=dry.epochs_most,
     )
 
 
-def _read(calls: Sequence[Counted], rates: Rates) -> float:
+def _fresh(part: Calls) -> int:
+    return sum(not call.known for call in part.calls)
+
+
+def _read(part: Calls, rates: Rates) -> float:
     """Prompt tokens of those that would be new."""
-    return fsum(rates.tokens(call.bytes_read, call.messages) for call in calls if not call.known)
+    return fsum(rates.tokens(call.bytes_read, call.messages) for call in part.calls if not call.known)
 
 
-def _sum(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fsum(known) if len(known) == len(values) else None
+def _written(part: Calls) -> int:
+    return sum(call.most_written for call in part.calls if not call.known)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return fsum(known) if len(known) == len(found) else None
+
+
+def _times(rate: float | None, amount: float) -> float | None:
+    return None if rate is None else rate * amount
 
 
 def _cannot_tell(loaded: LoadedTask) -> tuple[str, ...]:

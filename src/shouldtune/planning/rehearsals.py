@@ -10,7 +10,7 @@ import numpy as np
 
 from shouldtune.types import Goal, Rung
 from shouldtune.verdict.columns import Column
-from shouldtune.verdict.race import rehearse
+from shouldtune.verdict.race import ENDS_THE_CLIMB, rehearse
 
 WORLDS = 16
 FREE, PROMPTED, TRAINED = (0.0, 0.6), (0.2, 0.98), (0.3, 0.98)
@@ -35,16 +35,22 @@ class Rehearsed:
 
 def rehearsals(
     goal: Goal, rungs: Sequence[Rung], n: int, *, all_rungs: bool, stop_early: bool, seed: int = 0
-) -> Mapping[str, Rehearsed]:
-    """By name, what is to be expected of rungs that apply, on a holdout of n examples, in ladder order."""
+) -> tuple[Mapping[str, Rehearsed], float]:
+    """(by name, what is to be expected of rungs that apply, on a holdout of n examples, in ladder order; in which share
+    of the worlds no rung without training settles the answer).
+    """
+    unsettled = 0
     opened: defaultdict[str, int] = defaultdict(int)
     rows: defaultdict[str, int] = defaultdict(int)
     for world in range(WORLDS if rungs else 0):
         whole = _world(rungs, n, np.random.default_rng([seed, world]))
-        for column in rehearse(goal, whole, all_rungs=all_rungs, stop_early=stop_early)[1]:
+        found, columns = rehearse(goal, whole, all_rungs=all_rungs, stop_early=stop_early)
+        unsettled += all_rungs or found is None or found.reason not in ENDS_THE_CLIMB
+        for column in columns:
             opened[column.name] += 1
             rows[column.name] += len(column.asked_scores)
-    return {rung.name: Rehearsed(opened[rung.name] / WORLDS, rows[rung.name] / WORLDS) for rung in rungs}
+    found_of = {rung.name: Rehearsed(opened[rung.name] / WORLDS, rows[rung.name] / WORLDS) for rung in rungs}
+    return found_of, unsettled / WORLDS
 
 
 def _world(rungs: Sequence[Rung], n: int, rng: np.random.Generator) -> list[Column]:

@@ -39,7 +39,7 @@ def plan_to_text(plan: Plan) -> str:
         "",
         "How it was estimated:",
         *(f"- {one_line(line)}" for line in plan.methods),
-        *([f"- price of {one_line(plan.model)}: {plan.price}"] if plan.price else []),
+        *(f"- {one_line(line)}" for line in plan.prices),
     ]
     return "\n".join(lines) + "\n"
 
@@ -132,8 +132,6 @@ def _proof(plan: Plan) -> Iterator[str]:
 def _forecast(plan: Plan) -> str:
     if plan.too_few:
         return "none; there are too few rows."
-    return (
-        f"none; {one_line(plan.no_forecast)}."
-        if plan.no_forecast
-        else "there are enough examples for a learning curve."
-    )
+    if plan.no_forecast:
+        return f"none; {one_line(plan.no_forecast)}."
+    return "a learning curve is measured before a fine-tune; whether it spares one, its points tell."

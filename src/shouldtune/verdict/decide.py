@@ -89,9 +89,10 @@ def judge(case: Case) -> Judged:
 
 
 def _holds_for_some(finding: Finding, case: Case) -> bool:
-    """Whether a finding holds though some rungs may not have been reached: that one meets the goal, and no more."""
+    """Whether a finding holds though some rungs may not have been reached: of the data, or that one meets the goal."""
     reached = {m.rung for m in case.measurements} | set(case.skipped)
-    return reached >= set(case.planned) or (finding.answer == "no" and finding.path == "goal")
+    here = finding.path == "data" or (finding.answer == "no" and finding.path == "goal")
+    return here or reached >= set(case.planned)
 
 
 def with_inquiry(e: Evidence, case: Case) -> Evidence:

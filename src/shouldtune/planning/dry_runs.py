@@ -1,0 +1,191 @@
+"""Rungs, probes and the learning curve run with stand-ins: which calls each would make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from shouldtune.asked import Climb
+from shouldtune.doubts import Doubts
+from shouldtune.inquiring import Inquirer
+from shouldtune.models.open import is_local, is_simulated, open_model
+from shouldtune.models.past_calls import PastCall
+from shouldtune.models.prices import is_remote
+from shouldtune.models.remote import remote_of
+from shouldtune.planning.dry import Counted, DryModel, level, mixed, rising
+from shouldtune.probing import PAYER, Probing, probe, prompt_of
+from shouldtune.progress import Progress
+from shouldtune.rungs.choosing import FIRST
+from shouldtune.rungs.fine_tune import FineTune
+from shouldtune.rungs.learning_curve import learning_curve, parts_of, scores_beside, why_no_curve
+from shouldtune.rungs.stronger import Stronger
+from shouldtune.task import LoadedTask
+from shouldtune.types import Fitted, Message, Model, Models, ModelSpec, Rung, Skipped
+
+Who = Literal["prompt", "tune", "strong"]
+"""Which of the task's models is asked."""
+CURVE = "learning curve"
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Some calls of one model, and how many times over."""
+
+    who: Who
+    calls: tuple[Counted, ...]
+    times: float = 1.0
+
+
+@dataclass(frozen=True)
+class Dry:
+    """What one thing would ask."""
+
+    most: tuple[Calls, ...] = ()
+    """To choose between its settings, all of them tried, and on all rows at the dearest one."""
+    fit: tuple[Calls, ...] = ()
+    """What is asked where it is reached at all."""
+    rows: tuple[Calls, ...] = ()
+    """On the held-out examples, half way between the dearest and the cheapest setting."""
+    n: int = 1
+    """How many held-out examples `rows` asks."""
+    epochs: int = 0
+    epochs_most: int = 0
+    """Where training got stuck the next setting is tried."""
+
+
+@dataclass
+class _Stage:
+    """The stand-ins of one scenario, and the prompts that were fitted with them."""
+
+    models: Models
+    stand_ins: dict[Who, DryModel]
+    prompts: list[tuple[str, Model, int]] = field(default_factory=list)
+    """(rung, fitted, bytes of a prompt)"""
+
+    def taken(self) -> dict[Who, tuple[Counted, ...]]:
+        return {who: found for who, each in self.stand_ins.items() if (found := each.taken())}
+
+
+class DryRuns:
+    """Runs each thing once at its dearest and once at its cheapest; things come in the order of a climb."""
+
+    def __init__(self, loaded: LoadedTask, how: Climb, past: Sequence[PastCall]) -> None:
+        self.loaded, self.how = loaded, how
+        known = frozenset(call.key for call in past)
+        self.dear, self.cheap = (_stage(loaded, known) for _ in range(2))
+
+    async def rung(self, rung: Rung) -> Dry | Skipped:
+        """Fit a rung, and ask it every held-out example's input. Errors as the rung's own."""
+        found = []
+        for stage, scorer, best in ((self.dear, rising(), max), (self.cheap, level, min)):
+            models = stage.models
+            if stage.prompts:
+                models = replace(models, best=best(stage.prompts, key=lambda each: each[2])[:2])
+            fitted = await rung.fit(replace(self.loaded.task, scorer=scorer), models)
+            if isinstance(fitted, Skipped):
+                return fitted
+            if not rung.uses_llm:
+                return Dry()
+            fit = stage.taken()
+            for example in self.loaded.holdout:
+                await fitted.model.complete([Message("user", example.input)])
+            rows, read = stage.taken(), stage.stand_ins["tune"].read if "tune" in stage.stand_ins else []
+            self._remember(stage, rung, fitted, rows)
+            found.append((fit, rows, len(read)))
+            read.clear()
+        (fit, dear, epochs), (_, cheap, _) = found
+        settings = len(rung.settings) if isinstance(rung, FineTune) else 1
+        return Dry(
+            most=(*_calls(fit, settings), *_calls(dear)),
+            fit=_calls(fit),
+            rows=(*_calls(dear, 0.5), *_calls(cheap, 0.5)),
+            n=len(self.loaded.holdout),
+            epochs=epochs,
+            epochs_most=epochs * settings,
+        )
+
+    async def probes(self) -> Dry | Skipped:
+        """Ask why failures fail, with a stand-in that fails two times in three."""
+        how, stage = self.how.probing, self.dear
+        if how is None or not self.loaded.file.probes:
+            return Skipped("they are not wanted")
+        if not stage.prompts:
+            return Skipped("no prompt was fitted")
+        task = replace(self.loaded.task, scorer=mixed())
+        model = max(stage.prompts, key=lambda each: each[2])[1]
+        found = await probe(task, model, how, stage.models.strong, Doubts(len(task.train)))
+        asked = stage.taken()
+        if isinstance(found, Skipped):
+            return found
+        choosing = FIRST * len(stage.prompts)  # a prompt without settings is asked some rows, to see which is best
+        most = min(how.most_calls, self._most_probes(how)) + choosing
+        told = len(asked.get("prompt", ()))
+        scaled = (replace(each, times=most / max(1, told)) if each.who == "prompt" else each for each in _calls(asked))
+        return Dry(most=tuple(scaled), fit=_calls(asked))
+
+    async def curve(self) -> Dry | Skipped:
+        """Small fine-tunes and what they are compared with, where a forecast is wanted."""
+        task, stage = replace(self.loaded.task, scorer=level), self.dear
+        rung = next((rung for rung in self.how.rungs if isinstance(rung, FineTune)), None)
+        if rung is None:
+            return Skipped("no rung is trained")
+        why_not = why_no_curve(task, stage.models, self.loaded.economics.fine_tune_usd, self.loaded.file.budget)
+        if why_not is not None:
+            return Skipped(why_not)
+        if not Inquirer(self.loaded, task.goal, self.how, stage.models, Progress()).forecasting:
+            return Skipped("it was not asked for (`--forecast`)")
+        parts = parts_of(task)
+        async for _ in learning_curve(task, stage.models, rung, parts):
+            pass
+        beside = next((each for each in reversed(self.how.rungs) if each.uses_llm and not each.training), None)
+        if beside is not None:
+            await scores_beside(beside, stage.models, parts, task)
+        asked, epochs = stage.taken(), len(stage.stand_ins["tune"].read)
+        stage.stand_ins["tune"].read.clear()
+        return Dry(most=_calls(asked), fit=_calls(asked), epochs=epochs, epochs_most=epochs)
+
+    def _remember(self, stage: _Stage, rung: Rung, fitted: Fitted, rows: dict[Who, tuple[Counted, ...]]) -> None:
+        """A prompt, for what builds on the best one."""
+        if not rung.training and not isinstance(rung, Stronger) and prompt_of(fitted.model) is not None:
+            size = sum(call.bytes_read for calls in rows.values() for call in calls)
+            stage.prompts.append((rung.name, fitted.model, size))
+
+    def _most_probes(self, how: Probing) -> int:
+        """No more than there are rows for: each as it is, each failure and success changed, and the two readings."""
+        pool, output = len(self.loaded.task.train), self.loaded.task.output
+        kinds = 2 + sum([bool(output.labels or output.schema), bool(self.loaded.task.documents)])
+        changed = (min(how.failures, pool) + min(how.successes, pool)) * kinds
+        return pool + changed + 2 * min(how.random, pool) + how.tries * how.tried_again
+
+
+def _calls(found: dict[Who, tuple[Counted, ...]], times: float = 1.0) -> tuple[Calls, ...]:
+    return tuple(Calls(who, calls, times) for who, calls in found.items())
+
+
+def _stage(loaded: LoadedTask, known: frozenset[str]) -> _Stage:
+    stand_ins: dict[Who, DryModel] = {"prompt": DryModel(_spec(loaded.file.model), known)}
+    if can_tune(loaded):
+        stand_ins["tune"] = DryModel({"kind": "tuned"})
+    if loaded.file.strong is not None:
+        stand_ins["strong"] = DryModel(_spec(loaded.file.strong), known)
+    return _Stage(Models(stand_ins["prompt"], stand_ins.get("tune"), stand_ins.get("strong")), stand_ins)
+
+
+def can_tune(loaded: LoadedTask) -> bool:
+    """Whether a model is named that can be fine-tuned here."""
+    named = loaded.file.tune
+    return named is not None and (is_local(named) or is_simulated(named))
+
+
+def _spec(named: str) -> ModelSpec:
+    """What a model says of itself, so that its answers in the ledger are known.
+
+    A local one is not opened for that, which could take minutes the first time: its answers count as new.
+    """
+    if is_remote(named):
+        return remote_of(named).spec()
+    return open_model(named).spec() if is_simulated(named) else {"kind": "unopened", "model": named}
+
+
+__all__ = ["CURVE", "PAYER", "Calls", "Dry", "DryRuns", "Who", "can_tune"]
