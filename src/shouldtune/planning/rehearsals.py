@@ -10,7 +10,8 @@ import numpy as np
 
 from shouldtune.types import Goal, Rung
 from shouldtune.verdict.columns import Column
-from shouldtune.verdict.race import ENDS_THE_CLIMB, rehearse
+from shouldtune.verdict.questions import ENDS_THE_CLIMB
+from shouldtune.verdict.race import rehearse
 
 WORLDS = 16
 FREE, PROMPTED, TRAINED = (0.0, 0.6), (0.2, 0.98), (0.3, 0.98)
