@@ -210,7 +210,7 @@ async def measure_curve(
 ) -> CurveEvidence | Skipped:
     """Small fine-tunes, and the best rung without training beside them; all on the bill of `rung`."""
     task = loaded.task
-    reason = why_no_curve(task, models, loaded.economics.fine_tune_usd)
+    reason = why_no_curve(task, models, loaded.economics.fine_tune_usd, loaded.file.budget)
     beside = await ranked(task, opened, models) if reason is None else []
     if reason is not None or not beside:
         return Skipped(reason or "no rung without training was fitted that it could be compared with")

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from shouldtune.errors import CannotMeasure
@@ -244,21 +245,20 @@ class LedgeredTunable(Ledgered):
             "conversations": digest([asdict(conversation) for conversation in conversations]),
             "settings": asdict(settings),
         }
-        loop = asyncio.get_running_loop()
-        epoch, start = 0, loop.time()
+        epoch, start = 0, monotonic()
         async for tuned in self.model.tune(conversations, settings):
             epoch += 1
             part = canonical({**request, "epoch": epoch})
             key = sha256(part)
             recorded = self.ledger.find(key)
             completion = recorded or Completion(
-                f"epoch {epoch}", compute_s=round(loop.time() - start, 1), engine="training"
+                f"epoch {epoch}", compute_s=round(monotonic() - start, 1), engine="training"
             )
             if recorded is None:
                 await self.ledger.record(key, part, completion)
             self.ledger.charge(key, completion, new=recorded is None)
             yield Ledgered(tuned, self.ledger)
-            start = loop.time()
+            start = monotonic()
 
 
 def request_of(spec: ModelSpec, messages: Sequence[Message], options: Options) -> str:
