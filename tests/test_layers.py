@@ -38,6 +38,8 @@ LAYERS = {
     "asked": 7,
     "planning": 7,
     "ladder": 7,
+    "ascent": 7,
+    "conclusion": 7,
     "inquiring": 7,
     "rejudge": 7,
     "report": 8,

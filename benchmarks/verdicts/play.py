@@ -12,7 +12,7 @@ from looked_into import curve_of, data_of, failures_of
 from truth import is_false, true_finding
 from worlds import GAIN, Rng, World, measured
 
-from shouldtune.ladder import FEWEST_ROWS
+from shouldtune.conclusion import FEWEST_ROWS
 from shouldtune.stats import smallest_visible_gain
 from shouldtune.verdict.before_tuning import why_not_to_train
 from shouldtune.verdict.bounds import Evidence, gather

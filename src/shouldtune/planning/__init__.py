@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from math import fsum
 
 from shouldtune.asked import Climb, dollars_so_far, price_paid
+from shouldtune.conclusion import FEWEST_ROWS
 from shouldtune.judgement import Price
-from shouldtune.ladder import FEWEST_ROWS
 from shouldtune.looks import goal_at_look
 from shouldtune.models.open import is_local, is_simulated
 from shouldtune.models.past_calls import past_calls

@@ -1,0 +1,160 @@
+"""One climb under way: which rungs have been fitted, what the holdout's first rows gave, and what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from shouldtune.asked import Climb
+from shouldtune.inquiring import Inquirer, best_prompt
+from shouldtune.looks import Look, goal_at_look, looks_path, write_down
+from shouldtune.measure import measure
+from shouldtune.models.budget import OVER
+from shouldtune.models.ledger import Ledger, paying
+from shouldtune.models.open import save_fitted
+from shouldtune.progress import Progress
+from shouldtune.run import models_folder
+from shouldtune.task import LoadedTask
+from shouldtune.types import Fitted, Goal, Measurement, Models, Prediction, Rung, Skipped
+from shouldtune.verdict.case import Case
+from shouldtune.verdict.decide import judge
+from shouldtune.verdict.inquiry import Inquiry
+from shouldtune.verdict.memory import Memory
+from shouldtune.verdict.questions import ENDS_THE_CLIMB
+from shouldtune.verdict.race import Ask, Done, Open, next_step, next_step_whole
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A rung that was fitted, and what the holdout's first rows gave so far."""
+
+    rung: Rung
+    fitted: Fitted
+    predictions: tuple[Prediction, ...] = ()
+
+
+@dataclass
+class Ascent:
+    """What one climb works with, and how far it has come."""
+
+    loaded: LoadedTask
+    how: Climb
+    ledger: Ledger
+    models: Models
+    folder: Path
+    progress: Progress
+    simulated: bool
+    asked: dict[str, Any]
+    look: Look
+    opened: dict[str, Opened] = field(default_factory=dict)
+    """By name, in ladder order."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Name: why."""
+    memory: Memory = field(default_factory=Memory)
+
+    @cached_property
+    def goal(self) -> Goal:
+        """The task's, at the alpha of this look at the holdout."""
+        return goal_at_look(self.loaded.task.goal, self.look.number)
+
+    @cached_property
+    def inquirer(self) -> Inquirer:
+        return Inquirer(self.loaded, self.goal, self.how, self.models, self.progress)
+
+    # ------------------------------------------------------------ what is known
+
+    def reached(self) -> int:
+        """How many rungs have had their turn."""
+        return len(self.opened) + len(self.skipped)
+
+    def fitted(self) -> list[tuple[Rung, Fitted]]:
+        return [(each.rung, each.fitted) for each in self.opened.values()]
+
+    def measurement(self, name: str) -> Measurement:
+        """A rung as far as it has been measured."""
+        each = self.opened[name]
+        return Measurement(
+            rung=name,
+            predictions=each.predictions,
+            training=each.rung.training,
+            uses_llm=each.rung.uses_llm,
+            trials=each.fitted.trials,
+            notes=each.fitted.notes,
+            fit=self.ledger.spent(name, "fit"),
+            measured=self.ledger.spent(name, "measure"),
+            raced_over=len(self.loaded.holdout),
+        )
+
+    def measured(self) -> Sequence[Measurement]:
+        return [self.measurement(name) for name in self.opened]
+
+    def case(self, inquiry: Inquiry) -> Case:
+        """All that a verdict rests on."""
+        return Case(
+            self.goal,
+            self.measured(),
+            self.skipped,
+            tuple(rung.name for rung in self.how.rungs),
+            self.loaded.economics,
+            inquiry,
+            budget_ended=self.ledger.budget_ended(),
+        )
+
+    def is_settled(self) -> bool:
+        """Whether a lower rung settles the answer, so that it does not matter why others fail."""
+        reason = judge(self.case(self.inquirer.inquiry)).finding.reason
+        return not self.how.all_rungs and reason in ENDS_THE_CLIMB
+
+    def next_step(self) -> Ask | Open | Done:
+        case, waiting = replace(self.case(Inquiry()), skipped={}), len(self.how.rungs) - self.reached()
+        step = next_step_whole if self.how.whole_holdout else next_step
+        return step(
+            case.goal, case.columns, waiting, all_rungs=self.how.all_rungs, money=case.money, memory=self.memory
+        )
+
+    # ------------------------------------------------------------ what is done
+
+    async def models_for(self, rung: Rung) -> Models:
+        """The models that a rung is given; with them the best prompt so far, where a stronger model may take it."""
+        if self.models.strong is None or rung.training:
+            return self.models
+        return replace(self.models, best=await best_prompt(self.loaded.task, self.fitted(), self.models))
+
+    async def fit(self, rung: Rung, models: Models) -> Fitted | Skipped:
+        with paying(rung.name, "fit"):
+            return await rung.fit(self.loaded.task, models)
+
+    def open(self, rung: Rung, fitted: Fitted | Skipped) -> None:
+        """Write down what fitting has led to."""
+        if isinstance(fitted, Skipped):
+            self.skipped[rung.name] = fitted.because
+            self.progress.rung_skipped(rung.name, fitted.because)
+            return
+        for trial in fitted.trials:
+            self.progress.tried(rung.name, trial)
+        save_fitted(fitted.model, models_folder(self.folder, rung.name))
+        self.opened[rung.name] = Opened(rung, fitted)
+
+    async def ask(self, step: Ask) -> None:
+        """Ask a rung the holdout's next rows."""
+        each = self.opened[step.rung]
+        unseen = each.rung.uses_llm  # a run that ends before a model has answered, and tells no verdict, saw nothing
+
+        def heard(prediction: Prediction) -> None:
+            nonlocal unseen
+            if prediction.completion.error == OVER:
+                return
+            if unseen and not prediction.completion.failed:
+                write_down(looks_path(self.loaded.folder), self.look)
+                unseen = False
+            self.progress.predicted(step.rung, prediction)
+
+        rows = self.loaded.holdout[step.start : step.stop]
+        with paying(step.rung, "measure"):
+            predictions = await measure(each.fitted.model, rows, self.loaded.task.scorer, heard)
+        begun = tuple(takewhile(lambda prediction: prediction.completion.error != OVER, predictions))
+        self.opened[step.rung] = replace(each, predictions=each.predictions + begun)
