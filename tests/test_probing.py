@@ -55,6 +55,9 @@ class Needy:
         }.get(need, False)
         lucky = hashlib.sha256(repr((messages, options)).encode()).digest()[0] / 256 < self.chance
         text = f"answer {number}" if has or lucky else "no idea"
+        text = {"brevity": f"It is answer {number}, I think.", "silence": f"{'well, ' * 40}answer {number}"}.get(
+            need, text
+        )
         return Completion(f"```\nanswer {number}\n```" if need == "lenient" else text, 10, 3, engine="needy")
 
     def spec(self) -> ModelSpec:
@@ -88,6 +91,13 @@ def test_each_failure_is_put_down_to_what_it_needs() -> None:
     assert shares.pop("noise") == 0.0
     assert list(shares) == ["format", "retrieval", "examples", "capacity", "unexplained"]
     assert all(share == pytest.approx(0.2, abs=0.02) for share in shares.values())
+
+
+def test_an_answer_that_says_more_than_the_right_one_fails_by_its_form_unless_it_says_everything() -> None:
+    task = task_of(160, ("nothing", "brevity", "silence", "skill"))
+    shares = {each.segment: each.share.estimate for each in probed(task, wrong_passage(task)).diagnosis().shares}
+    assert shares["format"] == pytest.approx(1 / 3, abs=0.02)
+    assert shares["unexplained"] == pytest.approx(2 / 3, abs=0.02)
 
 
 def test_chance_repairs_are_taken_out() -> None:

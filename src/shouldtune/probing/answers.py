@@ -11,7 +11,7 @@ from shouldtune.causes import Probe
 from shouldtune.doubts import Doubts
 from shouldtune.judgement import Interval
 from shouldtune.measure import AT_ONCE
-from shouldtune.probing.changes import Asked, readings, warm
+from shouldtune.probing.changes import Asked, holds_answer, readings, warm
 from shouldtune.retrieval.chunks import Passage
 from shouldtune.scorers import grade
 from shouldtune.stats import mean_interval
@@ -22,6 +22,8 @@ Kind = Literal["placebo", "form", "passage", "shots", "stronger", "closed_book"]
 TRIES = 4
 """How often `again` asks."""
 TEMPERATURE = 0.7
+MOST_WORDS = 30
+"""An answer of more words is no sentence or two around the right one."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Found:
         passes = self._calls(row, probes)
         lenient = readings(row.completion.text, self.task.output)
         read = [await score_of(self.task, row.example, replace(row.completion, text=text)) for text in lenient]
-        readable = any(score is not None and score >= self.line for score in read)
+        readable = any(score is not None and score >= self.line for score in read) or self._says_too_much(row)
         if readable:
             passes["form"] = True
         elif lenient:
@@ -102,6 +104,15 @@ class Found:
 
     def _placebo(self, row: Row) -> tuple[bool | None, ...]:
         return (self.passed(row.example.id, "placebo"),)
+
+    def _says_too_much(self, row: Row) -> bool:
+        """Whether the right answer is there, in a sentence or two around it: then only the form fails.
+
+        A longer text may be the passage itself, in which any answer stands.
+        """
+        text, output = row.completion.text, self.task.output
+        free = not output.labels and output.schema is None
+        return free and len(text.split()) <= MOST_WORDS and holds_answer(text, row.example)
 
     def _agree(self, row: Row) -> bool:
         """Whether the stronger model gives the very answer that the target says is wrong, and no other row got it.

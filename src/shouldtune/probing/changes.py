@@ -195,7 +195,9 @@ class Library:
     def right_for(self, example: Example) -> tuple[Passage, ...]:
         """The passages known to hold the answer, or found by it, the nearest to the question of several; or none."""
         gold = [place for name in gold_ids(example) for place in self.by_document.get(name, ())]
-        holding = [place for place in gold or range(len(self.passages)) if _holds(self.passages[place], example)]
+        holding = [
+            place for place in gold or range(len(self.passages)) if holds_answer(self.passages[place].text, example)
+        ]
         if gold:
             documents = {self.passages[place].document_id for place in gold}
             found = self._nearest(example.input, holding or gold, len(documents))
@@ -229,10 +231,14 @@ def gold_ids(example: Example) -> tuple[str, ...]:
     return ()
 
 
-def _holds(passage: Passage, example: Example) -> bool:
-    text = " ".join(passage.text.casefold().split())
+def holds_answer(text: str, example: Example) -> bool:
+    """Whether a right answer stands in the text as whole words, letter case and whitespace aside.
+
+    One of fewer than SHORTEST_FOUND characters might stand there by chance, and does not count.
+    """
+    plain = " ".join(text.casefold().split())
     wanted = [" ".join(answer.casefold().split()) for answer in example.answers]
     return any(
-        len(answer) >= SHORTEST_FOUND and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text) is not None
+        len(answer) >= SHORTEST_FOUND and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", plain) is not None
         for answer in wanted
     )
