@@ -9,6 +9,7 @@ Shapes: N tokens of a batch, B rows, T columns of a key/value cache, H heads, K 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,8 @@ from shouldtune.models.derivatives import rotated
 from shouldtune.models.linear import GatedLinear, Linear
 from shouldtune.models.llama_config import LlamaConfig, rope_frequencies, weight_shapes
 
+_PRODUCT = re.compile(r"\.layers\.\d+\.(self_attn|mlp)\.")
+"""Names of the blocks' linear layers."""
 LINEARS = ("qkv", "o", "gate_up", "down")
 """A block's linear layers; q, k, v and gate, up each count as one."""
 
@@ -133,7 +136,10 @@ def _load(folder: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, 
         try:
             with safe_open(path, framework="pt") as file:
                 for name in shapes.keys() & set(file.keys()):
-                    weights[name] = file.get_tensor(name).to(device=device, dtype=dtype)
+                    weight = file.get_tensor(name).to(device=device, dtype=dtype)
+                    # Of the mapped file nothing is held for good but what is copied here: once the linear layers have
+                    # been put into another order, it is let go.
+                    weights[name] = weight if _PRODUCT.search(name) else weight.clone()
         except (OSError, SafetensorError) as error:
             raise ModelUnavailable(f"the weights cannot be read: {error}", where=path) from None
     for name, shape in shapes.items():
