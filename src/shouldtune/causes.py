@@ -161,6 +161,23 @@ class Ahead:
 
 
 @dataclass(frozen=True)
+class MoreShots:
+    """What more examples in the prompt would bring, as far as the numbers that were tried tell."""
+
+    rung: str
+    points: tuple[Seen, ...]
+    """Scores on the training half by the number of shots."""
+    best: int
+    """The number that did best."""
+    size: int | None = None
+    """A number beyond those tried; None where the most that was tried did worse than fewer."""
+    score: Interval | None = None
+    """What the prompt with so many would score; on the training half, and taken by itself."""
+    until: ExamplesUntil | None = None
+    """How many shots the goal takes; None without one."""
+
+
+@dataclass(frozen=True)
 class Forecasted:
     """What more examples would bring."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shouldtune.types import Spent
 
 if TYPE_CHECKING:
-    from shouldtune.causes import Diagnosed, Forecasted
+    from shouldtune.causes import Diagnosed, Forecasted, MoreShots
 
 
 @dataclass(frozen=True)
@@ -270,6 +270,8 @@ class Verdict:
     """What is wrong with the data and why answers fail; None where it was not looked at."""
     forecast: Forecasted | None = None
     """What more examples would bring; None where no learning curve was measured."""
+    shots: tuple[MoreShots, ...] = ()
+    """What more examples in the prompt would bring, for each rung that tried two numbers of them or more."""
     sensitivity: tuple[Flip, ...] = ()
     """What would flip the answer, the smallest change first; at most three."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

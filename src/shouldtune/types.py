@@ -246,6 +246,8 @@ class Trial:
     setting: str
     score: float | None
     n: int
+    shots: int | None = None
+    """How many examples the prompt showed, where that was what was tried."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def contents(record: RunRecord) -> Html:
     """Links to the sections."""
     priced = [("money", "Money" if record.verdict.economics else "What flips it")] if has_money(record) else []
     why = [("why", "Why it fails" if record.verdict.diagnosis.rung else "Data")] if record.verdict.diagnosis else []
-    ahead = [("ahead", "More examples")] if record.verdict.forecast else []
+    ahead = [("ahead", "More examples")] if record.verdict.forecast or record.verdict.shots else []
     found = (("ladder", "Ladder"), ("compared", "Compared"), *why, *ahead, *priced)
     parts = (*found, ("effort", "Effort"), ("asked", "Asked"))
     links = [element("li", element("a", name, href=f"#{part}")) for part, name in (*parts, ("examples", "Examples"))]

@@ -158,8 +158,9 @@ def _inquiry(record: RunRecord) -> list[tuple[str, list[str]]]:
         flawed = [f"{why.FLAWS[flaw.kind]}: {', '.join(flaw.rows[:3])}" for flaw in looked.flaws]
         title = f"{why.TITLE} ({why.whose(looked)})" if looked.rung else "The data"
         found += [(title, [one_line(line) for line in (*said, *flawed)])] if said or flawed else []
-    if verdict.forecast is not None:
-        found.append((why.AHEAD, why.ahead_in_words(verdict.forecast)))
+    more = why.more_in_words(verdict)
+    if more:
+        found.append((why.AHEAD, more))
     return found
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shouldtune.causes import Diagnosed, Forecasted, Segment, Share
-from shouldtune.judgement import Interval
+from shouldtune.causes import Diagnosed, Forecasted, MoreShots, Segment, Share
+from shouldtune.judgement import Interval, Verdict
 from shouldtune.report.words import counted, one_line, score
 
 TITLE = "Why the failures fail"
@@ -78,6 +78,26 @@ def ceiling(why: Diagnosed) -> str:
     doubted = f"{why.doubted:,} of {counted(why.rows, 'training target')} are doubted"
     probably = "" if why.ceiling.estimate is None else f", probably {why.ceiling.estimate:.2f}"
     return f"The best score within reach is {why.ceiling.high:.2f} at most{probably}: {doubted}."
+
+
+def more_in_words(verdict: Verdict) -> list[str]:
+    """What more examples would bring: to learn from, where a curve was measured, and in the prompt."""
+    learnt = [] if verdict.forecast is None else ahead_in_words(verdict.forecast)
+    return [*learnt, *map(shots_in_words, verdict.shots)]
+
+
+def shots_in_words(more: MoreShots) -> str:
+    """What more shots would bring, in one line."""
+    rung, tried = one_line(more.rung), {point.size: point.score for point in more.points}
+    best = f"{counted(more.best, 'shot')} did best of {', '.join(map(str, sorted(tried)))}, {score(tried[more.best])}"
+    if more.size is None or more.score is None:
+        return f"{rung}: {best} on the training half; more would not help, as far as was tried"
+    goal = ""
+    if more.until is not None:
+        end = more.until.estimate
+        reached = f"at about {end:,}" if end is not None else f"not within {more.until.most:,}"
+        goal = f"; the goal {reached}, as far as can be told"
+    return f"{rung}: {best} on the training half; {more.size} would score {span(more.score)}{goal}"
 
 
 def ahead_in_words(ahead: Forecasted) -> list[str]:

@@ -10,7 +10,7 @@ from shouldtune.report import charts, why_charts, words
 from shouldtune.report.charts import Drawing
 from shouldtune.report.markup import Html, element
 from shouldtune.report.sections import data_table
-from shouldtune.report.why import AHEAD, FLAWS, REPAIRED, SEGMENTS, TITLE, ahead_in_words, beside, span, whose
+from shouldtune.report.why import AHEAD, FLAWS, REPAIRED, SEGMENTS, TITLE, beside, more_in_words, span, whose
 from shouldtune.report.why import ceiling as ceiling_in_words
 from shouldtune.report.why import share_in_words as share
 from shouldtune.report.words import one_line
@@ -118,24 +118,30 @@ def _misses(misses: Sequence[Miss]) -> Html:
 
 
 def ahead(record: RunRecord) -> Html | None:
-    """The forecast; None where no learning curve was measured."""
-    found = record.verdict.forecast
-    if found is None:
+    """What more examples would bring; None where nothing was tried that tells."""
+    found, lines = record.verdict.forecast, more_in_words(record.verdict)
+    if not lines:
         return None
+    return element(
+        "section",
+        element("h2", AHEAD),
+        element("ul", *(element("li", line) for line in lines)),
+        *(_learnt(found, record) if found is not None else ()),
+        id="ahead",
+    )
+
+
+def _learnt(found: Forecasted, record: RunRecord) -> list[Html | None]:
+    """The forecast of a fine-tune."""
     measured = next((rung.quality for rung in record.verdict.rungs if rung.training), None)
     drawing = why_charts.forecast_chart(found, words.goal_quality(record), measured) if charts.can_draw() else None
     said = "Open marks are small fine-tunes that were made; lines are where one on so many examples would lie."
     said += " The filled mark in colour is the full one, as measured." if measured is not None else ""
-    spared = element("p", "The full fine-tune was not paid for because of it.") if found.spared else None
-    return element(
-        "section",
-        element("h2", AHEAD),
-        element("ul", *(element("li", line) for line in ahead_in_words(found))),
-        spared,
+    return [
+        element("p", "The full fine-tune was not paid for because of it.") if found.spared else None,
         _drawn(drawing, "Quality by examples learnt from.", said) if drawing else None,
         _ahead_table(found),
-        id="ahead",
-    )
+    ]
 
 
 def _ahead_table(found: Forecasted) -> Html:

@@ -57,6 +57,12 @@ async def best_of(
     return min(finalists, key=lambda index: (-_rank(trials[index].score), index)), tuple(trials)
 
 
+def with_shots(chosen: tuple[int, tuple[Trial, ...]], sizes: Sequence[int]) -> tuple[int, tuple[Trial, ...]]:
+    """What `best_of` returned, each trial with its number of shots; `sizes` in the order in which they were tried."""
+    best, trials = chosen
+    return best, tuple(replace(trial, shots=size) for trial, size in zip(trials, sizes, strict=False))
+
+
 def _trial(setting: str, predictions: Sequence[Prediction]) -> Trial:
     return Trial(setting, mean_score(predictions), sum(prediction.score is not None for prediction in predictions))
 

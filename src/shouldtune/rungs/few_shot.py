@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shouldtune.models.prompted import Prompted
-from shouldtune.rungs.choosing import answer_options, best_of, parted, shots, varied
+from shouldtune.rungs.choosing import answer_options, best_of, parted, shots, varied, with_shots
 from shouldtune.types import Fitted, Models, Skipped, Task
 
 
@@ -31,7 +31,7 @@ class FewShot:
             )
 
         by_size = [(f"{size} shots", prompt(size, 0)) for size in sizes]
-        best, first = await best_of(by_size, unseen, task.scorer, rising=True)
+        best, first = with_shots(await best_of(by_size, unseen, task.scorer, rising=True), sizes)
         size = sizes[best]
         by_draw = [(f"{size} shots, draw {draw + 1}", prompt(size, draw)) for draw in range(self.draws)]
         draw, second = await best_of(by_draw, unseen, task.scorer)  # draw 0 is in the ledger: it is not paid twice

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shouldtune.models.prompted import NearestShots, Prompted
-from shouldtune.rungs.choosing import answer_options, best_of, parted, shots
+from shouldtune.rungs.choosing import answer_options, best_of, parted, shots, with_shots
 from shouldtune.types import Fitted, Models, Skipped, Task
 
 
@@ -31,7 +31,7 @@ class NearestShotsRung:
             )
             for size in sizes
         ]
-        best, trials = await best_of(candidates, unseen, task.scorer, rising=True)
+        best, trials = with_shots(await best_of(candidates, unseen, task.scorer, rising=True), sizes)
         nearest = NearestShots(shots(task.train), sizes[best])
         return Fitted(
             Prompted(models.prompt, task.instruction, nearest=nearest, options=options), trials, (candidates[best][0],)

@@ -24,6 +24,7 @@ from shouldtune.verdict.memory import Memory
 from shouldtune.verdict.rows import Finding, finding_if_filled, findings, meets_goal
 from shouldtune.verdict.sample_size import rows_needed
 from shouldtune.verdict.sentences import because
+from shouldtune.verdict.shots import more_shots
 
 SEQUENTIAL = "betting confidence sequence: one of the two was stopped early"
 
@@ -55,6 +56,7 @@ def decide(
         basis="forecast" if forecast else "measured",
         diagnosis=case.inquiry.diagnosed(case.goal),
         forecast=case.inquiry.forecast(case.goal, spared=_spared(evidence)),
+        shots=more_shots(case.measurements, case.goal),
         provenance={**(provenance or {}), "intervals": evidence.levels.plain(evidence.shares)},
     )
 
