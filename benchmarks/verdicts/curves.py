@@ -89,7 +89,7 @@ def wanted(n: int, shares: list[int]) -> list[tuple[int, int]]:
 async def point(task: Task, model: Tunable, unseen: tuple[Example, ...], size: int, subset: int) -> dict[str, Any]:
     """Train and score one point; the second subset starts where the largest of the first ends."""
     first, how, start = subset * (len(task.train) // TWICE), FineTune(), time.monotonic()
-    tuned = await fine_tuned(task.train[first : first + size], task, model, how.settings[0], how.readings)
+    tuned = await fine_tuned(task.train[first : first + size], task, model, how)
     trained = time.monotonic()
     found = point_of(await measure(tuned, unseen, task.scorer), size, subset)
     assert all(score is not None for score in found.scores), "a local call does not fail"

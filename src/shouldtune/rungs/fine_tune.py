@@ -13,6 +13,8 @@ from shouldtune.types import Conversation, Example, Fitted, Models, Skipped, Tas
 FEWEST = 32
 """Training examples below which a fine-tune is not tried."""
 
+MOST_EPOCHS = 8
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -41,7 +43,8 @@ class FineTune:
     settings: tuple[Setting, ...] = (Setting(1e-3, instructed=False), Setting(3e-4, instructed=True))
     patience: int = 2
     readings: int = 1700
-    """About how many times an example is read in all; a few are read more often, 3 to 8 epochs."""
+    """About how many times an example is read in all; a few are read more often, up to 8 epochs."""
+    fewest_epochs: int = 3
 
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
         if models.tune is None:
@@ -55,7 +58,7 @@ class FineTune:
             first = len(trials)
             instruction = task.instruction if setting.instructed else ""
             texts = conversations(pool, Prompted(models.tune, instruction))
-            rates = TuneSettings(learning_rate=setting.learning_rate, epochs=epochs_for(len(pool), self.readings))
+            rates = TuneSettings(learning_rate=setting.learning_rate, epochs=self.epochs_for(len(pool)))
             async for tuned in models.tune.tune(texts, rates):
                 candidates.append(Prompted(tuned, instruction, options=answer_options(task)))
                 score = mean_score(predictions := await measure(candidates[-1], unseen, task.scorer))
@@ -68,6 +71,10 @@ class FineTune:
         best = max(range(len(trials)), key=lambda index: (trials[index].score or 0.0, index))
         return Fitted(candidates[best], tuple(trials), (trials[best].setting,))
 
+    def epochs_for(self, n: int) -> int:
+        """Epochs over n examples that come nearest to so many readings."""
+        return min(MOST_EPOCHS, max(self.fewest_epochs, round(self.readings / n)))
+
     def _is_stuck(self, trials: Sequence[Trial]) -> bool:
         """Whether the last epochs got nothing right, or fell clearly behind the ones before them."""
         scores = [trial.score or 0.0 for trial in trials]
@@ -75,11 +82,6 @@ class FineTune:
             return False
         last = max(scores[-self.patience :])
         return last == 0.0 or last < max(scores[: -self.patience]) - FALLEN
-
-
-def epochs_for(n: int, readings: int) -> int:
-    """Epochs over n examples that come nearest to so many readings, 3 to 8."""
-    return min(8, max(3, round(readings / n)))
 
 
 def conversations(examples: Sequence[Example], prompt: Prompted) -> list[Conversation]:

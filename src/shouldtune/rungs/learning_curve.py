@@ -14,7 +14,7 @@ from shouldtune.curves import CurvePoint
 from shouldtune.measure import measure
 from shouldtune.models.prompted import Prompted
 from shouldtune.rungs.choosing import answer_options, parted
-from shouldtune.rungs.fine_tune import FineTune, Setting, conversations, epochs_for
+from shouldtune.rungs.fine_tune import FineTune, conversations
 from shouldtune.tuning.subsets import CurveParts, curve_parts
 from shouldtune.types import Example, Model, Models, Prediction, Rung, Skipped, Task, Tunable, TuneSettings
 
@@ -57,16 +57,15 @@ async def learning_curve(task: Task, models: Models, how: FineTune, parts: Curve
     if models.tune is None or reason is not None:
         raise ValueError(reason)
     for subset in parts.subsets:
-        tuned = await fine_tuned(subset.examples, task, models.tune, how.settings[0], how.readings)
+        tuned = await fine_tuned(subset.examples, task, models.tune, how)
         yield point_of(await measure(tuned, parts.unseen, task.scorer), len(subset.examples), subset.chain)
 
 
-async def fine_tuned(
-    examples: Sequence[Example], task: Task, model: Tunable, setting: Setting, readings: int
-) -> Prompted:
+async def fine_tuned(examples: Sequence[Example], task: Task, model: Tunable, how: FineTune) -> Prompted:
     """The model after its last epoch on these examples, with the prompt that it learnt. Errors as the model's."""
+    setting = how.settings[0]
     instruction = task.instruction if setting.instructed else ""
-    rates = TuneSettings(learning_rate=setting.learning_rate, epochs=epochs_for(len(examples), readings))
+    rates = TuneSettings(learning_rate=setting.learning_rate, epochs=how.epochs_for(len(examples)))
     last: Model = model
     async for tuned in model.tune(conversations(examples, Prompted(model, instruction)), rates):
         last = tuned
