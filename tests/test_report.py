@@ -478,3 +478,14 @@ def test_names_in_a_crowd_do_not_cover_each_other() -> None:
 
 def test_text_is_escaped_unless_it_was_made_here() -> None:
     assert element("p", "<b>", element("b", "&"), title='"') == '<p title="&quot;">&lt;b&gt;<b>&amp;</b></p>'
+
+
+def test_a_model_that_runs_here_sends_no_bill_and_an_unknown_price_is_said() -> None:
+    def said(**models: str) -> str:
+        record = a_no(HERE)
+        verdict = replace(record.verdict, spent=Spent(calls=3), provenance=models)
+        return words.spent(replace(record, verdict=verdict))
+
+    assert "nothing to pay" in said(model="smollm2", tune="smollm2")
+    assert "cost unknown" in said(model="smollm2", strong="openai:gpt-4o")
+    assert "cost unknown" in said()

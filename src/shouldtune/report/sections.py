@@ -223,7 +223,7 @@ def effort(record: RunRecord) -> Html:
     return element(
         "section",
         element("h2", "Equal effort"),
-        element("p", f"In all: {words.spent(record.verdict.spent)}."),
+        element("p", f"In all: {words.spent(record)}."),
         table if rows else None,
         _tried(record.measurements),
         id="effort",

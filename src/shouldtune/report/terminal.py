@@ -167,7 +167,7 @@ def _inquiry(record: RunRecord) -> list[tuple[str, list[str]]]:
 def _closing(record: RunRecord) -> list[tuple[str, str]]:
     path = words.report_path(record)
     page = str(path) if path.exists() else f"not written yet; shouldtune report {record.folder} --html"
-    closing = [("Spent", words.spent(record.verdict.spent)), ("Page", one_line(page))]
+    closing = [("Spent", words.spent(record)), ("Page", one_line(page))]
     if any(rung.quality is not None for rung in record.verdict.rungs):
         closing.append(("Intervals", words.how_to_read(record)))
     return closing

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shouldtune.judgement import Comparison, Reason, RungResult, Verdict
-from shouldtune.types import Spent
+from shouldtune.models.prices import is_remote
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord
@@ -178,11 +178,15 @@ def _p_value(comparison: Comparison) -> str:
     return f"; {value}, {one_line(comparison.method)}" if comparison.method else f"; {value}"
 
 
-def spent(spending: Spent) -> str:
-    """The bill in one line."""
+def spent(record: RunRecord) -> str:
+    """The bill in one line; a model that runs here sends none."""
+    spending = record.verdict.spent
     cached = f" ({spending.cached_tokens:,} of them cached)" if spending.cached_tokens else ""
     tokens = f"{spending.prompt_tokens:,} prompt{cached} and {spending.completion_tokens:,} answer tokens"
-    cost = "cost unknown" if spending.usd is None else money(spending.usd)
+    models = [record.verdict.provenance.get(key) for key in ("model", "tune", "strong")]
+    billed = models[0] is None or any(model and is_remote(model) for model in models)
+    unknown = "cost unknown" if billed else "nothing to pay"
+    cost = unknown if spending.usd is None else money(spending.usd)
     return f"{counted(spending.calls, 'call')}, {tokens}, {cost}, {duration(spending.seconds)}"
 
 
