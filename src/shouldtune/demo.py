@@ -17,7 +17,7 @@ from shouldtune.types import Rung
 
 TASK = "python-api"
 FEWER_SETTINGS: dict[str, Rung] = {
-    "few_shot": FewShot(sizes=(2, 4), draws=1),
+    "few_shot": FewShot(sizes=(4,), draws=1),
     "nearest_shots": NearestShotsRung(sizes=(2,)),
     "retrieval": Retrieval(sizes=(1,)),
     "retrieval_shots": RetrievalShots(sizes=((2, 1),)),

@@ -13,7 +13,7 @@ from shouldtune.types import Conversation, Example, Fitted, Models, Skipped, Tas
 FEWEST = 32
 """Training examples below which a fine-tune is not tried."""
 
-MOST_EPOCHS = 8
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 8
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class FineTune:
     settings: tuple[Setting, ...] = (Setting(1e-3, instructed=False), Setting(3e-4, instructed=True))
     patience: int = 2
     readings: int = 1700
-    """About how many times an example is read in all; a few are read more often, up to 8 epochs."""
-    fewest_epochs: int = 3
+    """About how many examples are read in all, each 3 to 8 times."""
 
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
         if models.tune is None:
@@ -73,7 +72,7 @@ class FineTune:
 
     def epochs_for(self, n: int) -> int:
         """Epochs over n examples that come nearest to so many readings."""
-        return min(MOST_EPOCHS, max(self.fewest_epochs, round(self.readings / n)))
+        return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(self.readings / n)))
 
     def _is_stuck(self, trials: Sequence[Trial]) -> bool:
         """Whether the last epochs got nothing right, or fell clearly behind the ones before them."""
