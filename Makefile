@@ -40,7 +40,7 @@ test-slow: .venv/.installed-dev ## the slow tests and those in a real browser (n
 bench: .venv/.installed-dev ## the experiments behind the README's figures (hours; see benchmarks/README.md)
 	$(BIN)/python benchmarks/shared_tasks.py
 
-bench-verdicts: .venv/.installed-dev ## how often the verdict is wrong, in simulated worlds of known truth (an hour)
+bench-verdicts: .venv/.installed-dev ## how often the verdict is wrong, in simulated worlds of known truth (half an hour)
 	$(BIN)/python benchmarks/verdicts/bank.py
 	$(BIN)/python benchmarks/verdicts/forecasts.py
 	$(BIN)/python benchmarks/verdicts/probes.py
