@@ -35,7 +35,7 @@ def test_a_rising_score_is_carried_on_to_more_shots_with_its_doubt() -> None:
 def test_where_more_did_worse_nothing_is_foretold() -> None:
     (more,) = more_shots([tried((2, 0.5), (4, 0.4), (8, 0.3))], Goal(0.8))
     assert (more.best, more.size, more.score, more.until) == (2, None, None, None)
-    assert "more would not help" in shots_in_words(more)
+    assert "more did no better" in shots_in_words(more)
 
 
 def test_one_size_or_no_answer_tells_nothing() -> None:

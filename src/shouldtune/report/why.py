@@ -89,15 +89,16 @@ def more_in_words(verdict: Verdict) -> list[str]:
 def shots_in_words(more: MoreShots) -> str:
     """What more shots would bring, in one line."""
     rung, tried = one_line(more.rung), {point.size: point.score for point in more.points}
-    best = f"{counted(more.best, 'shot')} did best of {', '.join(map(str, sorted(tried)))}, {score(tried[more.best])}"
+    sizes = ", ".join(map(str, sorted(tried)))
+    best = f"of {sizes} shots {more.best} did best, {score(tried[more.best])} on the training half"
     if more.size is None or more.score is None:
-        return f"{rung}: {best} on the training half; more would not help, as far as was tried"
+        return f"{rung}: {best}; more did no better"
     goal = ""
     if more.until is not None:
         end = more.until.estimate
         reached = f"at about {end:,}" if end is not None else f"not within {more.until.most:,}"
         goal = f"; the goal {reached}, as far as can be told"
-    return f"{rung}: {best} on the training half; {more.size} would score {span(more.score)}{goal}"
+    return f"{rung}: {best}; {more.size} would score {span(more.score)}{goal}"
 
 
 def ahead_in_words(ahead: Forecasted) -> list[str]:
