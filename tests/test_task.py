@@ -318,3 +318,18 @@ def test_a_users_scorer_that_fails_to_load_is_named_with_its_line(make_task: Mak
 def test_a_label_that_is_not_listed_is_refused(make_task: MakeTask) -> None:
     rows = [{"input": f"text {i} {i * 31}", "target": "yes" if i else "nope"} for i in range(60)]
     assert "nope" in str(refusal(make_task(rows, scorer="label", output={"labels": ["yes", "no"]})))
+
+
+def test_other_right_answers_are_found_where_data_sets_keep_them(tmp_path: Path) -> None:
+    rows = [
+        {"input": "a", "target": "1", "accepted": ["one", "1"]},
+        {"input": "b", "target": "2", "meta": {"answers": ["2", "two", "two"]}},
+        {"input": "c", "target": "3", "references": ["three"], "meta": {"answers": ["drei"]}},
+        {"input": "d", "target": "4", "meta": {"other_answers": []}},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    found = read_rows(tmp_path / "rows.jsonl").examples
+    assert [example.accepted for example in found] == [("one",), ("two",), ("three",), ()]
+    with pytest.raises(InputError, match="must be a list"):
+        (tmp_path / "rows.jsonl").write_text('{"input": "a", "target": "1", "accepted": "one"}', encoding="utf-8")
+        read_rows(tmp_path / "rows.jsonl")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from shouldtune.errors import InputError
@@ -13,7 +14,26 @@ from shouldtune.scorers import structure, text
 from shouldtune.types import Completion, Document, Example, Output, Score, Scorer
 from shouldtune.user_code import is_code, load_code
 
-NAMES = ("exact", "label", "number", "contains", "json", "chrf", "f1", "call")
+
+@dataclass(frozen=True)
+class Setting:
+    """What a scorer may be made from."""
+
+    documents: Sequence[Document] = ()
+    output: Output = Output()
+
+
+SCORERS: dict[str, Callable[[Setting], Scorer]] = {
+    "exact": lambda task: text.exact,
+    "contains": lambda task: text.contains,
+    "number": lambda task: text.number,
+    "f1": lambda task: text.f1,
+    "chrf": lambda task: text.chrf(),
+    "label": lambda task: labels_module.label(task.output.labels),
+    "json": lambda task: structure.json_fields(task.output.schema),
+    "call": lambda task: calls.call(task.documents),
+}
+"""Every scorer that a task file can name. A new one is a line here and a function in its family's file."""
 
 
 def load_scorer(
@@ -23,10 +43,11 @@ def load_scorer(
     documents: Sequence[Document] = (),
     output: Output = Output(),
 ) -> Scorer:
-    """The scorer that a task file names: one of NAMES, `file.py:name`, or several with weights. Raises InputError."""
+    """The scorer that a task file names: one of SCORERS, `file.py:name`, or several with weights. Raises InputError."""
+    task = Setting(documents, output)
     if isinstance(named, str):
-        return _one(named, folder, where, documents, output)
-    parts = {name: _one(name, folder, where, documents, output) for name in named}
+        return _one(named, folder, where, task)
+    parts = {name: _one(name, folder, where, task) for name in named}
     total = sum(named.values())
     return weighted({name: (part, named[name] / total) for name, part in parts.items()})
 
@@ -59,23 +80,14 @@ async def grade(scorer: Scorer, completion: Completion, example: Example) -> Sco
     return score
 
 
-def _one(name: str, folder: Path, where: str, documents: Sequence[Document], output: Output) -> Scorer:
+def _one(name: str, folder: Path, where: str, task: Setting) -> Scorer:
     if is_code(name):
-        scorer: Scorer = load_code(name, folder, where)
-        return scorer
-    made: dict[str, Scorer] = {"exact": text.exact, "number": text.number, "contains": text.contains, "f1": text.f1}
-    if name in made:
-        return made[name]
-    if name == "label":
-        return labels_module.label(output.labels)
-    if name == "json":
-        return structure.json_fields(output.schema)
-    if name == "chrf":
-        return text.chrf()
-    if name == "call":
-        return calls.call(documents)
-    raise InputError(
-        f"there is no scorer {name!r}",
-        where=where,
-        hint=f"one of {', '.join(NAMES)}, or your own as `file.py:function`",
-    )
+        own: Scorer = load_code(name, folder, where)
+        return own
+    if name not in SCORERS:
+        raise InputError(
+            f"there is no scorer {name!r}",
+            where=where,
+            hint=f"one of {', '.join(SCORERS)}, or your own as `file.py:function`",
+        )
+    return SCORERS[name](task)

@@ -161,17 +161,32 @@ def _example(path: Path, line: int, row: Mapping[str, Any], form: ColumnsPart | 
         )
     if len(asked) + len(wanted) > MAX_ROW_CHARACTERS:
         raise InputError(f"this row is longer than {MAX_ROW_CHARACTERS:,} characters", where=where)
-    accepted, meta, group = row.get("accepted") or (), row.get("meta") or {}, row.get(group_name)
-    if not isinstance(accepted, list | tuple) or not isinstance(meta, Mapping):
-        raise InputError("`accepted` must be a list of answers and `meta` an object", where=where)
+    meta, group = row.get("meta") or {}, row.get(group_name)
+    if not isinstance(meta, Mapping):
+        raise InputError("`meta` must be an object", where=where)
     return Example(
         id=_text(row.get(id_name)) or f"row-{line}",
         input=asked,
         target=wanted,
-        accepted=tuple(_text(answer) for answer in accepted),
+        accepted=_accepted(row, meta, wanted, where),
         group=_text(group) or None,
         meta=dict(meta),
     )
+
+
+OTHER_ANSWERS = ("answers", "references", "other_answers")
+"""Where data sets keep other right answers, beside our own `accepted`: a column, or a key of `meta`."""
+
+
+def _accepted(row: Mapping[str, Any], meta: Mapping[str, Any], target: str, where: str) -> tuple[str, ...]:
+    """Every right answer beside the target, each once."""
+    found = row.get("accepted") or ()
+    if not isinstance(found, list | tuple):
+        raise InputError("`accepted` must be a list of answers", where=where, hint='write "accepted": ["...", "..."]')
+    for part in (row, meta):
+        for name in OTHER_ANSWERS:
+            found = found or (part[name] if isinstance(part.get(name), list) else ())
+    return tuple(dict.fromkeys(answer for answer in map(_text, found) if answer and answer != target))
 
 
 def _text(value: Any) -> str:
