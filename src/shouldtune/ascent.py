@@ -119,8 +119,11 @@ class Ascent:
     # ------------------------------------------------------------ what is done
 
     async def models_for(self, rung: Rung) -> Models:
-        """The models that a rung is given; with them the best prompt so far, where a stronger model may take it."""
-        if self.models.strong is None or rung.training:
+        """The models that a rung is given; with them what was trained so far, or the best prompt so far, where a
+        stronger model may take it."""
+        if rung.training:
+            return replace(self.models, trained={r.name: fitted.model for r, fitted in self.fitted() if r.training})
+        if self.models.strong is None:
             return self.models
         return replace(self.models, best=await best_prompt(self.loaded.task, self.fitted(), self.models))
 

@@ -18,7 +18,8 @@ from shouldtune.progress import Progress
 from shouldtune.run import RunRecord, ledger_path, load_run, run_folder, save_asked, save_measurements, save_verdict
 from shouldtune.task import LoadedTask
 from shouldtune.types import Fitted, Rung, Skipped
-from shouldtune.verdict.race import Ask, Done, Open
+from shouldtune.verdict.inquiry import Inquiry
+from shouldtune.verdict.race import Ask, Done, Open, trained_enough
 
 FitsAhead = Mapping[str, asyncio.Task[Fitted | Skipped]]
 """Rungs that are being fitted before their turn."""
@@ -87,7 +88,7 @@ def _fitted_ahead(ascent: Ascent) -> FitsAhead:
     prompt, tune = ascent.models.prompt, ascent.models.tune
     beside = tune is not None and prompt.spec()["kind"] == "remote" and tune.spec()["kind"] == "local"
     training = [rung for rung in ascent.how.rungs if rung.training] if ascent.how.all_rungs and beside else []
-    return {rung.name: asyncio.create_task(ascent.fit(rung, ascent.models)) for rung in training}
+    return {rung.name: asyncio.create_task(ascent.fit(rung, ascent.models)) for rung in training[:1]}
 
 
 async def _take_steps(ascent: Ascent, ahead: FitsAhead) -> None:
@@ -128,8 +129,12 @@ async def _open_next(ascent: Ascent, ahead: FitsAhead) -> None:
 
 
 async def _fit(rung: Rung, ascent: Ascent) -> Fitted | Skipped:
-    """Fit a rung; training only after a look at why prompts fail, and only where nothing is to be mended first."""
+    """Fit a rung; training only after a look at why prompts fail, only where nothing is to be mended first, and a
+    second kind of it only where the first was not enough."""
     if rung.training:
+        enough = None if ascent.how.all_rungs else trained_enough(ascent.goal, ascent.case(Inquiry()).columns)
+        if enough is not None:
+            return Skipped(enough)
         await ascent.inquirer.look_at_failures(ascent.fitted())
         await ascent.inquirer.look_ahead(rung, ascent.fitted())
         why_not = ascent.inquirer.why_not_to_train()

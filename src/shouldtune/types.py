@@ -230,6 +230,8 @@ class Models:
     """The strongest model that one may use."""
     best: tuple[str, Model] | None = None
     """(rung, fitted model) of the prompt that has done best on the training half so far."""
+    trained: Mapping[str, Model] = field(default_factory=dict)
+    """The rungs that changed weights so far, and the models that they ended with."""
 
     async def aclose(self) -> None:
         """Close connections, of models that have any."""

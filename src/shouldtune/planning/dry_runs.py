@@ -20,6 +20,7 @@ from shouldtune.rungs.choosing import FIRST
 from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.learning_curve import learning_curve, parts_of, scores_beside, why_no_curve
 from shouldtune.rungs.stronger import Stronger
+from shouldtune.rungs.trained import Trained
 from shouldtune.task import LoadedTask
 from shouldtune.types import Fitted, Message, Model, Models, ModelSpec, Rung, Skipped
 
@@ -77,14 +78,18 @@ class DryRuns:
 
     async def rung(self, rung: Rung) -> Dry | Skipped:
         """Fit a rung, and ask it every held-out example's input. Errors as the rung's own."""
-        found = []
+        found: list[tuple[dict[Who, tuple[Counted, ...]], dict[Who, tuple[Counted, ...]], int]] = []
         for stage, scorer, best in ((self.dear, rising(), max), (self.cheap, level, min)):
             models = stage.models
             if stage.prompts:
                 models = replace(models, best=best(stage.prompts, key=lambda each: each[2])[:2])
             fitted = await rung.fit(replace(self.loaded.task, scorer=scorer), models)
             if isinstance(fitted, Skipped):
-                return fitted
+                if not found:
+                    return fitted
+                found.append(found[0])  # with answers that are all alike there is nothing that it could learn from
+                stage.taken()
+                continue
             if not rung.uses_llm:
                 return Dry()
             fit = stage.taken()
@@ -95,7 +100,7 @@ class DryRuns:
             found.append((fit, rows, len(read)))
             read.clear()
         (fit, dear, epochs), (_, cheap, _) = found
-        settings = len(rung.settings) if isinstance(rung, FineTune) else 1
+        settings = len(rung.settings) if isinstance(rung, Trained) else 1
         return Dry(
             most=(*_calls(fit, settings), *_calls(dear)),
             fit=_calls(fit),

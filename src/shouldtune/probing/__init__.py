@@ -21,7 +21,6 @@ from shouldtune.models.prompted import Prompted
 from shouldtune.probing.answers import TRIES, Found, Kind, Row, again, closed_book_score, complete, plain, score_of
 from shouldtune.probing.changes import (
     Asked,
-    Library,
     closed_book,
     held_to_form,
     on_another_model,
@@ -33,6 +32,7 @@ from shouldtune.probing.changes import (
 )
 from shouldtune.retrieval.bm25 import Bm25
 from shouldtune.retrieval.chunks import Passage
+from shouldtune.retrieval.gold import Library
 from shouldtune.rungs.choosing import parted
 from shouldtune.types import Example, Model, Skipped, Task
 from shouldtune.verdict.diagnosis import trusted, wrong_targets

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from shouldtune.rungs.classic import Classic
+from shouldtune.rungs.distil import Distil
 from shouldtune.rungs.few_shot import FewShot
 from shouldtune.rungs.fine_tune import FineTune
+from shouldtune.rungs.fine_tune_retrieval import FineTuneRetrieval
+from shouldtune.rungs.fine_tune_shots import FineTuneShots
 from shouldtune.rungs.guess import Guess
 from shouldtune.rungs.nearest_shots import NearestShotsRung
 from shouldtune.rungs.retrieval import Retrieval
@@ -25,4 +28,7 @@ LADDER: tuple[Rung, ...] = (
     RetrievalShots(),
     Stronger(),
     FineTune(),
+    FineTuneRetrieval(),
+    FineTuneShots(),
+    Distil(),
 )

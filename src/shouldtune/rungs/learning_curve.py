@@ -14,7 +14,8 @@ from shouldtune.curves import CurvePoint
 from shouldtune.measure import measure
 from shouldtune.models.prompted import Prompted
 from shouldtune.rungs.choosing import answer_options, parted
-from shouldtune.rungs.fine_tune import FineTune, conversations
+from shouldtune.rungs.fine_tune import FineTune
+from shouldtune.rungs.trained import conversations
 from shouldtune.tuning.subsets import CurveParts, curve_parts
 from shouldtune.types import Example, Model, Models, Prediction, Rung, Skipped, Task, Tunable, TuneSettings
 

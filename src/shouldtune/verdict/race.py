@@ -147,6 +147,25 @@ def why_stopped(e: Evidence, c: Column, *, budget_ended: bool = False) -> str | 
     return "more of it would hardly change the answer"
 
 
+def trained_enough(goal: Goal, columns: Sequence[Column]) -> str | None:
+    """Why no other kind of fine-tune is tried; None where one is.
+
+    Only the training half is asked, so that no error has to be shared over the kinds: one that is better there than
+    every rung without training, or reaches the goal there, is enough.
+    """
+    trained = [c for c in columns if c.training and c.trial is not None]
+    if not trained:
+        return None
+    best = max(trained, key=lambda c: c.trial or 0.0)
+    score = best.trial or 0.0
+    if goal.quality is not None and score >= goal.quality:
+        return f"on the training half {best.name} reaches the goal"
+    beside = max((c.trial for c in columns if not c.training and c.trial is not None), default=0.0)
+    if score > beside + goal.worthwhile_gain:
+        return f"on the training half {best.name} is better than every rung without training"
+    return None
+
+
 def rehearse(
     goal: Goal, whole: Sequence[Column], *, all_rungs: bool = False, stop_early: bool = True
 ) -> tuple[Finding | None, list[Column]]:
@@ -158,7 +177,10 @@ def rehearse(
     memory = Memory()
     stepping = next_step if stop_early else next_step_whole
     while True:
-        waiting = len(whole) - len(columns)
+        rest = whole[len(columns) :]
+        if not all_rungs and trained_enough(goal, columns) is not None:
+            rest = [c for c in rest if not c.training]
+        waiting = len(rest)
         step = stepping(goal, columns, waiting, all_rungs=all_rungs, memory=memory)
         if isinstance(step, Done):
             e = (gather_raced if stop_early else _gather_whole)(goal, columns, waiting, memory=memory)

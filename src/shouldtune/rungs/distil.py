@@ -1,0 +1,69 @@
+"""distil: trained on the strong model's answers to the training questions, those of them that score well.
+
+Kim and Rush, "Sequence-Level Knowledge Distillation" (2016): a small model learns more easily what a large one writes
+than what people wrote. Only answers that the task's own scorer approves of are kept: its mistakes are not learnt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shouldtune.measure import measure
+from shouldtune.models.prompted import NearestShots, Prompted
+from shouldtune.rungs.choosing import answer_options, shots
+from shouldtune.rungs.trained import FEWEST, Lesson, Trained, conversations, shown_beside
+from shouldtune.types import Conversation, Example, Fitted, Model, Models, Prediction, Skipped, Task
+
+
+@dataclass(frozen=True)
+class Distil(Trained):
+    """The strong model is shown the nearest examples of each question, itself not among them."""
+
+    name: str = "distil"
+    shown: int = 4
+
+    async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
+        if models.strong is None:
+            return Skipped("no stronger model was named (`strong:` in the task file)")
+        cannot = self.cannot(task, models.tune)
+        if cannot or models.tune is None:
+            return cannot or Skipped("")
+        pool, options = task.halves()[0], answer_options(task)
+        answered = await self._ask(task, pool, models.strong)
+        line = good_enough(task, [p.score.value for p in answered if p.score is not None])
+        kept = [
+            (example, p.completion.text)
+            for example, p in zip(pool, answered, strict=True)
+            if p.score is not None and p.score.value >= line
+        ]
+        if len(kept) < FEWEST:
+            return Skipped(f"only {len(kept)} of {len(pool)} answers of the strong model score {line:g} or more")
+
+        def texts(prompt: Prompted) -> list[Conversation]:
+            asked = conversations([example for example, _ in kept], prompt)
+            return [Conversation(each.messages, answer) for each, (_, answer) in zip(asked, kept, strict=True)]
+
+        lesson = Lesson(asked=lambda model, instruction: Prompted(model, instruction, options=options), texts=texts)
+        fitted = await self.teach(task, models.tune, lesson)
+        note = f"learnt from {len(kept)} of the strong model's {len(pool)} answers, those that score {line:g} or more"
+        return Fitted(fitted.model, fitted.trials, (*fitted.notes, note))
+
+    async def _ask(self, task: Task, pool: Sequence[Example], strong: Model) -> list[Prediction]:
+        """The strong model's answer to each training question, and its grade."""
+        nearest, options = NearestShots(shots(pool), self.shown), answer_options(task)
+
+        async def one(example: Example) -> Prediction:
+            shown = shown_beside(example, pool, nearest)
+            prompt = Prompted(strong, task.instruction, shots=shown, options=options)
+            return (await measure(prompt, [example], task.scorer))[0]
+
+        return await asyncio.gather(*map(one, pool))
+
+
+def good_enough(task: Task, scores: Sequence[float]) -> float:
+    """From which score on an answer is learnt from: 1 where all are 0 or 1, else the goal's quality, else 0.5."""
+    if all(score in (0.0, 1.0) for score in scores):
+        return 1.0
+    return task.goal.quality if task.goal.quality is not None else 0.5

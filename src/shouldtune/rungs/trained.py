@@ -1,0 +1,112 @@
+"""What all rungs that change weights share: ways to train, tried in turn, and the best epoch of what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from shouldtune.measure import mean_score, measure
+from shouldtune.models.prompted import NearestShots, Prompted, Shot
+from shouldtune.rungs.choosing import FALLEN
+from shouldtune.types import Conversation, Example, Fitted, Model, Skipped, Task, Trial, Tunable, TuneSettings
+
+FEWEST = 32
+"""Training examples below which a fine-tune is not tried."""
+
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 8
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to train."""
+
+    learning_rate: float
+    instructed: bool
+    """Whether the instruction stands in the prompt. Without it a tuned model's prompt is the input alone: cheaper."""
+
+    def __str__(self) -> str:
+        return f"rate {self.learning_rate:g}, {'with the instruction' if self.instructed else 'the input alone'}"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a model is to learn."""
+
+    asked: Callable[[Model, str], Prompted]
+    """(model, instruction) to the prompt that the tuned model will be asked with."""
+    texts: Callable[[Prompted], list[Conversation]]
+    """Training texts in the form in which that prompt asks."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """LoRA on all linear layers; the loss is on the answer alone.
+
+    After each epoch the model is scored on the unseen part of the training half: training stops when two epochs in
+    a row got nothing right or fell clearly behind, and the best epoch is what ships. The shortest prompt at the usual
+    rate comes first; only where that got stuck is the next setting tried.
+    """
+
+    name: str = "trained"
+    training: bool = True
+    uses_llm: bool = True
+    settings: tuple[Setting, ...] = (Setting(1e-3, instructed=False), Setting(3e-4, instructed=True))
+    patience: int = 2
+    readings: int = 1700
+    """About how many examples are read in all, each 3 to 8 times."""
+
+    def cannot(self, task: Task, tune: Tunable | None) -> Skipped | None:
+        """Why nothing can be trained here; None where it can."""
+        if tune is None:
+            return Skipped("no model that can be tuned here was named (`tune:` in the task file)")
+        pool = len(task.halves()[0])
+        if pool < FEWEST:
+            return Skipped(f"{pool} training examples; fewer than {FEWEST} teach nothing that a prompt could not")
+        return None
+
+    async def teach(self, task: Task, tune: Tunable, lesson: Lesson) -> Fitted:
+        """Train by one setting after another and keep the best epoch. Errors as those of `tune`."""
+        unseen = task.halves()[1]
+        candidates: list[Prompted] = []
+        trials: list[Trial] = []
+        for setting in self.settings:
+            first = len(trials)
+            instruction = task.instruction if setting.instructed else ""
+            texts = lesson.texts(lesson.asked(tune, instruction))
+            rates = TuneSettings(learning_rate=setting.learning_rate, epochs=self.epochs_for(len(texts)))
+            async for tuned in tune.tune(texts, rates):
+                candidates.append(lesson.asked(tuned, instruction))
+                score = mean_score(predictions := await measure(candidates[-1], unseen, task.scorer))
+                trials.append(Trial(f"{setting}, epoch {len(trials) - first + 1}", score, len(predictions)))
+                if self._is_stuck(trials[first:]):
+                    break
+            if not self._is_stuck(trials[first:]):
+                break
+        # Of equals the later one: the rate falls to zero at the end, which is where training settles.
+        best = max(range(len(trials)), key=lambda index: (trials[index].score or 0.0, index))
+        return Fitted(candidates[best], tuple(trials), (trials[best].setting,))
+
+    def epochs_for(self, n: int) -> int:
+        """Epochs over n examples that come nearest to so many readings."""
+        return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(self.readings / n)))
+
+    def _is_stuck(self, trials: Sequence[Trial]) -> bool:
+        """Whether the last epochs got nothing right, or fell clearly behind the ones before them."""
+        scores = [trial.score or 0.0 for trial in trials]
+        if len(scores) <= self.patience:
+            return False
+        last = max(scores[-self.patience :])
+        return last == 0.0 or last < max(scores[: -self.patience]) - FALLEN
+
+
+def conversations(examples: Sequence[Example], prompt: Prompted) -> list[Conversation]:
+    """Training texts in the very form in which the tuned model will be asked."""
+    return [Conversation(prompt.messages(example.input)[0], example.target) for example in examples]
+
+
+def shown_beside(example: Example, pool: Sequence[Example], nearest: NearestShots) -> tuple[Shot, ...]:
+    """The k shots that a training example is shown with: the nearest ones, none of them itself or of its own group."""
+    own = {(example.input, example.target)}
+    own |= {(e.input, e.target) for e in pool if example.group is not None and e.group == example.group}
+    found = [shot for shot in replace(nearest, k=nearest.k + len(own)).find(example.input) if shot not in own]
+    return tuple(found[-nearest.k :])
