@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -41,7 +41,8 @@ class NearestPassages:
     def _index(self) -> Bm25:
         return index_of(tuple(f"{passage.title}\n{passage.text}" for passage in self.passages))
 
-    def find(self, text: str) -> tuple[Passage, ...]:
+    def find(self, text: str, hidden: Collection[str] = ()) -> tuple[Passage, ...]:
+        """The passages for one question; `hidden` are inputs of examples that may teach it nothing this once."""
         return tuple(self.passages[i] for i in self._index.search(text, self.k))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shouldtune.models.prompted import NearestPassages, Prompted
-from shouldtune.retrieval.chunks import passages
+from shouldtune.models.prompted import Prompted
 from shouldtune.rungs.choosing import answer_options, best_of, parted
-from shouldtune.types import Fitted, Models, Skipped, Task
+from shouldtune.rungs.retrieving import chosen_retriever
+from shouldtune.types import Example, Fitted, Models, Skipped, Task
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,14 @@ class Retrieval:
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
         if not task.documents:
             return Skipped("the task has no documents")
-        _, unseen = parted(task)
-        found = passages(task.documents)
-        prompts = [
-            Prompted(
-                models.prompt, task.instruction, passages=NearestPassages(found, size), options=answer_options(task)
-            )
-            for size in self.sizes
-        ]
-        names = [f"{size} passages" for size in self.sizes]
-        best, trials = await best_of(list(zip(names, prompts, strict=True)), unseen, task.scorer, rising=True)
-        return Fitted(prompts[best], trials, (names[best],))
+        pool, unseen = parted(task)
+        chosen = await chosen_retriever(task, pool, unseen)
+
+        def prompt(size: int, examples: Sequence[Example]) -> Prompted:
+            nearest = chosen.nearest(size, examples)
+            return Prompted(models.prompt, task.instruction, passages=nearest, options=answer_options(task))
+
+        candidates = [(f"{size} passages", prompt(size, pool)) for size in self.sizes]
+        best, trials = await best_of(candidates, unseen, task.scorer, rising=True)
+        notes = (*chosen.notes, candidates[best][0])
+        return Fitted(prompt(self.sizes[best], task.train), (*chosen.trials, *trials), notes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shouldtune.models.prompted import NearestPassages, NearestShots, Prompted
-from shouldtune.retrieval.chunks import passages
+from shouldtune.models.prompted import NearestShots, Prompted
 from shouldtune.rungs.choosing import answer_options, best_of, parted, shots
-from shouldtune.types import Fitted, Models, Skipped, Task
+from shouldtune.rungs.retrieving import chosen_retriever
+from shouldtune.types import Example, Fitted, Models, Skipped, Task
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,19 @@ class RetrievalShots:
         if not task.documents:
             return Skipped("the task has no documents")
         pool, unseen = parted(task)
-        found = passages(task.documents)
+        chosen = await chosen_retriever(task, pool, unseen)
 
-        def prompt(pairs: tuple[tuple[str, str], ...], near: int, many: int) -> Prompted:
+        def prompt(examples: Sequence[Example], near: int, many: int) -> Prompted:
             return Prompted(
                 models.prompt,
                 task.instruction,
-                nearest=NearestShots(pairs, near),
-                passages=NearestPassages(found, many),
+                nearest=NearestShots(shots(examples), near),
+                passages=chosen.nearest(many, examples),
                 options=answer_options(task),
             )
 
         names = [f"{near} nearest, {many} passages" for near, many in self.sizes]
-        candidates = [(name, prompt(shots(pool), *size)) for name, size in zip(names, self.sizes, strict=True)]
+        candidates = [(name, prompt(pool, *size)) for name, size in zip(names, self.sizes, strict=True)]
         best, trials = await best_of(candidates, unseen, task.scorer, rising=True)
-        return Fitted(prompt(shots(task.train), *self.sizes[best]), trials, (names[best],))
+        notes = (*chosen.notes, names[best])
+        return Fitted(prompt(task.train, *self.sizes[best]), (*chosen.trials, *trials), notes)
