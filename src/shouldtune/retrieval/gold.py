@@ -28,7 +28,11 @@ class Library:
 
     @staticmethod
     def of(documents: Sequence[Document]) -> Library:
-        cut = passages(documents)
+        return Library.over(passages(documents))
+
+    @staticmethod
+    def over(cut: tuple[Passage, ...]) -> Library:
+        """Of passages that were cut already."""
         places: dict[str, tuple[int, ...]] = {}
         for place, passage in enumerate(cut):
             places[passage.document_id] = (*places.get(passage.document_id, ()), place)

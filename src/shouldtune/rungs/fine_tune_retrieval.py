@@ -14,11 +14,15 @@ from dataclasses import dataclass, replace
 from shouldtune.errors import InputError
 from shouldtune.measure import mean_score, measure
 from shouldtune.models.prompted import NearestPassages, Prompted, with_passages
-from shouldtune.retrieval.chunks import Passage, passages
+from shouldtune.retrieval.chunks import Passage
 from shouldtune.retrieval.gold import Library
-from shouldtune.rungs.choosing import answer_options
+from shouldtune.rungs.choosing import answer_options, parted
+from shouldtune.rungs.retrieving import chosen_retriever
 from shouldtune.rungs.trained import Lesson, Setting, Trained
 from shouldtune.types import Conversation, Example, Fitted, Message, Models, Skipped, Task
+
+MOST_RIGHT = 1
+"""Right passages that a training text shows."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,9 @@ class FineTuneRetrieval(Trained):
         if cannot or models.tune is None:
             return cannot or Skipped("")
         pool, options = task.halves()[0], answer_options(task)
-        found = NearestPassages(passages(task.documents), self.shown)
-        shown = self._shown(pool, found, Library.of(task.documents))
+        chosen = await chosen_retriever(task, *parted(task))
+        found = chosen.nearest(self.shown, pool)
+        shown = self._shown(pool, found, Library.over(chosen.passages))
         lesson = Lesson(
             asked=lambda model, instruction: Prompted(model, instruction, passages=found, options=options),
             texts=lambda prompt: [
@@ -53,17 +58,20 @@ class FineTuneRetrieval(Trained):
             fitted = await self.teach(task, models.tune, lesson)
         except InputError as error:
             return Skipped(f"its prompts are too long to train on: {error}")
-        return replace(fitted, notes=(*fitted.notes, *without))
+        model = fitted.model
+        if isinstance(model, Prompted):  # what was kept apart from training may teach the search from now on
+            model = replace(model, passages=chosen.nearest(self.shown, task.train))
+        return Fitted(model, fitted.trials, (*chosen.notes, *fitted.notes, *without))
 
     def _shown(self, pool: Sequence[Example], found: NearestPassages, library: Library) -> list[tuple[Passage, ...]]:
         """The passages of each training text, nearest first; a right one that was not found takes a place by lot."""
         draw = random.Random(self.seed)
-        wider = replace(found, k=found.k + 2)
+        wider = replace(found, k=found.k + MOST_RIGHT)
         made = []
         for example in pool:
-            right = library.right_for(example)[:1]
-            wrong = [passage for passage in wider.find(example.input) if passage not in right][: found.k]
-            near = found.find(example.input)
+            right = library.right_for(example)[:MOST_RIGHT]
+            wrong = [passage for passage in wider.find(example.input, [example.input]) if passage not in right]
+            near = found.find(example.input, [example.input])
             place = next((i for i, passage in enumerate(near) if passage in right), draw.randrange(found.k))
             if right and draw.random() < self.with_right:
                 wrong[place:place] = right
