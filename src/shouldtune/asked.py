@@ -38,6 +38,8 @@ class Climb:
     """How much to ask about why failures fail; None asks nothing. So does `probes: false` in the task file."""
     forecast: bool | None = None
     """Whether to measure a learning curve before a fine-tune; None leaves it to the task file."""
+    forgetting: bool = True
+    """Whether to ask what a tuned model has forgotten."""
 
 
 def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
@@ -107,6 +109,7 @@ def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, A
         "strong": loaded.file.strong,
         "strong_model": None if models.strong is None else identity(models.strong.spec()),
         "probing": asdict(how.probing) if how.probing is not None and loaded.file.probes else None,
+        "forgetting": how.forgetting,
         "forecast": loaded.file.forecast if how.forecast is None else how.forecast,
         "prompt_model": identity(models.prompt.spec()),
         "tuned_model": None if models.tune is None else identity(models.tune.spec()),

@@ -193,3 +193,25 @@ class Forecasted:
     """Until the goal; None without one."""
     spared: bool = False
     """Whether a full fine-tune was not paid for because of it."""
+
+
+# ---------------------------------------------------------------- what tuning made a model forget
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How a tuned model does at something that it was not tuned for, beside its base: mean scores."""
+
+    what: str
+    base: float | None
+    tuned: float | None
+    change: Interval
+    """Tuned less base; 95%, for itself, and no part of what decides."""
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """What one rung's changed weights still do."""
+
+    rung: str
+    kept: tuple[Kept, ...]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from shouldtune.asked import Climb
 from shouldtune.checks import Finding, best_constant, count, has_labels
 from shouldtune.doubts import doubt
+from shouldtune.forgetting import forgotten
 from shouldtune.models.ledger import paying
 from shouldtune.models.open import is_local
 from shouldtune.probing import PAYER, NothingFails, Probing, mean_without_itself, probe, prompt_of
@@ -145,6 +146,16 @@ class Inquirer:
             self._note(f"forecast: {found.because}")
         else:
             self.inquiry = replace(self.inquiry, curve=found)
+
+    async def look_at_what_is_forgotten(self, opened: Opened) -> None:
+        """Ask the tuned model that may be shipped, the best on the training half, what its base can do."""
+        trained = [(rung, fitted) for rung, fitted in opened if rung.training]
+        if not trained or not self.how.forgetting or self.inquiry.forgetting is not None:
+            return
+        rung, fitted = max(trained, key=lambda each: max((t.score or 0.0 for t in each[1].trials), default=0.0))
+        self.progress.noted(f"asking what {rung.name} has made the model forget")
+        found = await forgotten(rung.name, fitted, self.models, self.loaded.others)
+        self.inquiry = replace(self.inquiry, forgetting=found)
 
     def why_not_to_train(self) -> str | None:
         """Why training is not paid for; None where it is to be tried."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shouldtune.types import Spent
 
 if TYPE_CHECKING:
-    from shouldtune.causes import Diagnosed, Forecasted, MoreShots
+    from shouldtune.causes import Diagnosed, Forecasted, Forgetting, MoreShots
 
 
 @dataclass(frozen=True)
@@ -272,6 +272,8 @@ class Verdict:
     """What more examples would bring; None where no learning curve was measured."""
     shots: tuple[MoreShots, ...] = ()
     """What more examples in the prompt would bring, for each rung that tried two numbers of them or more."""
+    forgetting: Forgetting | None = None
+    """What the tuned model does at other things, beside its base; None where nothing was tuned."""
     sensitivity: tuple[Flip, ...] = ()
     """What would flip the answer, the smallest change first; at most three."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

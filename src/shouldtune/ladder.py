@@ -105,6 +105,8 @@ async def _take_steps(ascent: Ascent, ahead: FitsAhead) -> None:
         if isinstance(step, Done) or ascent.ledger.budget_ended():
             if not ascent.ledger.budget_ended() and not ascent.is_settled():
                 await ascent.inquirer.look_at_failures(ascent.fitted())
+            if not ascent.ledger.budget_ended():
+                await ascent.inquirer.look_at_what_is_forgotten(ascent.fitted())
             break
         if isinstance(step, Open):
             await _open_next(ascent, ahead)

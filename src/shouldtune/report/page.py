@@ -70,6 +70,7 @@ def _main(record: RunRecord) -> Html:
             sections.compared(record),
             why_section.failures(record),
             why_section.ahead(record),
+            why_section.forgotten(record),
             sections.money(record),
             sections.effort(record),
             sections.asked(record),

@@ -50,7 +50,8 @@ def contents(record: RunRecord) -> Html:
     priced = [("money", "Money" if record.verdict.economics else "What flips it")] if has_money(record) else []
     why = [("why", "Why it fails" if record.verdict.diagnosis.rung else "Data")] if record.verdict.diagnosis else []
     ahead = [("ahead", "More examples")] if record.verdict.forecast or record.verdict.shots else []
-    found = (("ladder", "Ladder"), ("compared", "Compared"), *why, *ahead, *priced)
+    forgot = [("forgotten", "Forgotten")] if record.verdict.forgetting else []
+    found = (("ladder", "Ladder"), ("compared", "Compared"), *why, *ahead, *forgot, *priced)
     parts = (*found, ("effort", "Effort"), ("asked", "Asked"))
     links = [element("li", element("a", name, href=f"#{part}")) for part, name in (*parts, ("examples", "Examples"))]
     return element("nav", element("ul", *links), aria_label="Sections")

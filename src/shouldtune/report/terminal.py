@@ -161,6 +161,9 @@ def _inquiry(record: RunRecord) -> list[tuple[str, list[str]]]:
     more = why.more_in_words(verdict)
     if more:
         found.append((why.AHEAD, more))
+    if verdict.forgetting is not None:
+        title = f"{why.FORGOTTEN} ({one_line(verdict.forgetting.rung)})"
+        found.append((title, why.kept_in_words(verdict.forgetting)))
     return found
 
 

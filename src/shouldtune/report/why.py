@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from shouldtune.causes import Diagnosed, Forecasted, MoreShots, Segment, Share
+from shouldtune.causes import Diagnosed, Forecasted, Forgetting, MoreShots, Segment, Share
 from shouldtune.judgement import Interval, Verdict
 from shouldtune.report.words import counted, one_line, score
 
 TITLE = "Why the failures fail"
 AHEAD = "What more examples would bring"
+FORGOTTEN = "What tuning made it forget"
 SEGMENTS: dict[Segment, str] = {
     "noise": "wrong targets",
     "format": "the answer's form",
@@ -84,6 +85,17 @@ def more_in_words(verdict: Verdict) -> list[str]:
     """What more examples would bring: to learn from, where a curve was measured, and in the prompt."""
     learnt = [] if verdict.forecast is None else ahead_in_words(verdict.forecast)
     return [*learnt, *map(shots_in_words, verdict.shots)]
+
+
+def kept_in_words(found: Forgetting) -> list[str]:
+    """What a tuned model does at other things, beside its base: a line each."""
+    said = []
+    for each in found.kept:
+        change = each.change
+        told = "it forgot" if change.high < 0 else "it gained" if change.low > 0 else "no change is shown"
+        figures = f"{score(each.base)} before tuning, {score(each.tuned)} after"
+        said.append(f"{one_line(each.what)}: {figures}; change {span(change)}: {told}")
+    return said
 
 
 def shots_in_words(more: MoreShots) -> str:

@@ -10,7 +10,19 @@ from shouldtune.report import charts, why_charts, words
 from shouldtune.report.charts import Drawing
 from shouldtune.report.markup import Html, element
 from shouldtune.report.sections import data_table
-from shouldtune.report.why import AHEAD, FLAWS, REPAIRED, SEGMENTS, TITLE, beside, more_in_words, span, whose
+from shouldtune.report.why import (
+    AHEAD,
+    FLAWS,
+    FORGOTTEN,
+    REPAIRED,
+    SEGMENTS,
+    TITLE,
+    beside,
+    kept_in_words,
+    more_in_words,
+    span,
+    whose,
+)
 from shouldtune.report.why import ceiling as ceiling_in_words
 from shouldtune.report.why import share_in_words as share
 from shouldtune.report.words import one_line
@@ -129,6 +141,16 @@ def ahead(record: RunRecord) -> Html | None:
         *(_learnt(found, record) if found is not None else ()),
         id="ahead",
     )
+
+
+def forgotten(record: RunRecord) -> Html | None:
+    """What the tuned model does at other things; None where nothing was tuned."""
+    found = record.verdict.forgetting
+    if found is None:
+        return None
+    said = f"{one_line(found.rung)} beside its base, both without any prompt of the ladder. This decides nothing."
+    lines = (element("li", line) for line in kept_in_words(found))
+    return element("section", element("h2", FORGOTTEN), element("p", said), element("ul", *lines), id="forgotten")
 
 
 def _learnt(found: Forecasted, record: RunRecord) -> list[Html | None]:

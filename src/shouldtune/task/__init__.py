@@ -42,6 +42,8 @@ class LoadedTask:
     digest: str
     """SHA-256 of everything that the task is: file (all but its money), examples, documents, user code."""
     economics: Economics = Economics()
+    others: tuple[Task, ...] = ()
+    """Other tasks that a tuned model is to go on doing."""
 
     @property
     def folder(self) -> Path:
@@ -85,8 +87,21 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None, bud
     )
     economics = economics_of(file)
     notes += _priced(file, economics)
-    digest = _digest(file, folder, train, holdout, documents)
-    return LoadedTask(task, holdout, file, path, tuple(notes), digest, economics)
+    others = _others(file, folder, where("keep"))
+    digest = _digest(file, folder, train, holdout, documents, [other.digest for other in others])
+    kept = tuple(other.task for other in others)
+    return LoadedTask(task, holdout, file, path, tuple(notes), digest, economics, kept)
+
+
+def _others(file: TaskFile, folder: Path, where: str) -> list[LoadedTask]:
+    """The tasks that `keep` names. What they would keep in turn is not looked at."""
+    found = []
+    for name in file.keep:
+        path = folder / name
+        if path.resolve() == folder.resolve() or read_task_file(path).keep:
+            raise InputError(f"{name!r} keeps tasks itself", where=where, hint="name a task without `keep:`")
+        found.append(load_task(path))
+    return found
 
 
 def _priced(file: TaskFile, economics: Economics) -> list[str]:
@@ -176,7 +191,12 @@ def _output(file: TaskFile, folder: Path, examples: Sequence[Example], where: st
 
 
 def _digest(
-    file: TaskFile, folder: Path, train: Sequence[Example], holdout: Sequence[Example], documents: Sequence[Document]
+    file: TaskFile,
+    folder: Path,
+    train: Sequence[Example],
+    holdout: Sequence[Example],
+    documents: Sequence[Document],
+    others: Sequence[str],
 ) -> str:
     found = hashlib.sha256()
     for part in (
@@ -184,6 +204,7 @@ def _digest(
         [asdict(e) for e in train],
         [asdict(e) for e in holdout],
         [asdict(d) for d in documents],
+        others,
     ):
         found.update(json.dumps(part, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
     names = file.scorer if isinstance(file.scorer, dict) else [file.scorer]

@@ -108,6 +108,10 @@ class TaskFile(Part):
     forecast: bool | None = Field(
         default=None, description="whether to measure a learning curve before a fine-tune is paid for"
     )
+    keep: list[str] = Field(
+        default=[],
+        description="folders of other tasks that the tuned model is to go on doing: it is asked whether it does",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")

@@ -57,6 +57,7 @@ def decide(
         diagnosis=case.inquiry.diagnosed(case.goal),
         forecast=case.inquiry.forecast(case.goal, spared=_spared(evidence)),
         shots=more_shots(case.measurements, case.goal),
+        forgetting=case.inquiry.forgetting,
         provenance={**(provenance or {}), "intervals": evidence.levels.plain(evidence.shares)},
     )
 

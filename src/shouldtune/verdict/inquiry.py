@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from shouldtune.causes import Ahead, Diagnosed, Flaw, Forecasted, Miss, RetrievalGain, Seen
+from shouldtune.causes import Ahead, Diagnosed, Flaw, Forecasted, Forgetting, Miss, RetrievalGain, Seen
 from shouldtune.curves import CurvePoint
 from shouldtune.judgement import Interval
 from shouldtune.stats import clopper_pearson
@@ -87,6 +87,8 @@ class Inquiry:
     """Why something was not looked into."""
     all_pass: int = 0
     """Training rows that the best prompt was asked, where it failed none of them and there was nothing to probe."""
+    forgetting: Forgetting | None = None
+    """What the tuned model that may be shipped does at other things."""
 
     def flaws(self, goal: Goal) -> tuple[Flaw, ...]:
         """The reasons to mend the data first."""

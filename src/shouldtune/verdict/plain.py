@@ -8,7 +8,7 @@ from dataclasses import asdict, fields, is_dataclass
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from shouldtune.causes import Diagnosed, Forecasted, MoreShots
+from shouldtune.causes import Diagnosed, Forecasted, Forgetting, MoreShots
 from shouldtune.judgement import BreakEven, Comparison, Flip, MoneyTable, RungCost, RungResult, Verdict
 from shouldtune.types import Spent
 from shouldtune.verdict.inquiry import Inquiry
@@ -36,6 +36,7 @@ def verdict_from_json(text: str) -> Verdict:
     document["economics"] = _money(document.get("economics"))
     document["diagnosis"] = from_plain(Diagnosed, document.get("diagnosis"))
     document["forecast"] = from_plain(Forecasted, document.get("forecast"))
+    document["forgetting"] = from_plain(Forgetting, document.get("forgetting"))
     document["shots"] = tuple(from_plain(MoreShots, row) for row in document.get("shots", ()))
     document["sensitivity"] = tuple(_read(Flip, row) for row in document.get("sensitivity", ()))
     return _read(Verdict, document)
