@@ -53,7 +53,7 @@ def test_no_climb_asks_more_than_the_plan_says_at_most(make_task: MakeTask, scor
     record = asyncio.run(climb(load_task(folder), how))
     asked = {m.rung: m for m in record.measurements if m.uses_llm}
     paid = Counter(call.rung for call in past_calls(ledger_path(folder)) if not call.training)
-    assert {*asked, "probes"} == set(paid) == {name for name, rung in found.items() if rung.calls_most}
+    assert {*asked, "probes", "forgetting"} == set(paid) == {name for name, rung in found.items() if rung.calls_most}
     for name, calls in paid.items():
         assert 0 < calls <= found[name].calls_most
     assert paid["probes"] > 200
@@ -93,7 +93,7 @@ def test_a_stronger_model_is_asked_the_best_prompt_and_the_probes_at_its_own_pri
     assert stronger.usd_most / stronger.calls_most > 10 * few.usd_most / few.calls_most
     assert found["probes"].calls_expected > without["probes"].calls_expected
     assert (found["probes"].usd_most or 0) > 2 * (without["probes"].usd_most or 0)
-    assert planned(folder, probing=None).rungs[-2].skipped_because == "they are not wanted"
+    assert planned(folder, probing=None).rungs[-3].skipped_because == "they are not wanted"
 
 
 def test_planning_writes_nothing_asks_nothing_and_needs_no_key(make_task: MakeTask) -> None:
@@ -244,6 +244,6 @@ def test_the_command_prints_a_table_or_json_and_says_what_it_cannot_tell(make_ta
     assert "What this plan cannot tell:" in done.stdout
     assert "a perfect score could not prove the goal of 0.97" in done.stdout
     document = json.loads(shouldtune("plan", folder, "--json", "--rungs", "zero_shot").stdout)
-    assert [rung["name"] for rung in document["rungs"]] == ["zero_shot", "probes", "learning curve"]
+    assert [rung["name"] for rung in document["rungs"]] == ["zero_shot", "probes", "learning curve", "forgetting"]
     assert document["usd_most"] is None
     assert json.loads(plan_to_json(planned(folder)))["can"]["n"] == len(rows_of(load_task(folder).holdout))

@@ -18,7 +18,7 @@ from shouldtune.judgement import Price
 from shouldtune.looks import goal_at_look
 from shouldtune.models.open import is_local, is_simulated
 from shouldtune.models.past_calls import past_calls
-from shouldtune.planning.dry_runs import CURVE, PAYER, Calls, Dry, DryRuns, Who
+from shouldtune.planning.dry_runs import CURVE, FORGETTING, PAYER, Calls, Dry, DryRuns, Who
 from shouldtune.planning.measured import Rates, rates_of
 from shouldtune.planning.rehearsals import ASSUMED, Rehearsed, rehearsals
 from shouldtune.provable import Provable, provable
@@ -64,7 +64,7 @@ class Plan:
     too_few: bool
     """Whether there are so few rows that nothing would be asked."""
     rungs: tuple[PlannedRung, ...]
-    """In ladder order; then the probes of failures and the learning curve."""
+    """In ladder order; then the probes of failures, the learning curve, and what the tuned model forgot."""
     can: Provable
     worthwhile_gain: float
     no_forecast: str | None
@@ -99,14 +99,17 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
     too_few = len(loaded.task.train) + len(loaded.holdout) < FEWEST_ROWS
     runs, nothing = DryRuns(loaded, how, past), Skipped("there are too few rows")
     dry = {rung.name: nothing if too_few else await runs.rung(rung) for rung in how.rungs}
-    beside = {PAYER: nothing if too_few else await runs.probes(), CURVE: nothing if too_few else await runs.curve()}
+    looks = {PAYER: runs.probes, CURVE: runs.curve, FORGETTING: runs.forgetting}
+    beside = {name: nothing if too_few else await look() for name, look in looks.items()}
     apply = [rung for rung in how.rungs if isinstance(dry[rung.name], Dry)]
     can = await provable(loaded, sum(not rung.training for rung in apply))
     goal, early = goal_at_look(loaded.task.goal, can.look), not how.whole_holdout
     expected, unsettled = rehearsals(goal, apply, len(loaded.holdout), all_rungs=how.all_rungs, stop_early=early)
     costs, training = _costs(loaded, rates := rates_of(past, loaded)), {rung.name: rung.training for rung in how.rungs}
     planned = [_planned(name, training[name], found, expected.get(name), costs) for name, found in dry.items()]
-    planned += [_planned(n, n == CURVE, found, Rehearsed(unsettled, 0.0), costs) for n, found in beside.items()]
+    planned += [
+        _planned(n, n in (CURVE, FORGETTING), found, Rehearsed(unsettled, 0.0), costs) for n, found in beside.items()
+    ]
     (paid, unknown), curve = dollars_so_far(loaded), beside[CURVE]
     named = {loaded.file.model: costs["prompt"].price, loaded.file.strong: costs["strong"].price}
     return Plan(

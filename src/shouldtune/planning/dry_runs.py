@@ -8,10 +8,13 @@ from typing import Literal
 
 from shouldtune.asked import Climb
 from shouldtune.doubts import Doubts
+from shouldtune.forgetting import PAYER as FORGETTING
+from shouldtune.forgetting import forgotten
 from shouldtune.inquiring import Inquirer
 from shouldtune.models.open import is_local, is_simulated, open_model
 from shouldtune.models.past_calls import PastCall
 from shouldtune.models.prices import is_remote
+from shouldtune.models.prompted import Prompted
 from shouldtune.models.remote import remote_of
 from shouldtune.planning.dry import Counted, DryModel, level, mixed, rising
 from shouldtune.probing import PAYER, Probing, probe, prompt_of
@@ -150,6 +153,18 @@ class DryRuns:
         stage.stand_ins["tune"].read.clear()
         return Dry(most=_calls(asked), fit=_calls(asked), epochs=epochs, epochs_most=epochs)
 
+    async def forgetting(self) -> Dry | Skipped:
+        """Ask a tuned stand-in and its base what has nothing to do with the task."""
+        tune = self.dear.stand_ins.get("tune")
+        if not self.how.forgetting:
+            return Skipped("it is not wanted")
+        if tune is None or not any(rung.training for rung in self.how.rungs):
+            return Skipped("no rung is trained")
+        tuned = Fitted(Prompted(replace(tune, plain={**tune.plain, "trained": 0})))
+        await forgotten("", tuned, self.dear.models, self.loaded.others)
+        asked = self.dear.taken()
+        return Dry(most=_calls(asked), fit=_calls(asked))
+
     def _remember(self, stage: _Stage, rung: Rung, fitted: Fitted, rows: dict[Who, tuple[Counted, ...]]) -> None:
         """A prompt, for what builds on the best one."""
         if not rung.training and not isinstance(rung, Stronger) and prompt_of(fitted.model) is not None:
@@ -193,4 +208,4 @@ def _spec(named: str) -> ModelSpec:
     return open_model(named).spec() if is_simulated(named) else {"kind": "unopened", "model": named}
 
 
-__all__ = ["CURVE", "PAYER", "Calls", "Dry", "DryRuns", "Who", "can_tune"]
+__all__ = ["CURVE", "FORGETTING", "PAYER", "Calls", "Dry", "DryRuns", "Who", "can_tune"]
