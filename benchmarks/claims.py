@@ -1,0 +1,55 @@
+"""The post's claims in our words, the tasks that test each, and what was seen: read beside the figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim."""
+
+    says: str
+    tasks: tuple[str, ...]
+    seen: str = ""
+    """Where a small model differs from what the post saw with large ones, and why; no figures, they stand beside it."""
+
+
+CLAIMS = (
+    Claim(
+        "Given the facts in the prompt, a model off the shelf can reason about what it never saw; before, examples "
+        "alone taught a task",
+        ("ask-the-docs", "chat-docs", "classify-intent"),
+    ),
+    Claim(
+        "Tune to teach a general skill; prompt to work with particular facts",
+        ("ask-the-docs", "redact-notes", "redaction"),
+    ),
+    Claim("To chat with one's own data needs no tuning: the hard part is the search", ("ask-the-docs", "chat-docs")),
+    Claim("A tone of voice needs an instruction and a few worked examples, no tuning", ("refund-tone", "tone")),
+    Claim(
+        "Simple extraction and classification need no tuning where right examples prime the prompt",
+        ("email-to-json", "extraction", "alert-triage", "ticket-triage", "classify-alert", "classify-intent"),
+    ),
+    Claim(
+        "A text made to measure needs no tuning if the prompt says what to put in, what to avoid, how, and how much",
+        ("sales-email", "custom-text"),
+    ),
+    Claim(
+        "Tune for a skill that a handful of examples cannot explain: redaction under rules that are nuanced, differ by "
+        "jurisdiction and change",
+        ("redact-notes", "redaction", "redaction-notes-es"),
+    ),
+    Claim(
+        "From plain English to API calls, tuning beats retrieval: the documents were not written to be found, and "
+        "there are many",
+        ("python-api", "kubectl", "kubectl-public", "apibench-tensorhub", "apibench-torchhub", "apibench-huggingface"),
+    ),
+    Claim("Tuned models are known best for teaching a skill: code completion", ("complete-code", "code-completion")),
+    Claim(
+        "What models can do off the shelf grows: function calls were the newest example",
+        ("function-calling", "function-calling-public"),
+    ),
+    Claim("Retrieval itself can be made better, before any tuning", ("apibench-tensorhub", "ask-the-docs")),
+    Claim("Mostly one saves time, money and stress by not tuning: it comes last", ("ticket-triage", "refund-tone")),
+)
