@@ -136,8 +136,8 @@ def _head(runs: Mapping[str, Run]) -> Iterator[str]:
     yield '# What "Should you fine-tune a model?" claims, and what was measured'
     yield ""
     yield "The blog post of 2023 that this project grew from speaks of large hosted models. Here every claim is put to"
-    yield "the test on SmolLM2-135M-Instruct, a thousand times smaller, on two cores of a processor: what it shows is how"
-    yield "the question is settled, and where size changes the answer. In brackets are the intervals that decide."
+    yield "the test on SmolLM2-135M-Instruct, a thousand times smaller, on two cores of a processor: what it shows is"
+    yield "how the question is settled, and where size changes the answer. In brackets are the intervals that decide."
     if dates:
         yield f"Runs of {dates[0]} to {dates[-1]}. `python benchmarks/the_post.py write` makes this page from"
         yield "`benchmarks/the-post/`."
@@ -186,7 +186,8 @@ def _tasks(runs: Mapping[str, Run]) -> Iterator[str]:
         yield ""
         goal = (asked.get("goal") or {}).get("quality")
         rows = f"{asked['train_n']} examples to learn from, {asked['holdout_n']} held out"
-        yield f"Scorer {json.dumps(asked['scorer'])}; {rows}; {asked['documents_n']} documents; goal {goal}. {run['date']}."
+        scorer = json.dumps(asked["scorer"])
+        yield f"Scorer {scorer}; {rows}; {asked['documents_n']} documents; goal {goal}. {run['date']}."
         yield ""
         yield f"**{run['answer'].replace('_', ' ')} / {run['reason']}**: {run['because'][0]}"
         yield ""
