@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shouldtune.errors import InputError
 from shouldtune.scorers import call as calls
+from shouldtune.scorers import code as codes
 from shouldtune.scorers import label as labels_module
 from shouldtune.scorers import structure, text
 from shouldtune.types import Completion, Document, Example, Output, Score, Scorer
@@ -21,6 +22,8 @@ class Setting:
 
     documents: Sequence[Document] = ()
     output: Output = Output()
+    where: str = ""
+    """The line of the task file that names it."""
 
 
 SCORERS: dict[str, Callable[[Setting], Scorer]] = {
@@ -32,6 +35,7 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "label": lambda task: labels_module.label(task.output.labels),
     "json": lambda task: structure.json_fields(task.output.schema),
     "call": lambda task: calls.call(task.documents),
+    "code": lambda task: codes.code(task.where),
 }
 """Every scorer that a task file can name. A new one is a line here and a function in its family's file."""
 
@@ -44,7 +48,7 @@ def load_scorer(
     output: Output = Output(),
 ) -> Scorer:
     """The scorer that a task file names: one of SCORERS, `file.py:name`, or several with weights. Raises InputError."""
-    task = Setting(documents, output)
+    task = Setting(documents, output, where)
     if isinstance(named, str):
         return _one(named, folder, where, task)
     parts = {name: _one(name, folder, where, task) for name in named}
