@@ -140,7 +140,8 @@ async def best_constant(loaded: LoadedTask) -> Constant:
     ]
 
     async def scores(text: str, rows: Sequence[Example]) -> tuple[float, ...]:
-        return tuple([(await grade(loaded.task.scorer, Completion(text=text), row)).value for row in rows])
+        found = await asyncio.gather(*(grade(loaded.task.scorer, Completion(text=text), row) for row in rows))
+        return tuple(score.value for score in found)
 
     apart = not has_labels(loaded.task) and len(examples) >= 2 * ROWS_TO_CHOOSE
     chosen_on = examples[:ROWS_TO_CHOOSE] if apart else examples

@@ -145,7 +145,7 @@ OUT_OF_TIME = (128 + 24, 128 + 9)
 """Ended by the limit of processor time: SIGXCPU, or SIGKILL where that was caught."""
 
 
-def _packed(value: object) -> bytes:
+def _packed(value: Any) -> bytes:
     written = marshal.dumps(value)
     return len(written).to_bytes(4, "big") + written
 

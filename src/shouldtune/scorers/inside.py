@@ -85,7 +85,7 @@ def encoded(value: object, depth: int = 0) -> str:  # noqa: PLR0912  a case for 
         return '["bytes","' + bytes(value).hex() + '"]'
     for kind in (list, tuple, set, frozenset):
         if isinstance(value, kind):
-            return '["' + kind.__name__ + '",' + many(kind.__iter__(value), depth) + "]"
+            return '["' + kind.__name__ + '",' + many(value, depth) + "]"
     if isinstance(value, dict):
         return '["dict",' + many(dict.items(value), depth) + "]"
     if isinstance(value, type({}.keys()) | type({}.items())):

@@ -72,15 +72,10 @@ class Ran:
 
 
 _LIMITED = """
-import os as _os, resource as _resource
+import resource as _resource
 for _name, _most in {most}:
     _resource.setrlimit(getattr(_resource, "RLIMIT_" + _name), (_most, _most))
-try:
-    with open("/proc/self/oom_score_adj", "w") as _file:
-        _file.write("1000")
-except OSError:
-    pass
-del _name, _most, _resource, _os
+del _name, _most, _resource
 """
 
 
@@ -92,11 +87,10 @@ def run_python(source: str, given: bytes, limits: Limits = Limits()) -> Ran:
     """
     command = [*_command(_bwrap(), limits), _python(), "-I", "-S", "-c", _preamble(limits) + source]
     with _memory_file(given) as stdin, _memory_file(seccomp_filter()) as rules:
-        place = command.index("--seccomp") + 1
-        command[place] = str(rules)
+        command[command.index("--seccomp") + 1] = str(rules)
         try:
             process = subprocess.Popen(  # noqa: S603  the command is ours, what it runs is locked in
-                command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(rules,)
+                command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(rules,), env={}
             )
         except OSError as error:
             raise CannotMeasure(f"the sandbox does not start: {error}") from None
@@ -150,9 +144,11 @@ def _command(bwrap: str, limits: Limits) -> list[str]:
     for path in sorted({sys.base_prefix, str(Path(_python()).parent.parent)}):
         if not Path(path).is_relative_to("/usr"):
             seen += ["--ro-bind", path, path]
-    own = f"--proc /proc --dev /dev --remount-ro /dev --size {limits.file_mb << 20} --tmpfs /tmp --remount-ro /"
+    # Where shouldtune runs as root, /proc/sys would take settings of the whole machine: all of /proc is read-only.
+    own = "--proc /proc --remount-ro /proc --dev /dev --remount-ro /dev"
+    small = f"--size {limits.file_mb << 20} --tmpfs /tmp --remount-ro /"
     clean = "--clearenv --setenv PATH /usr/bin:/bin --setenv LANG C.UTF-8 --hostname sandbox --chdir /tmp --seccomp ?"
-    return [bwrap, *apart.split(), *bare.split(), *seen, *own.split(), *clean.split()]
+    return [bwrap, *apart.split(), *bare.split(), *seen, *own.split(), *small.split(), *clean.split()]
 
 
 def _preamble(limits: Limits) -> str:
