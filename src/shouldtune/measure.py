@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from shouldtune.scorers import grade
+from shouldtune.stats.samples import mean_pass_at_k
 from shouldtune.types import Example, Message, Model, Prediction, Scorer
 
 AT_ONCE = 96
@@ -45,3 +47,16 @@ def mean_score(predictions: Sequence[Prediction]) -> float | None:
     """Mean over the answered examples; None when nothing was answered."""
     values = [prediction.score.value for prediction in predictions if prediction.score is not None]
     return sum(values) / len(values) if values else None
+
+
+def pass_at(k: int, predictions: Sequence[Prediction]) -> float | None:
+    """pass@k where examples were answered several times: their predictions, of all the times, share an example's id.
+
+    An answer is right at a score of 1; a failed call is no answer. None where an example has fewer than k answers.
+    A run asks once, at temperature 0; ask a model at another temperature with a seed for each time to have more.
+    """
+    answered, right = Counter[str](), Counter[str]()
+    for prediction in predictions:
+        answered[prediction.example_id] += prediction.score is not None
+        right[prediction.example_id] += prediction.score is not None and prediction.score.value == 1
+    return mean_pass_at_k([(answered[name], right[name]) for name in answered], k)
