@@ -278,7 +278,10 @@ def test_every_reference_of_mbpp_passes(shared_data: Path, half: str) -> None:
         return await asyncio.gather(*(grade(scorer, Completion(row.target), row) for row in rows))
 
     found = asyncio.run(main())
-    assert {row.id: score.reason for row, score in zip(rows, found, strict=True) if score.value < 1} == {}
+    failed = [(row, score) for row, score in zip(rows, found, strict=True) if score.value < 1]
+    assert {row.id: score.reason for row, score in failed} in ({}, {"code-completion-test-0191": "timeout"})
+    patient = Code(Limits(cpu_s=120, wall_s=400))  # that one works for more than ten seconds
+    assert all(asyncio.run(grade(patient, Completion(row.target), row)).value == 1 for row, _ in failed)
 
 
 @needs_sandbox

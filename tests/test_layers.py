@@ -41,6 +41,7 @@ LAYERS = {
     "ascent": 7,
     "conclusion": 7,
     "inquiring": 7,
+    "judging": 7,
     "rejudge": 7,
     "report": 8,
     "cli": 9,

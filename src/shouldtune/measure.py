@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from shouldtune.scorers import grade
+from shouldtune.scorers import graded
 from shouldtune.stats.samples import mean_pass_at_k
 from shouldtune.types import Example, Message, Model, Prediction, Scorer
 
@@ -21,7 +21,8 @@ async def measure(
 ) -> tuple[Prediction, ...]:
     """Ask the model every example's input and grade the answers, in the examples' order.
 
-    The model is given the input alone. A call that fails gives a Prediction without a score. Raises what the model
+    The model is given the input alone. A call that fails, and an answer
+    that the scorer could not grade, give a Prediction without a score. Raises what the model
     raises for trouble that no call survives (CannotMeasure), after the calls under way were cancelled.
     """
     places = asyncio.Semaphore(AT_ONCE)
@@ -29,8 +30,7 @@ async def measure(
     async def one(example: Example) -> Prediction:
         async with places:
             completion = await model.complete([Message("user", example.input)])
-        score = None if completion.failed else await grade(scorer, completion, example)
-        prediction = Prediction(example.id, completion, score)
+        prediction = Prediction(example.id, completion, await graded(scorer, completion, example))
         if on_prediction is not None:
             on_prediction(prediction)
         return prediction

@@ -230,10 +230,12 @@ class Models:
     """The strongest model that one may use."""
     best: tuple[str, Model] | None = None
     """(rung, fitted model) of the prompt that has done best on the training half so far."""
+    judge: Model | None = None
+    """Who grades answers, where a model does; no rung asks it."""
 
     async def aclose(self) -> None:
         """Close connections, of models that have any."""
-        for model in (self.prompt, self.tune, self.strong):
+        for model in (self.prompt, self.tune, self.strong, self.judge):
             close = getattr(model, "aclose", None)
             if close is not None:
                 await close()
@@ -309,7 +311,7 @@ class Prediction:
     example_id: str
     completion: Completion
     score: Score | None
-    """None when the call failed: unmeasured, neither wrong nor dropped."""
+    """None when the call failed, or the scorer could not grade it: unmeasured, neither wrong nor dropped."""
 
 
 @dataclass(frozen=True)
