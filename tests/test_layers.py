@@ -42,6 +42,7 @@ LAYERS = {
     "conclusion": 7,
     "inquiring": 7,
     "forgetting": 6,
+    "judging": 7,
     "rejudge": 7,
     "report": 8,
     "cli": 9,

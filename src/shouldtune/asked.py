@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from shouldtune import __version__
@@ -13,16 +13,18 @@ from shouldtune.judgement import Price
 from shouldtune.models.budget import Budget
 from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, digest, identity
 from shouldtune.models.open import is_local, open_model
+from shouldtune.models.paid_by import PaidBy
 from shouldtune.models.past_calls import dollars_paid
 from shouldtune.models.prices import is_remote, price_of
 from shouldtune.probing import Probing
 from shouldtune.progress import Progress
 from shouldtune.run import adapters_path, ledger_path
 from shouldtune.rungs import LADDER
+from shouldtune.scorers import model_needed, with_model
 from shouldtune.task import LoadedTask
 from shouldtune.task.file import price_table
 from shouldtune.tuning import open_tunable
-from shouldtune.types import Models, Rung
+from shouldtune.types import Example, Model, Models, Rung
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,31 @@ def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Model
     if file.strong is not None:
         paid = price_paid(file.strong, economics.strong_price)
         strong = Ledgered(open_model(file.strong, everything), ledger, paid)
+    judge = _open_judge(loaded, ledger, everything)
     if loaded.file.tune is None:
-        return Models(prompt, strong=strong)
+        return Models(prompt, strong=strong, judge=judge)
     tunable = open_tunable(loaded.file.tune, adapters_path(loaded.folder), everything, progress.trained)
-    return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger), strong)
+    return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger), strong, judge=judge)
+
+
+JUDGE = "judge"
+"""Who pays for grades that a model gives: they are no part of what a rung costs."""
+
+
+def _open_judge(loaded: LoadedTask, ledger: Ledger, everything: Sequence[Example]) -> Model | None:
+    """The model that the scorer asks; None where it asks none."""
+    named = model_needed(loaded.task.scorer)
+    if named is None:
+        return None
+    price = price_paid(named, price_of(named, price_table(loaded.file)))
+    return PaidBy(Ledgered(open_model(named, everything), ledger, price), JUDGE, "grade")
+
+
+def with_judge(loaded: LoadedTask, models: Models) -> LoadedTask:
+    """The task with its judge at hand, where its scorer asks one."""
+    if models.judge is None:
+        return loaded
+    return replace(loaded, task=replace(loaded.task, scorer=with_model(loaded.task.scorer, models.judge)))
 
 
 def price_paid(model: str, price: Price | None) -> Price | None:
@@ -89,6 +112,9 @@ def budget_of(loaded: LoadedTask) -> Budget | None:
     asked = [(loaded.file.model, loaded.economics.prompt_price)]
     if loaded.file.strong is not None:
         asked.append((loaded.file.strong, loaded.economics.strong_price))
+    judge = model_needed(loaded.task.scorer)
+    if judge is not None:
+        asked.append((judge, price_of(judge, price_table(loaded.file))))
     unknown += tuple(model for model, price in asked if is_remote(model) and price is None)
     if unknown:
         raise InputError(
@@ -114,6 +140,7 @@ def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, A
         "prompt_model": identity(models.prompt.spec()),
         "tuned_model": None if models.tune is None else identity(models.tune.spec()),
         "scorer": loaded.file.scorer,
+        **({} if models.judge is None else {"judge": identity(models.judge.spec())}),
         "goal": asdict(loaded.task.goal),
         "economics": asdict(loaded.economics),
         "seed": loaded.file.seed,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shouldtune.provable import provable
-from shouldtune.scorers import grade
+from shouldtune.scorers import grade, model_needed
 from shouldtune.task import LoadedTask, looks_labelled, near_duplicates
 from shouldtune.types import Completion, Example, Task
 
@@ -63,8 +63,10 @@ class Counted:
 async def count(loaded: LoadedTask) -> Counted:
     """Count what is wrong with targets and halves. Calls no model."""
     everything = (*loaded.task.train, *loaded.holdout)
-    scores = await asyncio.gather(*(grade(loaded.task.scorer, Completion(text=e.target), e) for e in everything))
-    low = [(e, s) for e, s in zip(everything, scores, strict=True) if s.value < 1 - 1e-9]
+    free = model_needed(loaded.task.scorer) is None  # a judge's grades cost money, and are no proof about a target
+    graded = everything if free else ()
+    scores = await asyncio.gather(*(grade(loaded.task.scorer, Completion(text=e.target), e) for e in graded))
+    low = [(e, s) for e, s in zip(graded, scores, strict=True) if s.value < 1 - 1e-9]
     inputs, cut = [example.input for example in everything], len(loaded.task.train)
     across = [(everything[i], everything[j]) for i, j in near_duplicates(inputs) if i < cut <= j]
     return Counted(
@@ -80,11 +82,12 @@ async def check(loaded: LoadedTask) -> tuple[Finding, ...]:
     """Look at everything that can be known before a model is asked. Calls no model."""
     everything = (*loaded.task.train, *loaded.holdout)
     counted = await count(loaded)
+    judge = model_needed(loaded.task.scorer)
     return (
-        targets_score_one(counted),
+        targets_score_one(counted) if judge is None else judged_later(judge),
         contradictions(everything),
         overlap(counted),
-        await constants(loaded),
+        *([await constants(loaded)] if judge is None else []),
         *await power(loaded),
     )
 
@@ -95,6 +98,12 @@ def targets_score_one(counted: Counted) -> Finding:
         return Finding("ok", "targets", f"all {counted.rows} targets score 1.0 by the task's own scorer")
     said = f"{len(counted.failing)} of {counted.rows} targets score below 1.0 by the task's own scorer"
     return Finding("problem", "targets", said, counted.failing)
+
+
+def judged_later(judge: str) -> Finding:
+    """What only a judge can say of targets and of empty answers is not asked for free."""
+    said = f"{judge} is asked nothing here: `run` tries it on a few training rows first, and refuses one that is fooled"
+    return Finding("note", "judge", said)
 
 
 def contradictions(examples: Sequence[Example]) -> Finding:
@@ -140,7 +149,8 @@ async def best_constant(loaded: LoadedTask) -> Constant:
     ]
 
     async def scores(text: str, rows: Sequence[Example]) -> tuple[float, ...]:
-        return tuple([(await grade(loaded.task.scorer, Completion(text=text), row)).value for row in rows])
+        found = await asyncio.gather(*(grade(loaded.task.scorer, Completion(text=text), row) for row in rows))
+        return tuple(score.value for score in found)
 
     apart = not has_labels(loaded.task) and len(examples) >= 2 * ROWS_TO_CHOOSE
     chosen_on = examples[:ROWS_TO_CHOOSE] if apart else examples

@@ -4,7 +4,8 @@ ShouldTuneError            exit code
 ├── InputError             2    the user's file, row, option or name is wrong
 ├── BudgetError            3    the money ended first
 └── CannotMeasure          4    the model, server or package that is needed cannot be had
-    └── ModelUnavailable   4    a model id that cannot be opened here
+    ├── ModelUnavailable   4    a model id that cannot be opened here
+    └── Ungraded           4    one answer that its scorer could not grade: data, where answers are measured
 """
 
 from __future__ import annotations
@@ -51,3 +52,7 @@ class CannotMeasure(ShouldTuneError):
 
 class ModelUnavailable(CannotMeasure):
     """The model that was named cannot be opened on this machine."""
+
+
+class Ungraded(CannotMeasure):
+    """A scorer could not grade one answer, because what it asks failed. Whoever measures counts it as unmeasured."""

@@ -21,6 +21,7 @@ from shouldtune.progress import Progress
 from shouldtune.rungs.choosing import FIRST, parted
 from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.learning_curve import learning_curve, parts_of, scores_beside, why_no_curve
+from shouldtune.scorers import model_needed
 from shouldtune.task import LoadedTask
 from shouldtune.types import Fitted, Goal, Model, Models, Rung, Skipped, Task
 from shouldtune.verdict.before_tuning import told_of_data, why_not_to_train
@@ -35,7 +36,8 @@ async def look_at_data(loaded: LoadedTask) -> DataEvidence:
     """What can be counted for nothing: wrong, leaked and contradictory rows, and what a constant scores."""
     counted, labelled = await count(loaded), has_labels(loaded.task)
     doubts = await asyncio.to_thread(doubt, loaded.task.train, labelled=labelled)
-    best = None if labelled else await best_constant(loaded)
+    free = model_needed(loaded.task.scorer) is None  # a judge is tried beforehand, on a few rows (judging.py)
+    best = await best_constant(loaded) if free and not labelled else None
     return DataEvidence(
         doubts=trusted(doubts),
         failing=len(counted.failing),
@@ -111,13 +113,13 @@ class Inquirer:
             return
         best = await best_prompt(self.loaded.task, opened, self.models, how.chosen_on)
         if best is None:
-            self._note(f"{PAYER}: no prompt was fitted")
+            self.note(f"{PAYER}: no prompt was fitted")
             return
         rung, model = best
         self.progress.noted(f"probing why {rung} fails, on the training half")
         found = await probe(self.loaded.task, model, how, self.models.strong, data.doubts)
         if isinstance(found, Skipped):
-            self._note(f"{PAYER}: {found.because}")
+            self.note(f"{PAYER}: {found.because}")
             if isinstance(found, NothingFails):
                 self.inquiry = replace(self.inquiry, all_pass=found.asked)
             return
@@ -143,7 +145,7 @@ class Inquirer:
             return
         found = await measure_curve(rung, self.loaded, self.models, opened, self.progress)
         if isinstance(found, Skipped):
-            self._note(f"forecast: {found.because}")
+            self.note(f"forecast: {found.because}")
         else:
             self.inquiry = replace(self.inquiry, curve=found)
 
@@ -174,7 +176,8 @@ class Inquirer:
         tune = self.loaded.file.tune
         return tune is not None and not is_local(tune) and self.loaded.economics.fine_tune_usd is not None
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Tell something, and keep it for the verdict."""
         self.progress.noted(text)
         self.inquiry = replace(self.inquiry, notes=(*self.inquiry.notes, text))
 

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from shouldtune.ascent import Ascent
-from shouldtune.asked import Climb, budget_of, look_id, machine, open_models, run_id, what_is_asked
+from shouldtune.asked import Climb, budget_of, look_id, machine, open_models, run_id, what_is_asked, with_judge
 from shouldtune.conclusion import FEWEST_ROWS, conclude, save_winner, too_few_rows
 from shouldtune.errors import InputError
 from shouldtune.judgement import Verdict
+from shouldtune.judging import vet_judge
 from shouldtune.looks import look_at, looks_path
 from shouldtune.models.ledger import Ledger
 from shouldtune.models.open import is_simulated
 from shouldtune.progress import Progress
 from shouldtune.run import RunRecord, ledger_path, load_run, run_folder, save_asked, save_measurements, save_verdict
+from shouldtune.scorers import model_needed
 from shouldtune.task import LoadedTask
 from shouldtune.types import Fitted, Rung, Skipped
 from shouldtune.verdict.inquiry import Inquiry
@@ -35,7 +37,7 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
     InputError for what the user must mend.
     """
     progress = progress or Progress()
-    simulated = is_simulated(loaded.file.model) or is_simulated(loaded.file.tune)
+    simulated = any(map(is_simulated, (loaded.file.model, loaded.file.tune, model_needed(loaded.task.scorer))))
     if simulated and not how.allow_simulated:
         raise InputError(
             "a scripted model's answers are simulated: they can lead to no verdict",
@@ -46,6 +48,7 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
         ledger.budget = budget_of(loaded)
         models = open_models(loaded, ledger, progress)
         asked = what_is_asked(loaded, how, models)
+        loaded = with_judge(loaded, models)
         folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
         look = look_at(looks_path(loaded.folder), loaded.holdout, look_id(asked), folder.name)
         save_asked(
@@ -67,6 +70,8 @@ async def _climb(ascent: Ascent) -> Verdict:
     if len(ascent.loaded.task.train) + len(ascent.loaded.holdout) < FEWEST_ROWS:
         save_measurements(ascent.folder, ())
         return too_few_rows(ascent)
+    for line in await vet_judge(ascent.loaded):
+        ascent.inquirer.note(line)
     await ascent.inquirer.look_at_data()
     if ascent.inquirer.nothing_to_climb_for():
         return conclude(ascent)

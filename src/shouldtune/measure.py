@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 
-from shouldtune.scorers import grade
+from shouldtune.scorers import graded
+from shouldtune.stats.samples import mean_pass_at_k
 from shouldtune.types import Example, Message, Model, Prediction, Scorer
 
 AT_ONCE = 96
@@ -19,7 +21,8 @@ async def measure(
 ) -> tuple[Prediction, ...]:
     """Ask the model every example's input and grade the answers, in the examples' order.
 
-    The model is given the input alone. A call that fails gives a Prediction without a score. Raises what the model
+    The model is given the input alone. A call that fails, and an answer
+    that the scorer could not grade, give a Prediction without a score. Raises what the model
     raises for trouble that no call survives (CannotMeasure), after the calls under way were cancelled.
     """
     places = asyncio.Semaphore(AT_ONCE)
@@ -27,8 +30,7 @@ async def measure(
     async def one(example: Example) -> Prediction:
         async with places:
             completion = await model.complete([Message("user", example.input)])
-        score = None if completion.failed else await grade(scorer, completion, example)
-        prediction = Prediction(example.id, completion, score)
+        prediction = Prediction(example.id, completion, await graded(scorer, completion, example))
         if on_prediction is not None:
             on_prediction(prediction)
         return prediction
@@ -45,3 +47,16 @@ def mean_score(predictions: Sequence[Prediction]) -> float | None:
     """Mean over the answered examples; None when nothing was answered."""
     values = [prediction.score.value for prediction in predictions if prediction.score is not None]
     return sum(values) / len(values) if values else None
+
+
+def pass_at(k: int, predictions: Sequence[Prediction]) -> float | None:
+    """pass@k where examples were answered several times: their predictions, of all the times, share an example's id.
+
+    An answer is right at a score of 1; a failed call is no answer. None where an example has fewer than k answers.
+    A run asks once, at temperature 0; ask a model at another temperature with a seed for each time to have more.
+    """
+    answered, right = Counter[str](), Counter[str]()
+    for prediction in predictions:
+        answered[prediction.example_id] += prediction.score is not None
+        right[prediction.example_id] += prediction.score is not None and prediction.score.value == 1
+    return mean_pass_at_k([(answered[name], right[name]) for name in answered], k)

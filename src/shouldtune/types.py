@@ -232,10 +232,12 @@ class Models:
     """(rung, fitted model) of the prompt that has done best on the training half so far."""
     trained: Mapping[str, Model] = field(default_factory=dict)
     """The rungs that changed weights so far, and the models that they ended with."""
+    judge: Model | None = None
+    """Who grades answers, where a model does; no rung asks it."""
 
     async def aclose(self) -> None:
         """Close connections, of models that have any."""
-        for model in (self.prompt, self.tune, self.strong):
+        for model in (self.prompt, self.tune, self.strong, self.judge):
             close = getattr(model, "aclose", None)
             if close is not None:
                 await close()
@@ -311,7 +313,7 @@ class Prediction:
     example_id: str
     completion: Completion
     score: Score | None
-    """None when the call failed: unmeasured, neither wrong nor dropped."""
+    """None when the call failed, or the scorer could not grade it: unmeasured, neither wrong nor dropped."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from shouldtune.errors import InputError, ModelUnavailable
 from shouldtune.files import write_whole
 from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
+from shouldtune.models.judges import PREFIX, ScriptedJudge
 from shouldtune.models.plain import Constant, Echo, Linear, Nearest
 from shouldtune.models.prices import is_remote
 from shouldtune.models.prompted import Prompted
@@ -35,6 +36,8 @@ def is_simulated(model_id: str | None) -> bool:
 
 def open_model(model_id: str, examples: Sequence[Example] = ()) -> Model:
     """The model that an id names; `examples` are what a scripted one knows. InputError or ModelUnavailable."""
+    if model_id.startswith(PREFIX):
+        return ScriptedJudge.knowing(examples, model_id.removeprefix(PREFIX))
     if is_simulated(model_id):
         return Scripted.knowing(examples, Abilities.parse(model_id.removeprefix("scripted:")))
     if is_remote(model_id):

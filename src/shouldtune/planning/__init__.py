@@ -23,6 +23,7 @@ from shouldtune.planning.measured import Rates, rates_of
 from shouldtune.planning.rehearsals import ASSUMED, Rehearsed, rehearsals
 from shouldtune.provable import Provable, provable
 from shouldtune.run import ledger_path
+from shouldtune.scorers import model_needed
 from shouldtune.task import LoadedTask
 from shouldtune.types import Skipped
 
@@ -226,6 +227,12 @@ def _cannot_tell(loaded: LoadedTask) -> tuple[str, ...]:
         "where a rung will be stopped, and so what is spent below the most: it hangs on scores that nobody has yet",
         "whether calls will fail: a failed call counts as the worst case in every limit, and is tried again next time",
     ]
+    judge = model_needed(loaded.task.scorer)
+    if judge is not None:
+        each = "two calls" if loaded.file.scoring.pairwise else "one call"
+        said.append(
+            f"what {judge} costs as judge: {each} an answer, and about a hundred to try it, beside those counted"
+        )
     if any(example.group is not None for example in loaded.holdout):
         said.append("how much rows of one group are alike: what is said of proof takes them to be independent")
     if not is_local(loaded.file.model):

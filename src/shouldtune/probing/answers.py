@@ -14,7 +14,7 @@ from shouldtune.measure import AT_ONCE
 from shouldtune.probing.changes import Asked, readings, warm
 from shouldtune.retrieval.chunks import Passage
 from shouldtune.retrieval.gold import holds_answer
-from shouldtune.scorers import grade
+from shouldtune.scorers import graded
 from shouldtune.stats import mean_interval
 from shouldtune.types import Completion, Example, Message, Task
 from shouldtune.verdict.probes import LEVEL, Tried
@@ -54,8 +54,9 @@ async def complete(asks: Sequence[Asked]) -> list[Completion]:
 
 
 async def score_of(task: Task, example: Example, completion: Completion) -> float | None:
-    """The grade of an answer; None where the call failed."""
-    return None if completion.failed else (await grade(task.scorer, completion, example)).value
+    """The grade of an answer; None where the call failed, or the scorer's."""
+    score = await graded(task.scorer, completion, example)
+    return None if score is None else score.value
 
 
 @dataclass(frozen=True)

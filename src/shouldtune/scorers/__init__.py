@@ -6,13 +6,28 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
 
-from shouldtune.errors import InputError
+from shouldtune.errors import InputError, Ungraded
 from shouldtune.scorers import call as calls
+from shouldtune.scorers import code as codes
 from shouldtune.scorers import label as labels_module
 from shouldtune.scorers import structure, text
-from shouldtune.types import Completion, Document, Example, Output, Score, Scorer
+from shouldtune.scorers.judge import Judge
+from shouldtune.types import Completion, Document, Example, Model, Output, Score, Scorer
 from shouldtune.user_code import is_code, load_code
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The task file's `scoring:`, what the task asks of its scorer."""
+
+    judge: str | None = None
+    """The model that judges."""
+    rubric: str = ""
+    """When an answer is good, in words."""
+    pairwise: bool = False
+    """Whether the judge compares with the target."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +36,21 @@ class Setting:
 
     documents: Sequence[Document] = ()
     output: Output = Output()
+    scoring: Scoring = Scoring()
+    where: str = ""
+    """The line of the task file that names it."""
+
+
+@runtime_checkable
+class AsksModel(Protocol):
+    """A scorer that asks a model. It is made without it; who opens models, and knows who pays, hands it in."""
+
+    @property
+    def needs_model(self) -> str | None:
+        """The id of the model; None where it asks none after all."""
+        ...
+
+    def with_model(self, model: Model) -> Scorer: ...
 
 
 SCORERS: dict[str, Callable[[Setting], Scorer]] = {
@@ -32,6 +62,8 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "label": lambda task: labels_module.label(task.output.labels),
     "json": lambda task: structure.json_fields(task.output.schema),
     "call": lambda task: calls.call(task.documents),
+    "code": lambda task: codes.code(task.where),
+    "judge": lambda task: _judge(task),  # noqa: PLW0108  it stands below
 }
 """Every scorer that a task file can name. A new one is a line here and a function in its family's file."""
 
@@ -42,9 +74,10 @@ def load_scorer(
     where: str,
     documents: Sequence[Document] = (),
     output: Output = Output(),
+    scoring: Scoring = Scoring(),
 ) -> Scorer:
     """The scorer that a task file names: one of SCORERS, `file.py:name`, or several with weights. Raises InputError."""
-    task = Setting(documents, output)
+    task = Setting(documents, output, scoring, where)
     if isinstance(named, str):
         return _one(named, folder, where, task)
     parts = {name: _one(name, folder, where, task) for name in named}
@@ -52,19 +85,65 @@ def load_scorer(
     return weighted({name: (part, named[name] / total) for name, part in parts.items()})
 
 
-def weighted(parts: Mapping[str, tuple[Scorer, float]]) -> Scorer:
+def weighted(parts: Mapping[str, tuple[Scorer, float]]) -> Weighted:
     """The weighted mean of several scorers; each one's value stands among the metrics under its name."""
+    return Weighted(parts)
 
-    async def score(completion: Completion, example: Example) -> Score:
+
+@dataclass(frozen=True)
+class Weighted:
+    """Several scorers by weight; the weights sum to 1."""
+
+    parts: Mapping[str, tuple[Scorer, float]]
+
+    async def __call__(self, completion: Completion, example: Example) -> Score:
         value, reasons, metrics = 0.0, [], {}
-        for name, (scorer, weight) in parts.items():
+        for name, (scorer, weight) in self.parts.items():
             part = await grade(scorer, completion, example)
             value += weight * part.value
             metrics[name] = part.value
             reasons += [f"{name}: {part.reason}"] if part.reason else []
         return Score(value, "; ".join(reasons), metrics)
 
-    return score
+    @property
+    def needs_model(self) -> str | None:
+        return next((found for scorer, _ in self.parts.values() if (found := model_needed(scorer)) is not None), None)
+
+    def with_model(self, model: Model) -> Scorer:
+        """The same with the model in the parts that ask one."""
+        return Weighted({name: (with_model(scorer, model), weight) for name, (scorer, weight) in self.parts.items()})
+
+
+Kind = TypeVar("Kind")
+
+
+def part_of(scorer: Scorer, kind: type[Kind]) -> Kind | None:
+    """The scorer where it is of a kind, or the part of it that is; None where nothing of it is. So a rung or a check
+    asks what a task is about."""
+    if isinstance(scorer, kind):
+        return scorer
+    parts = [part for part, _ in scorer.parts.values()] if isinstance(scorer, Weighted) else []
+    return next((part for part in parts if isinstance(part, kind)), None)
+
+
+def model_needed(scorer: Scorer) -> str | None:
+    """The id of the model that a scorer asks; None where it asks none. Then a grade costs nothing."""
+    return scorer.needs_model if isinstance(scorer, AsksModel) else None
+
+
+def with_model(scorer: Scorer, model: Model) -> Scorer:
+    """The scorer with its model, where it asks one."""
+    return scorer.with_model(model) if isinstance(scorer, AsksModel) else scorer
+
+
+async def graded(scorer: Scorer, completion: Completion, example: Example) -> Score | None:
+    """The grade of an answer; None where there is no answer, or the scorer could not grade it: that is data."""
+    if completion.failed:
+        return None
+    try:
+        return await grade(scorer, completion, example)
+    except Ungraded:
+        return None
 
 
 async def grade(scorer: Scorer, completion: Completion, example: Example) -> Score:
@@ -91,3 +170,13 @@ def _one(name: str, folder: Path, where: str, task: Setting) -> Scorer:
             hint=f"one of {', '.join(SCORERS)}, or your own as `file.py:function`",
         )
     return SCORERS[name](task)
+
+
+def _judge(task: Setting) -> Scorer:
+    if task.scoring.judge is None or not task.scoring.rubric.strip():
+        raise InputError(
+            "the scorer `judge` needs a model and a rubric",
+            where=task.where,
+            hint="`scoring: {judge: MODEL, rubric: when an answer is good}`",
+        )
+    return Judge(task.scoring.judge, task.scoring.rubric, task.scoring.pairwise)

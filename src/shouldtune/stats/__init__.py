@@ -30,6 +30,7 @@ from shouldtune.stats.power import (
     smallest_visible_graded_gain,
 )
 from shouldtune.stats.proportions import clopper_pearson, wilson
+from shouldtune.stats.samples import mean_pass_at_k, pass_at_k
 from shouldtune.stats.seeds import between_seeds, seed_gain_interval, seed_mean_interval
 from shouldtune.stats.significance import alpha_at_look, holm, mcnemar_exact, permutation_paired
 from shouldtune.stats.values import MaybeScores, Scores, answered_pairs, differences, filled
@@ -58,8 +59,10 @@ __all__ = [
     "mcnemar_exact",
     "mean_interval",
     "mean_limits",
+    "mean_pass_at_k",
     "paired_interval",
     "paired_limits",
+    "pass_at_k",
     "perfect_proves",
     "permutation_paired",
     "seed_gain_interval",

@@ -11,11 +11,11 @@ from typing import Any
 
 from shouldtune.errors import InputError
 from shouldtune.judgement import Economics
-from shouldtune.models.prices import is_remote
-from shouldtune.scorers import load_scorer
+from shouldtune.models.prices import is_remote, price_of
+from shouldtune.scorers import Scoring, load_scorer, model_needed
 from shouldtune.stats import alpha_at_look, examples_for_goal
 from shouldtune.task.documents import read_documents
-from shouldtune.task.file import FILE_NAME, TUNED, TaskFile, economics_of, read_task_file
+from shouldtune.task.file import FILE_NAME, TUNED, ScoringPart, TaskFile, economics_of, price_table, read_task_file
 from shouldtune.task.rows import read_rows
 from shouldtune.task.split import looks_labelled, near_duplicates, split
 from shouldtune.task.yaml_lines import read_text, read_yaml
@@ -75,7 +75,8 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None, bud
             where=where("output", "labels"),
             hint="add it, or mend the row",
         )
-    scorer = load_scorer(file.scorer, folder, where("scorer"), documents, output)
+    scoring = Scoring(**file.scoring.model_dump())
+    scorer = load_scorer(file.scorer, folder, where("scorer"), documents, output, scoring)
     task = Task(
         name=file.name,
         instruction=file.instruction.strip(),
@@ -86,7 +87,7 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None, bud
         output=output,
     )
     economics = economics_of(file)
-    notes += _priced(file, economics)
+    notes += _priced(file, economics, model_needed(scorer))
     others = _others(file, folder, where("keep"))
     digest = _digest(file, folder, train, holdout, documents, [other.digest for other in others])
     kept = tuple(other.task for other in others)
@@ -104,10 +105,11 @@ def _others(file: TaskFile, folder: Path, where: str) -> list[LoadedTask]:
     return found
 
 
-def _priced(file: TaskFile, economics: Economics) -> list[str]:
+def _priced(file: TaskFile, economics: Economics, judge: str | None) -> list[str]:
     """Which prices will be used, and which that stand in the table will not: a mistyped name is seen here."""
     used = [(file.model, economics.prompt_price), (TUNED, economics.tuned_price)]
     used += [(file.strong, economics.strong_price)] if file.strong is not None else []
+    used += [(judge, price_of(judge, price_table(file)))] if judge is not None else []
     notes = [f"price of {name}: {price}" for name, price in used if price is not None]
     notes += [
         f"price of {name}: not known (`prices:` in the task file can say it)"
@@ -199,12 +201,14 @@ def _digest(
     others: Sequence[str],
 ) -> str:
     found = hashlib.sha256()
+    # What is not used is left out, so that runs from before there was such a key go on.
+    unused = {name for name, used in (("scoring", file.scoring != ScoringPart()), ("keep", file.keep)) if not used}
     for part in (
-        file.model_dump(mode="json", exclude={"economics", "prices", "budget"}),
+        file.model_dump(mode="json", exclude={"economics", "prices", "budget", *unused}),
         [asdict(e) for e in train],
         [asdict(e) for e in holdout],
         [asdict(d) for d in documents],
-        others,
+        *([others] if others else []),
     ):
         found.update(json.dumps(part, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
     names = file.scorer if isinstance(file.scorer, dict) else [file.scorer]

@@ -74,6 +74,14 @@ class OutputPart(Part):
     max_tokens: Annotated[int, Field(ge=1, le=8192)] | None = None
 
 
+class ScoringPart(Part):
+    """What the task asks of its scorer."""
+
+    judge: str | None = Field(default=None, description="`judge`: the model that grades answers")
+    rubric: str = Field(default="", max_length=20_000, description="`judge`: when an answer is good, in words")
+    pairwise: bool = Field(default=False, description="`judge`: compare with the target, each order asked")
+
+
 class ColumnsPart(Part):
     """Which columns of the data hold what, where the names do not tell."""
 
@@ -94,6 +102,7 @@ class TaskFile(Part):
     columns: ColumnsPart | None = None
     documents: str | None = None
     scorer: str | dict[str, Annotated[float, Field(gt=0)]] = "exact"
+    scoring: ScoringPart = ScoringPart()
     output: OutputPart = OutputPart()
     goal: GoalPart = GoalPart()
     economics: EconomicsPart = EconomicsPart()
@@ -122,7 +131,7 @@ class TaskFile(Part):
         return self
 
 
-PARTS = (TaskFile, GoalPart, EconomicsPart, PricePart, OutputPart, ColumnsPart)
+PARTS = (TaskFile, GoalPart, EconomicsPart, PricePart, OutputPart, ScoringPart, ColumnsPart)
 TUNED = "tuned"
 """The name in `prices` of the model that training makes: a provider asks more for it than for its base."""
 
