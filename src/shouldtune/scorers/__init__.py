@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shouldtune.errors import InputError
+from shouldtune.scorers import api_bench, structure, text
 from shouldtune.scorers import call as calls
 from shouldtune.scorers import label as labels_module
-from shouldtune.scorers import structure, text
 from shouldtune.types import Completion, Document, Example, Output, Score, Scorer
 from shouldtune.user_code import is_code, load_code
 
@@ -32,6 +32,7 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "label": lambda task: labels_module.label(task.output.labels),
     "json": lambda task: structure.json_fields(task.output.schema),
     "call": lambda task: calls.call(task.documents),
+    "api_domain": lambda task: api_bench.api_domain(task.documents),
 }
 """Every scorer that a task file can name. A new one is a line here and a function in its family's file."""
 

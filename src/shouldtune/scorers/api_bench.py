@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from shouldtune.errors import InputError
@@ -60,6 +61,8 @@ class Database:
             for (call, domain), function, tree in zip(apis, functions, trees, strict=True)
         )
         self._written = {api.call: api for api in reversed(self.apis)}
+        self.match = lru_cache(maxsize=1024)(self._match)
+        """The first API that fits a piece of code; constants and copied answers are asked for again and again."""
 
     def find(self, answer: str) -> Found:
         """The first API that fits an answer in any form, the training data's own or a plain call."""
@@ -68,8 +71,7 @@ class Database:
             return Found(no_call=True)
         return Found(self.match(code))
 
-    def match(self, code: str) -> Api | None:
-        """The first API that fits a piece of code."""
+    def _match(self, code: str) -> Api | None:
         openings: dict[str, str] = {}
         last = ""
         for node in _subtrees(_parse(code)):
