@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shouldtune.errors import InputError
-from shouldtune.scorers import api_bench, structure, text
+from shouldtune.scorers import api_bench, function_call, structure, text
 from shouldtune.scorers import call as calls
 from shouldtune.scorers import label as labels_module
 from shouldtune.types import Completion, Document, Example, Output, Score, Scorer
@@ -32,6 +32,7 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "label": lambda task: labels_module.label(task.output.labels),
     "json": lambda task: structure.json_fields(task.output.schema),
     "call": lambda task: calls.call(task.documents),
+    "function_call": lambda task: function_call.function_call,
     "api_domain": lambda task: api_bench.api_domain(task.documents),
 }
 """Every scorer that a task file can name. A new one is a line here and a function in its family's file."""
