@@ -63,6 +63,8 @@ HEAVY = {
     "llguidance",
     "gguf",
     "genai_prices",
+    "tree_sitter",
+    "tree_sitter_python",
 }
 
 TORCH_THROUGHOUT = {

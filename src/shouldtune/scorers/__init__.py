@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 from shouldtune.errors import InputError, Ungraded
+from shouldtune.scorers import api_bench, function_call, structure, text
 from shouldtune.scorers import call as calls
 from shouldtune.scorers import code as codes
 from shouldtune.scorers import label as labels_module
-from shouldtune.scorers import structure, text
 from shouldtune.scorers.judge import Judge
 from shouldtune.types import Completion, Document, Example, Model, Output, Score, Scorer
 from shouldtune.user_code import is_code, load_code
@@ -64,6 +64,8 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "call": lambda task: calls.call(task.documents),
     "code": lambda task: codes.code(task.where),
     "judge": lambda task: _judge(task),  # noqa: PLW0108  it stands below
+    "function_call": lambda task: function_call.function_call,
+    "api_domain": lambda task: api_bench.api_domain(task.documents),
 }
 """Every scorer that a task file can name. A new one is a line here and a function in its family's file."""
 

@@ -6,10 +6,13 @@ import ast
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from shouldtune.scorers import api_bench
 from shouldtune.types import Completion, Document, Example, Score
+
+Api = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Call:
     named: frozenset[tuple[str, str]]
 
     @property
-    def api(self) -> tuple[str, tuple[str, ...]]:
+    def api(self) -> Api:
         """What names the API: the function, and its literal strings (a hub's `load` names the model in one)."""
         values = [*self.positional, *(value for _, value in sorted(self.named))]
         return self.function, tuple(value for value in values if value[:1] in "'\"")
@@ -33,22 +36,19 @@ def call(documents: Iterable[Document] = ()) -> Callable[[Completion, Example], 
     Stricter than the sub-tree match published with APIBench (Patil et al., "Gorilla", 2023), which lets a constant
     answer score 85% on one of its hubs. Where documents carry `meta.api_call`, a wrong answer is told apart as
     `wrong_api` (another of those) or `no_such_api` (none of them: invented); `no_call` is an answer without any call.
+    Where they carry `meta.domain` too, and tree-sitter is installed, the published measures stand among the metrics.
     """
+    documents = tuple(documents)
     listed = (document.meta.get("api_call") for document in documents)
-    known = {found.api for text in listed if isinstance(text, str) and (found := first_call(text)) is not None}
+    known = frozenset(found.api for text in listed if isinstance(text, str) and (found := first_call(text)) is not None)
+    published = api_bench.measures(documents) if api_bench.available() else None
 
     def score(completion: Completion, example: Example) -> Score:
-        answer = first_call(completion.text)
-        if answer is None:
-            return _score("no_call", "no call", known=bool(known))
-        right = [first_call(accepted) for accepted in example.answers]
-        if answer in right:
-            return _score("right", "", known=bool(known))
-        if any(wanted is not None and wanted.api == answer.api for wanted in right):
-            return _score("wrong_arguments", "right function, wrong arguments", known=bool(known))
-        if known and answer.api not in known:
-            return _score("no_such_api", f"no such API: {answer.function}", known=True)
-        return _score("wrong_api", f"wrong API: {answer.function}", known=bool(known))
+        kind, reason = _judge(completion.text, example, known)
+        kinds = _KINDS if known else tuple(name for name in _KINDS if name != "no_such_api")
+        metrics = {name: float(name == kind) for name in kinds}
+        also = published(completion, example) if published is not None else {}
+        return Score(float(kind == "right"), reason, {**metrics, **also})
 
     return score
 
@@ -56,9 +56,22 @@ def call(documents: Iterable[Document] = ()) -> Callable[[Completion, Example], 
 _KINDS = ("right", "wrong_arguments", "wrong_api", "no_such_api", "no_call")
 
 
-def _score(kind: str, reason: str, *, known: bool) -> Score:
-    kinds = _KINDS if known else tuple(name for name in _KINDS if name != "no_such_api")
-    return Score(float(kind == "right"), reason, {name: float(name == kind) for name in kinds})
+def _judge(text: str, example: Example, known: frozenset[Api]) -> tuple[str, str]:
+    """(one of _KINDS, the reason in words) for an answer."""
+    answer = first_call(text)
+    right = [first_call(accepted) for accepted in example.answers]
+    for accepted, wanted in zip(example.answers, right, strict=True):
+        if wanted is None and (odd := as_written(accepted)) is not None and odd == as_written(text):
+            return "right", ""
+    if answer is None:
+        return "no_call", "no call"
+    if answer in right:
+        return "right", ""
+    if any(wanted is not None and wanted.api == answer.api for wanted in right):
+        return "wrong_arguments", "right function, wrong arguments"
+    if known and answer.api not in known:
+        return "no_such_api", f"no such API: {answer.function}"
+    return "wrong_api", f"wrong API: {answer.function}"
 
 
 def first_call(text: str) -> Call | None:
@@ -71,6 +84,44 @@ def first_call(text: str) -> Call | None:
         if found is not None:
             return found
     return None
+
+
+def as_written(text: str) -> Call | None:
+    """A call that is not quite Python, read by its brackets and commas alone.
+
+    Data sets hold such targets: a positional argument after a named one, a string without quotes.
+    """
+    opening = re.search(r"([A-Za-z_][\w.]*)\(", text)
+    if opening is None:
+        return None
+    inside = _balanced(text[opening.end() - 1 :])[1:-1]
+    positional, named = [], set()
+    for argument in _split(inside):
+        keyword = re.match(r"(\w+)\s*=(?!=)(.*)", argument, re.DOTALL)
+        if keyword is not None:
+            named.add((keyword[1], _normal(keyword[2])))
+        elif argument:
+            positional.append(_normal(argument))
+    return Call(opening[1], tuple(positional), frozenset(named))
+
+
+def _split(inside: str) -> Iterator[str]:
+    """The arguments between two brackets, cut at the commas that stand in no quotes and no inner brackets."""
+    depth, quote, start = 0, "", 0
+    for index, character in enumerate(inside):
+        if quote or character in "'\"":
+            quote = "" if quote == character else quote or character
+        elif character == "," and depth == 0:
+            yield inside[start:index].strip()
+            start = index + 1
+        else:
+            depth += (character in "([{") - (character in ")]}")
+    yield inside[start:].strip()
+
+
+def _normal(value: str) -> str:
+    tree = _parse(f"({value})")
+    return ast.unparse(tree) if tree is not None else value.strip()
 
 
 def _candidates(text: str) -> Iterable[str]:
