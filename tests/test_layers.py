@@ -61,10 +61,16 @@ HEAVY = {
     "llguidance",
     "gguf",
     "genai_prices",
+    "pypdf",
+    "mammoth",
+    "selectolax",
+    "tokenizers",
+    "safetensors",
 }
 
 TORCH_THROUGHOUT = {
     "attention",
+    "bert",
     "derivatives",
     "decoding",
     "generation",
