@@ -20,40 +20,10 @@ from zipfile import ZipFile
 MOST_CHARACTERS = 50_000_000
 """A text longer than this is not one that answers are drawn from."""
 NO_TEXT = "it holds no text (scanned pages need a reader of images first)"
-SKIPPED_TAGS = frozenset(
-    ["aside", "footer", "form", "head", "header", "iframe", "nav", "noscript", "script", "style", "svg", "template"]
-)
-BLOCK_TAGS = frozenset(
-    [
-        "address",
-        "article",
-        "blockquote",
-        "body",
-        "dd",
-        "details",
-        "div",
-        "dl",
-        "dt",
-        "figcaption",
-        "figure",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "li",
-        "main",
-        "ol",
-        "p",
-        "pre",
-        "section",
-        "summary",
-        "table",
-        "tr",
-        "ul",
-    ]
+SKIPPED = re.compile("aside|footer|form|head|header|iframe|nav|noscript|script|style|svg|template")
+BLOCKS = re.compile(
+    "address|article|blockquote|body|d[dlt]|details|div|fig(caption|ure)|h[1-6]|hr|li|main|[ou]l|p|pre|section|summary|"
+    "table|tr"
 )
 
 
@@ -117,8 +87,8 @@ def _spoken(body: Any) -> Iterator[str]:
             yield re.sub(r"\s+", " ", node.text_content or "")
         elif node.tag == "br":
             yield "\n"
-        elif node.tag not in SKIPPED_TAGS and not node.tag.startswith("-"):
-            around = "\n\n" if node.tag in BLOCK_TAGS else "\t" if node.tag in ("td", "th") else ""
+        elif not SKIPPED.fullmatch(node.tag) and not node.tag.startswith("-"):
+            around = "\n\n" if BLOCKS.fullmatch(node.tag) else "\t" if node.tag in ("td", "th") else ""
             waiting += [around, *reversed(list(node.iter(include_text=True))), around]
 
 
