@@ -65,10 +65,16 @@ HEAVY = {
     "genai_prices",
     "tree_sitter",
     "tree_sitter_python",
+    "pypdf",
+    "mammoth",
+    "selectolax",
+    "tokenizers",
+    "safetensors",
 }
 
 TORCH_THROUGHOUT = {
     "attention",
+    "bert",
     "derivatives",
     "decoding",
     "generation",

@@ -296,7 +296,8 @@ def test_documents_come_from_a_folder_of_text_markdown_and_jsonl(tmp_path: Path)
     (folder / "deep" / "b.txt").write_text("Plain text")
     (folder / "c.jsonl").write_text('{"id": "one", "title": "T", "text": "x", "meta": {"api_call": "f()"}}\n')
     (folder / "d.bin").write_bytes(b"\x00\x01")
-    found = read_documents("documents", tmp_path, "here")
+    found, notes = read_documents("documents", tmp_path, "here")
+    assert notes == ()
     assert [d.id for d in found] == ["a.md", "one", "deep/b.txt"]
     assert found[0].title == "Title"
     assert found[1].meta == {"api_call": "f()"}

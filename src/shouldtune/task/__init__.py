@@ -64,9 +64,10 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None, bud
         return f"{path}:{lines.get(key, 1)}"
 
     train, holdout, notes = _examples(file, folder, where("examples"))
-    documents = read_documents(file.documents, folder, where("documents")) if file.documents else ()
+    documents, left_out = read_documents(file.documents, folder, where("documents")) if file.documents else ((), ())
     if documents:
         notes.append(f"{len(documents)} documents")
+    notes += left_out
     output = _output(file, folder, [*train, *holdout], where("output", "schema"))
     unknown = sorted({e.target for e in (*train, *holdout)} - set(output.labels)) if output.labels else []
     if unknown:
