@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
+from shouldtune.errors import InputError
 from shouldtune.scorers import grade
-from shouldtune.types import Example, Message, Model, Prediction, Scorer
+from shouldtune.types import Example, Graded, Message, Model, Overall, Prediction, Scorer
 
 AT_ONCE = 96
 """Calls under way together: a local engine makes batches of them, a server's client sets its own limit below."""
@@ -45,3 +47,19 @@ def mean_score(predictions: Sequence[Prediction]) -> float | None:
     """Mean over the answered examples; None when nothing was answered."""
     values = [prediction.score.value for prediction in predictions if prediction.score is not None]
     return sum(values) / len(values) if values else None
+
+
+def overall(scorer: Scorer, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Mapping[str, float]:
+    """What the scorer says of all answers together; nothing where it offers no such measure, or nothing was answered.
+
+    `examples` hold those of the predictions. Raises InputError where a measure of the user's own scorer is no number.
+    """
+    if not isinstance(scorer, Overall):
+        return {}
+    known = {example.id: example for example in examples}
+    rows: list[Graded] = [(known[p.example_id], p.completion, p.score) for p in predictions if p.score is not None]
+    found = scorer.overall(rows) if rows else {}
+    for name, value in found.items():
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"the scorer's overall {name!r} is {value!r}", hint="leave out what is not known")
+    return {name: float(value) for name, value in found.items()}

@@ -6,13 +6,24 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from shouldtune.errors import InputError
 from shouldtune.scorers import call as calls
-from shouldtune.scorers import label as labels_module
 from shouldtune.scorers import structure, text
-from shouldtune.types import Completion, Document, Example, Output, Score, Scorer
+from shouldtune.scorers.label import Alert, Label
+from shouldtune.types import Completion, Document, Example, Graded, Output, Overall, Score, Scorer
 from shouldtune.user_code import is_code, load_code
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The task file's `scoring:`, what the task asks of its scorer."""
+
+    positive: str | None = None
+    """The label that must not be missed."""
+    miss_cost: float = 1.0
+    """What a miss costs, where a false alarm costs 1."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +32,7 @@ class Setting:
 
     documents: Sequence[Document] = ()
     output: Output = Output()
+    scoring: Scoring = Scoring()
 
 
 SCORERS: dict[str, Callable[[Setting], Scorer]] = {
@@ -29,7 +41,8 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "number": lambda task: text.number,
     "f1": lambda task: text.f1,
     "chrf": lambda task: text.chrf(),
-    "label": lambda task: labels_module.label(task.output.labels),
+    "label": lambda task: Label(task.output.labels, task.scoring.positive, task.scoring.miss_cost),
+    "alert": lambda task: Alert(task.output.labels, task.scoring.positive, task.scoring.miss_cost),
     "json": lambda task: structure.json_fields(task.output.schema),
     "call": lambda task: calls.call(task.documents),
 }
@@ -42,9 +55,10 @@ def load_scorer(
     where: str,
     documents: Sequence[Document] = (),
     output: Output = Output(),
+    scoring: Scoring = Scoring(),
 ) -> Scorer:
     """The scorer that a task file names: one of SCORERS, `file.py:name`, or several with weights. Raises InputError."""
-    task = Setting(documents, output)
+    task = Setting(documents, output, scoring)
     if isinstance(named, str):
         return _one(named, folder, where, task)
     parts = {name: _one(name, folder, where, task) for name in named}
@@ -52,19 +66,46 @@ def load_scorer(
     return weighted({name: (part, named[name] / total) for name, part in parts.items()})
 
 
-def weighted(parts: Mapping[str, tuple[Scorer, float]]) -> Scorer:
+def weighted(parts: Mapping[str, tuple[Scorer, float]]) -> Weighted:
     """The weighted mean of several scorers; each one's value stands among the metrics under its name."""
+    return Weighted(parts)
 
-    async def score(completion: Completion, example: Example) -> Score:
+
+@dataclass(frozen=True)
+class Weighted:
+    """Several scorers by weight; the weights sum to 1."""
+
+    parts: Mapping[str, tuple[Scorer, float]]
+
+    async def __call__(self, completion: Completion, example: Example) -> Score:
         value, reasons, metrics = 0.0, [], {}
-        for name, (scorer, weight) in parts.items():
+        for name, (scorer, weight) in self.parts.items():
             part = await grade(scorer, completion, example)
             value += weight * part.value
             metrics[name] = part.value
             reasons += [f"{name}: {part.reason}"] if part.reason else []
         return Score(value, "; ".join(reasons), metrics)
 
-    return score
+    def overall(self, rows: Sequence[Graded]) -> Mapping[str, float]:
+        """What the parts say of all answers; each is shown its own value of them, without its metrics."""
+        found: dict[str, float] = {}
+        for name, (scorer, _) in self.parts.items():
+            if isinstance(scorer, Overall):
+                own = [(example, answer, Score(score.metrics[name])) for example, answer, score in rows]
+                found |= scorer.overall(own)
+        return found
+
+
+Kind = TypeVar("Kind")
+
+
+def part_of(scorer: Scorer, kind: type[Kind]) -> Kind | None:
+    """The scorer where it is of a kind, or the part of it that is; None where nothing of it is. So a rung or a check
+    asks what a task is about."""
+    if isinstance(scorer, kind):
+        return scorer
+    parts = [part for part, _ in scorer.parts.values()] if isinstance(scorer, Weighted) else []
+    return next((part for part in parts if isinstance(part, kind)), None)
 
 
 async def grade(scorer: Scorer, completion: Completion, example: Example) -> Score:

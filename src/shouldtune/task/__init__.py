@@ -12,10 +12,10 @@ from typing import Any
 from shouldtune.errors import InputError
 from shouldtune.judgement import Economics
 from shouldtune.models.prices import is_remote
-from shouldtune.scorers import load_scorer
+from shouldtune.scorers import Scoring, load_scorer
 from shouldtune.stats import alpha_at_look, examples_for_goal
 from shouldtune.task.documents import read_documents
-from shouldtune.task.file import FILE_NAME, TUNED, TaskFile, economics_of, read_task_file
+from shouldtune.task.file import FILE_NAME, TUNED, ScoringPart, TaskFile, economics_of, read_task_file
 from shouldtune.task.rows import read_rows
 from shouldtune.task.split import looks_labelled, near_duplicates, split
 from shouldtune.task.yaml_lines import read_text, read_yaml
@@ -73,7 +73,13 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None, bud
             where=where("output", "labels"),
             hint="add it, or mend the row",
         )
-    scorer = load_scorer(file.scorer, folder, where("scorer"), documents, output)
+    positive = file.scoring.positive
+    if positive is not None and output.labels and positive not in output.labels:
+        raise InputError(
+            f"{positive!r} is not among the labels", where=where("scoring", "positive"), hint="name one of the targets"
+        )
+    scoring = Scoring(**file.scoring.model_dump())
+    scorer = load_scorer(file.scorer, folder, where("scorer"), documents, output, scoring)
     task = Task(
         name=file.name,
         instruction=file.instruction.strip(),
@@ -154,7 +160,7 @@ def _holdout_size(n: int, goal: Goal) -> int:
 def _output(file: TaskFile, folder: Path, examples: Sequence[Example], where: str) -> Output:
     part = file.output
     labels = tuple(dict.fromkeys(part.labels or ()))
-    if not labels and file.scorer == "label":
+    if not labels and file.scorer in ("label", "alert"):
         labels = tuple(sorted({example.target for example in examples}))
         if len(labels) > LABELS_MOST:
             raise InputError(
@@ -179,8 +185,9 @@ def _digest(
     file: TaskFile, folder: Path, train: Sequence[Example], holdout: Sequence[Example], documents: Sequence[Document]
 ) -> str:
     found = hashlib.sha256()
+    unchanged = {"scoring"} if file.scoring == ScoringPart() else set()  # so runs from before there was one go on
     for part in (
-        file.model_dump(mode="json", exclude={"economics", "prices", "budget"}),
+        file.model_dump(mode="json", exclude={"economics", "prices", "budget", *unchanged}),
         [asdict(e) for e in train],
         [asdict(e) for e in holdout],
         [asdict(d) for d in documents],

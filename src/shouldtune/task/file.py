@@ -74,6 +74,15 @@ class OutputPart(Part):
     max_tokens: Annotated[int, Field(ge=1, le=8192)] | None = None
 
 
+class ScoringPart(Part):
+    """What the task asks of its scorer."""
+
+    positive: str | None = Field(default=None, description="`label`, `alert`: the label that must not be missed")
+    miss_cost: Annotated[float, Field(gt=0, le=1e6)] = Field(
+        default=1.0, description="`alert`: what a miss costs, where a false alarm costs 1"
+    )
+
+
 class ColumnsPart(Part):
     """Which columns of the data hold what, where the names do not tell."""
 
@@ -94,6 +103,7 @@ class TaskFile(Part):
     columns: ColumnsPart | None = None
     documents: str | None = None
     scorer: str | dict[str, Annotated[float, Field(gt=0)]] = "exact"
+    scoring: ScoringPart = ScoringPart()
     output: OutputPart = OutputPart()
     goal: GoalPart = GoalPart()
     economics: EconomicsPart = EconomicsPart()
@@ -117,8 +127,17 @@ class TaskFile(Part):
             raise ValueError("give either `examples`, or both `train` and `holdout`")
         return self
 
+    @model_validator(mode="after")
+    def _alerts_have_a_positive_label(self) -> TaskFile:
+        if (
+            "alert" in ([self.scorer] if isinstance(self.scorer, str) else self.scorer)
+            and self.scoring.positive is None
+        ):
+            raise ValueError("the scorer `alert` needs `scoring: {positive: LABEL}`, the label that must not be missed")
+        return self
 
-PARTS = (TaskFile, GoalPart, EconomicsPart, PricePart, OutputPart, ColumnsPart)
+
+PARTS = (TaskFile, GoalPart, EconomicsPart, PricePart, OutputPart, ScoringPart, ColumnsPart)
 TUNED = "tuned"
 """The name in `prices` of the model that training makes: a provider asks more for it than for its base."""
 
