@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import f1_score
 
-from shouldtune.asked import Climb
+from shouldtune.asked import Climb, chosen_rungs
 from shouldtune.errors import InputError
 from shouldtune.ladder import climb
 from shouldtune.measure import overall
@@ -25,7 +25,7 @@ from shouldtune.task import load_task
 from shouldtune.types import Completion, Example, Graded, Prediction, Score
 from tests.test_ladder import lamp_rows
 
-HOW = Climb(allow_simulated=True, all_rungs=True)
+HOW = Climb(chosen_rungs(["guess", "zero_shot"]), allow_simulated=True, all_rungs=True, probing=None)
 
 
 def graded(scorer: Label, pairs: Sequence[tuple[str, str]]) -> list[Graded]:
@@ -38,7 +38,7 @@ def graded(scorer: Label, pairs: Sequence[tuple[str, str]]) -> list[Graded]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     folder = tmp_path_factory.mktemp("lamps")
     (folder / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lamp_rows()))
-    model = "scripted:base=0.6,fail=0.05"
+    model = "scripted:base=0.6,fails=0.05"
     task = {"name": "lamps", "instruction": "Answer.", "examples": "examples.jsonl", "scorer": "label"}
     goal = {"scoring": {"positive": "stop", "miss_cost": 5}, "model": model, "tune": None, "goal": {"quality": 0.99}}
     (folder / "shouldtune.yaml").write_text(json.dumps({**task, **goal}))

@@ -12,6 +12,7 @@ from shouldtune.errors import InputError
 from shouldtune.scorers import call as calls
 from shouldtune.scorers import structure, text
 from shouldtune.scorers.label import Alert, Label
+from shouldtune.scorers.redaction import redaction
 from shouldtune.types import Completion, Document, Example, Graded, Output, Overall, Score, Scorer
 from shouldtune.user_code import is_code, load_code
 
@@ -33,6 +34,8 @@ class Setting:
     documents: Sequence[Document] = ()
     output: Output = Output()
     scoring: Scoring = Scoring()
+    examples: Sequence[Example] = ()
+    """All rows, for what a scorer must know of them together (the labels that may stand in brackets)."""
 
 
 SCORERS: dict[str, Callable[[Setting], Scorer]] = {
@@ -44,6 +47,7 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "label": lambda task: Label(task.output.labels, task.scoring.positive, task.scoring.miss_cost),
     "alert": lambda task: Alert(task.output.labels, task.scoring.positive, task.scoring.miss_cost),
     "json": lambda task: structure.json_fields(task.output.schema),
+    "redaction": lambda task: redaction(task.examples),
     "call": lambda task: calls.call(task.documents),
 }
 """Every scorer that a task file can name. A new one is a line here and a function in its family's file."""
@@ -56,9 +60,10 @@ def load_scorer(
     documents: Sequence[Document] = (),
     output: Output = Output(),
     scoring: Scoring = Scoring(),
+    examples: Sequence[Example] = (),
 ) -> Scorer:
     """The scorer that a task file names: one of SCORERS, `file.py:name`, or several with weights. Raises InputError."""
-    task = Setting(documents, output, scoring)
+    task = Setting(documents, output, scoring, examples)
     if isinstance(named, str):
         return _one(named, folder, where, task)
     parts = {name: _one(name, folder, where, task) for name in named}

@@ -79,7 +79,7 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None, bud
             f"{positive!r} is not among the labels", where=where("scoring", "positive"), hint="name one of the targets"
         )
     scoring = Scoring(**file.scoring.model_dump())
-    scorer = load_scorer(file.scorer, folder, where("scorer"), documents, output, scoring)
+    scorer = load_scorer(file.scorer, folder, where("scorer"), documents, output, scoring, (*train, *holdout))
     task = Task(
         name=file.name,
         instruction=file.instruction.strip(),
