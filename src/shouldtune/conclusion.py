@@ -11,6 +11,7 @@ from shouldtune.ascent import Ascent
 from shouldtune.errors import CannotMeasure
 from shouldtune.judgement import Verdict
 from shouldtune.looks import looks_path, write_down
+from shouldtune.measure import overall
 from shouldtune.run import models_folder, save_inquiry, save_measurements
 from shouldtune.types import Measurement
 from shouldtune.verdict.decide import decide
@@ -31,6 +32,7 @@ def conclude(ascent: Ascent) -> Verdict:
         evidence = gather_raced(case.goal, case.columns, len(case.planned) - ascent.reached())
         stopped = (why_stopped(evidence, c, budget_ended=ended) for c in case.columns)
         measured = [replace(m, stopped_because=why) for m, why in zip(measured, stopped, strict=True)]
+    measured = [_with_overall(ascent, m) for m in measured]
     save_measurements(ascent.folder, measured)
     save_inquiry(ascent.folder, case.inquiry)
     case = replace(case, measurements=measured)
@@ -44,6 +46,12 @@ def conclude(ascent: Ascent) -> Verdict:
     if verdict.reason not in ENDS_THE_CLIMB:
         _refuse_when_nothing_answered(measured)
     return replace(verdict, sensitivity=flips(case))
+
+
+def _with_overall(ascent: Ascent, measurement: Measurement) -> Measurement:
+    """With what the scorer says of all its answers together: once, and kept, for judging again knows no scorer."""
+    scorer, holdout = ascent.loaded.task.scorer, ascent.loaded.holdout
+    return replace(measurement, overall=overall(scorer, holdout, measurement.predictions))
 
 
 def too_few_rows(ascent: Ascent) -> Verdict:

@@ -132,7 +132,8 @@ class RungResult:
     stopped_because: str | None = None
     """Why it was measured on the first rows of the holdout only; None where it was measured on all."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """Means of what the scorer reported beside the score (validity, hallucination ...)."""
+    """What the scorer reported beside the score (validity, hallucination ...): means over the answered examples, and
+    what it says of all of them together (macro-F1, BLEU)."""
     notes: tuple[str, ...] = ()
 
 

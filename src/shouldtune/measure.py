@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from shouldtune.errors import InputError
 from shouldtune.scorers import graded
 from shouldtune.stats.samples import mean_pass_at_k
-from shouldtune.types import Example, Message, Model, Prediction, Scorer
+from shouldtune.types import Example, Graded, Message, Model, Overall, Prediction, Scorer
 
 AT_ONCE = 96
 """Calls under way together: a local engine makes batches of them, a server's client sets its own limit below."""
@@ -60,3 +62,19 @@ def pass_at(k: int, predictions: Sequence[Prediction]) -> float | None:
         answered[prediction.example_id] += prediction.score is not None
         right[prediction.example_id] += prediction.score is not None and prediction.score.value == 1
     return mean_pass_at_k([(answered[name], right[name]) for name in answered], k)
+
+
+def overall(scorer: Scorer, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Mapping[str, float]:
+    """What the scorer says of all answers together; nothing where it offers no such measure, or nothing was answered.
+
+    `examples` hold those of the predictions. Raises InputError where a measure of the user's own scorer is no number.
+    """
+    if not isinstance(scorer, Overall):
+        return {}
+    known = {example.id: example for example in examples}
+    rows: list[Graded] = [(known[p.example_id], p.completion, p.score) for p in predictions if p.score is not None]
+    found = scorer.overall(rows) if rows else {}
+    for name, value in found.items():
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"the scorer's overall {name!r} is {value!r}", hint="leave out what is not known")
+    return {name: float(value) for name, value in found.items()}

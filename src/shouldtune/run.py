@@ -140,6 +140,7 @@ def _measurements(folder: Path) -> tuple[Measurement, ...]:
             measured=Spent(**head["measured"]),
             raced_over=head.get("raced_over"),
             stopped_because=head.get("stopped_because"),
+            overall=head.get("overall", {}),
         )
         for head in json.loads(_read(folder / "measurements.json"))
     )

@@ -162,6 +162,18 @@ class Score:
 
 Scorer = Callable[[Completion, Example], "Score | Awaitable[Score]"]
 
+Graded = tuple[Example, Completion, Score]
+"""One answered example."""
+
+
+@runtime_checkable
+class Overall(Protocol):
+    """What a scorer offers beside its grade of one answer, where a measure is no mean over rows (macro-F1, BLEU)."""
+
+    def overall(self, rows: Sequence[Graded]) -> Mapping[str, float]:
+        """Measures over all answered examples, at least one; failed calls are not among them. Unknown is left out."""
+        ...
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -334,6 +346,8 @@ class Measurement:
     those of its first rows. None where it was to be measured whole whatever it scored."""
     stopped_because: str | None = None
     """Why it was not measured on the whole holdout."""
+    overall: Mapping[str, float] = field(default_factory=dict)
+    """What the scorer says of all answers together, where a measure is no mean over rows; failed calls left out."""
 
     @property
     def scores(self) -> tuple[float | None, ...]:

@@ -151,17 +151,21 @@ def _small(text: str) -> Html | None:
 
 
 def _metrics_table(rungs: Sequence[RungResult]) -> Html | None:
-    names = sorted({name for rung in rungs for name in rung.metrics})
+    """A rung a row and a metric a column; the other way round where there are more metrics than rungs."""
+    applied = [rung for rung in rungs if rung.applied]
+    names = sorted({name for rung in applied for name in rung.metrics})
     if not names:
         return None
+    cells = {(r.name, n): words.score(r.metrics.get(n)) for r in applied for n in names}
+    lines, columns, corner = [r.name for r in applied], names, "Rung"
+    if len(names) > len(applied):
+        lines, columns, corner = names, lines, "Metric"
+        cells = {(name, rung): value for (rung, name), value in cells.items()}
     rows = [
-        element(
-            "tr", element("th", one_line(r.name), scope="row"), *_cells(*(words.score(r.metrics.get(n)) for n in names))
-        )
-        for r in rungs
-        if r.applied
+        element("tr", element("th", one_line(line), scope="row"), *_cells(*(cells[line, each] for each in columns)))
+        for line in lines
     ]
-    return data_table("What the scorer reported beside the score (means)", ["Rung", *map(one_line, names)], rows)
+    return data_table("What the scorer reported beside the score", [corner, *map(one_line, columns)], rows)
 
 
 # ---------------------------------------------------------------- what beat what, and what it took

@@ -12,9 +12,10 @@ from shouldtune.errors import InputError, Ungraded
 from shouldtune.scorers import api_bench, function_call, structure, text
 from shouldtune.scorers import call as calls
 from shouldtune.scorers import code as codes
-from shouldtune.scorers import label as labels_module
 from shouldtune.scorers.judge import Judge
-from shouldtune.types import Completion, Document, Example, Model, Output, Score, Scorer
+from shouldtune.scorers.label import Alert, Label
+from shouldtune.scorers.redaction import redaction
+from shouldtune.types import Completion, Document, Example, Graded, Model, Output, Overall, Score, Scorer
 from shouldtune.user_code import is_code, load_code
 
 
@@ -28,6 +29,10 @@ class Scoring:
     """When an answer is good, in words."""
     pairwise: bool = False
     """Whether the judge compares with the target."""
+    positive: str | None = None
+    """The label that must not be missed."""
+    miss_cost: float = 1.0
+    """What a miss costs, where a false alarm costs 1."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Setting:
     documents: Sequence[Document] = ()
     output: Output = Output()
     scoring: Scoring = Scoring()
+    examples: Sequence[Example] = ()
+    """All rows, for what a scorer must know of them together (the labels that may stand in brackets)."""
     where: str = ""
     """The line of the task file that names it."""
 
@@ -59,8 +66,10 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "number": lambda task: text.number,
     "f1": lambda task: text.f1,
     "chrf": lambda task: text.chrf(),
-    "label": lambda task: labels_module.label(task.output.labels),
+    "label": lambda task: Label(task.output.labels, task.scoring.positive, task.scoring.miss_cost),
+    "alert": lambda task: Alert(task.output.labels, task.scoring.positive, task.scoring.miss_cost),
     "json": lambda task: structure.json_fields(task.output.schema),
+    "redaction": lambda task: redaction(task.examples),
     "call": lambda task: calls.call(task.documents),
     "code": lambda task: codes.code(task.where),
     "judge": lambda task: _judge(task),  # noqa: PLW0108  it stands below
@@ -77,9 +86,10 @@ def load_scorer(
     documents: Sequence[Document] = (),
     output: Output = Output(),
     scoring: Scoring = Scoring(),
+    examples: Sequence[Example] = (),
 ) -> Scorer:
     """The scorer that a task file names: one of SCORERS, `file.py:name`, or several with weights. Raises InputError."""
-    task = Setting(documents, output, scoring, where)
+    task = Setting(documents, output, scoring, examples, where)
     if isinstance(named, str):
         return _one(named, folder, where, task)
     parts = {name: _one(name, folder, where, task) for name in named}
@@ -114,6 +124,15 @@ class Weighted:
     def with_model(self, model: Model) -> Scorer:
         """The same with the model in the parts that ask one."""
         return Weighted({name: (with_model(scorer, model), weight) for name, (scorer, weight) in self.parts.items()})
+
+    def overall(self, rows: Sequence[Graded]) -> Mapping[str, float]:
+        """What the parts say of all answers; each is shown its own value of them, without its metrics."""
+        found: dict[str, float] = {}
+        for name, (scorer, _) in self.parts.items():
+            if isinstance(scorer, Overall):
+                own = [(example, answer, Score(score.metrics[name])) for example, answer, score in rows]
+                found |= scorer.overall(own)
+        return found
 
 
 Kind = TypeVar("Kind")

@@ -76,8 +76,13 @@ def load_task(path: Path, model: str | None = None, tune: str | None = None, bud
             where=where("output", "labels"),
             hint="add it, or mend the row",
         )
+    positive = file.scoring.positive
+    if positive is not None and output.labels and positive not in output.labels:
+        raise InputError(
+            f"{positive!r} is not among the labels", where=where("scoring", "positive"), hint="name one of the targets"
+        )
     scoring = Scoring(**file.scoring.model_dump())
-    scorer = load_scorer(file.scorer, folder, where("scorer"), documents, output, scoring)
+    scorer = load_scorer(file.scorer, folder, where("scorer"), documents, output, scoring, (*train, *holdout))
     task = Task(
         name=file.name,
         instruction=file.instruction.strip(),
@@ -172,7 +177,7 @@ def _holdout_size(n: int, goal: Goal) -> int:
 def _output(file: TaskFile, folder: Path, examples: Sequence[Example], where: str) -> Output:
     part = file.output
     labels = tuple(dict.fromkeys(part.labels or ()))
-    if not labels and file.scorer == "label":
+    if not labels and file.scorer in ("label", "alert"):
         labels = tuple(sorted({example.target for example in examples}))
         if len(labels) > LABELS_MOST:
             raise InputError(

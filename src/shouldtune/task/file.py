@@ -80,6 +80,10 @@ class ScoringPart(Part):
     judge: str | None = Field(default=None, description="`judge`: the model that grades answers")
     rubric: str = Field(default="", max_length=20_000, description="`judge`: when an answer is good, in words")
     pairwise: bool = Field(default=False, description="`judge`: compare with the target, each order asked")
+    positive: str | None = Field(default=None, description="`label`, `alert`: the label that must not be missed")
+    miss_cost: Annotated[float, Field(gt=0, le=1e6)] = Field(
+        default=1.0, description="`alert`: what a miss costs, where a false alarm costs 1"
+    )
 
 
 class ColumnsPart(Part):
@@ -128,6 +132,15 @@ class TaskFile(Part):
         pair = self.train is not None and self.holdout is not None
         if (self.examples is not None) == pair or (self.train is None) != (self.holdout is None):
             raise ValueError("give either `examples`, or both `train` and `holdout`")
+        return self
+
+    @model_validator(mode="after")
+    def _alerts_have_a_positive_label(self) -> TaskFile:
+        if (
+            "alert" in ([self.scorer] if isinstance(self.scorer, str) else self.scorer)
+            and self.scoring.positive is None
+        ):
+            raise ValueError("the scorer `alert` needs `scoring: {positive: LABEL}`, the label that must not be missed")
         return self
 
 

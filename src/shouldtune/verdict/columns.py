@@ -137,7 +137,7 @@ def line_of(measurement: Measurement, column: Column, quality: Interval, meets_g
         fit_cost=measurement.fit.usd,
         fit_calls=measurement.fit.calls,
         settings_tried=len(measurement.trials),
-        metrics=_metrics(measurement.predictions),
+        metrics={**_metrics(measurement.predictions), **measurement.overall},
         notes=measurement.notes,
     )
 
