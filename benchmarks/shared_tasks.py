@@ -1,10 +1,10 @@
-"""Verdicts on public data: TensorFlow Hub's part of APIBench, Banking77, questions about documents, polite rewriting.
+"""Verdicts on public data: calls, commands and code, questions about documents, labels, extraction, tone, redaction.
 
 The data stay where they are (SHOULDTUNE_DATA, or ../shared/data); task folders are made under benchmarks/tasks and
 kept, so a second run is answered from their ledgers. Prints one Markdown table a task, and what probes and the forecast
 found. The money is made up, so that there is some: 100,000 requests a month for a year.
 
-    python benchmarks/shared_tasks.py [--rungs R,R] [apibench-tensorhub] [classify-intent] [chat-docs] [tone]
+    python benchmarks/shared_tasks.py [--rungs R,R] [apibench-tensorhub] [classify-intent] [chat-docs] ...
 """
 
 from __future__ import annotations
@@ -21,21 +21,41 @@ from typing import Any
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("SHOULDTUNE_DATA", HERE.parent.parent / "shared" / "data"))
 MONEY = {"per_month": 100_000, "months": 12, "value_per_correct": 0.01, "machine_usd_per_hour": 0.10}
+MEASURED = ("apibench-tensorhub", "classify-intent", "chat-docs", "tone")
+"""What is run where no task is named: those with figures in benchmarks/README.md."""
+CALL = "Answer with the one Python call that loads the right {} model, and nothing else."
 TASKS: dict[str, dict[str, Any]] = {
     "apibench-tensorhub": {
-        "instruction": "Answer with the one Python call that loads the right TensorFlow Hub model, and nothing else.",
+        "instruction": CALL.format("TensorFlow Hub"),
         "scorer": "call",
         "documents": "docs.jsonl",
+    },
+    "apibench-torchhub": {
+        "instruction": CALL.format("PyTorch Hub"),
+        "scorer": "call",
+        "documents": "docs.jsonl",
+        "most_train": 400,
+    },
+    "apibench-huggingface": {
+        "instruction": CALL.format("Hugging Face"),
+        "scorer": "call",
+        "documents": "docs.jsonl",
+        "most_train": 400,
     },
     "classify-intent": {
         "instruction": "Name the intent of this message from a bank's customer. Answer with the intent's label only.",
         "scorer": "label",
+        "labels": True,
         "most_train": 300,
         "most_holdout": 462,
     },
+    "classify-alert": {
+        "instruction": "Is this security alert a true positive or a false positive? Answer with one of the two.",
+        "scorer": "label",
+    },
     "chat-docs": {
         "instruction": "Answer the question with a few words copied from the passages, and nothing else.",
-        "scorer": "f1",
+        "scorer": "qa",
         "documents": "docs.jsonl",
         "most_train": 400,
         "most_holdout": 200,
@@ -46,7 +66,62 @@ TASKS: dict[str, dict[str, Any]] = {
         "most_train": 300,
         "most_holdout": 200,
     },
+    "extraction": {
+        "instruction": "Answer with one JSON object: the intent of the sentence, and its slots with their words.",
+        "scorer": "json",
+        "documents": "docs.jsonl",
+        "most_train": 350,
+        "most_holdout": 200,
+    },
+    "custom-text": {
+        "instruction": "Say all that the record says about the restaurant in one or two sentences, and nothing else.",
+        "scorer": {"slots": 0.5, "chrf": 0.5},
+        "most_train": 350,
+        "most_holdout": 200,
+    },
+    "redaction": {
+        "instruction": (
+            "Copy the text, with every name, place, date, number or address that could identify a patient replaced by "
+            "its label in brackets, as in [NAME], [DATE] or [GEOGRAPHIC_LOCATION]. Change nothing else."
+        ),
+        "scorer": "redaction",
+        "documents": "docs.jsonl",
+        "most_train": 350,
+    },
+    "redaction-notes-es": {
+        "instruction": (
+            "Copia el texto y sustituye cada dato personal por su etiqueta entre corchetes, como [TERRITORIO] o "
+            "[FECHAS]. No cambies nada m\u00e1s."
+        ),
+        "scorer": "redaction",
+        "most_train": 350,
+        "most_holdout": 200,
+    },
+    "kubectl-public": {
+        "data": "kubectl",
+        "instruction": "Answer with the one kubectl command that does this, and nothing else.",
+        "scorer": "command",
+        "documents": "docs.jsonl",
+    },
+    "code-completion": {
+        "instruction": "Write the Python function that is asked for. Answer with its code only.",
+        "scorer": "code",
+        "most_train": 350,
+        "most_holdout": 200,
+    },
+    "function-calling-public": {
+        "data": "function-calling",
+        "instruction": (
+            'Answer with one JSON object, {"calls": [{"name": ..., "arguments": {...}}]}: the calls that do what the '
+            'user asks. Where no function fits, answer {"calls": []}.'
+        ),
+        "scorer": "function_call",
+        "most_train": 350,
+        "most_holdout": 200,
+    },
 }
+LEFT_OUT = ("full_answer", "published_top1")
+"""Keys of a row's `meta` that would give the answer away or weigh a lot, and that no scorer reads."""
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -55,7 +130,8 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def make(name: str) -> Path:
     """Write the task folder; the rows are the data set's, cut to a seeded sample where the task says so."""
-    source, target, task = DATA / name, HERE / "tasks" / name, TASKS[name]
+    target, task = HERE / "tasks" / name, TASKS[name]
+    source = DATA / task.get("data", name)
     target.mkdir(parents=True, exist_ok=True)
     for half, most in (("train", task.get("most_train")), ("test", task.get("most_holdout"))):
         found = rows(source / f"{half}.jsonl")
@@ -76,7 +152,7 @@ def make(name: str) -> Path:
     if "documents" in task:
         (target / "docs.jsonl").write_text((source / task["documents"]).read_text(encoding="utf-8"), encoding="utf-8")
         file["documents"] = "docs.jsonl"
-    if task["scorer"] == "label":
+    if "labels" in task:
         labels = (source / "docs.jsonl").read_text(encoding="utf-8")
         file["output"] = {"labels": json.loads(labels.splitlines()[0])["text"].split("\n")}
     (target / "shouldtune.yaml").write_text(json.dumps(file, indent=1), encoding="utf-8")
@@ -84,11 +160,9 @@ def make(name: str) -> Path:
 
 
 def as_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The data set's row as a task's: other right answers and the passages that are known to hold one come along."""
-    meta = row.get("meta") or {}
-    gold = {"gold_doc_ids": meta["gold_doc_ids"]} if "gold_doc_ids" in meta else {}
-    others = [answer for answer in meta.get("answers", ()) if answer != row["output"]]
-    return {"id": row["id"], "input": row["input"], "target": row["output"], "accepted": others, "meta": gold}
+    """The data set's row as a task's, with what its `meta` says of right answers, passages, spans and tests."""
+    meta = {key: value for key, value in (row.get("meta") or {}).items() if key not in LEFT_OUT}
+    return {"id": row["id"], "input": row["input"], "target": row["output"], "meta": meta}
 
 
 def found_beside(verdict: dict[str, Any]) -> str:
@@ -124,7 +198,7 @@ def table(verdict: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("tasks", nargs="*", default=list(TASKS))
+    parser.add_argument("tasks", nargs="*", default=list(MEASURED))
     parser.add_argument("--rungs", help="only these, of every task")
     chosen = parser.parse_args()
     if not DATA.is_dir():
