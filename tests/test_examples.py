@@ -6,19 +6,21 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shouldtune.checks import check
+from shouldtune.checks import Finding, constants, contradictions, count, overlap, power, targets_score_one
 from shouldtune.task import LoadedTask, load_task, near_duplicates
 from shouldtune.user_code import load_code
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/shouldtune.yaml"))
-SECONDS_FOR_ALL_CODE = 60
+SECONDS_FOR_ALL_CODE = 300
+ROWS_FOR_CONSTANTS = 48
 RUN_REFERENCES = """
 import json, sys
 for number, line in enumerate(sys.stdin, 1):
@@ -53,9 +55,17 @@ def test_an_example_has_300_rows_under_the_name_of_its_folder(name: str) -> None
 
 @pytest.mark.parametrize("name", NAMES)
 def test_check_finds_nothing_to_mend_in_an_example(name: str) -> None:
-    findings = asyncio.run(check(loaded(name)))
+    findings = asyncio.run(findings_of(loaded(name)))
     assert [f"{f.title}: {f.detail}" for f in findings if f.level in ("problem", "warning")] == []
-    assert {f.title: f.level for f in findings}["targets"] == "ok"  # every target scores 1.0 by the task's own scorer
+    assert findings[0].level == "ok"  # every target scores 1.0 by the task's own scorer
+
+
+async def findings_of(task: LoadedTask) -> list[Finding]:
+    """What `check` finds; the best constant is looked for on a few rows, for that takes most of the time."""
+    counted = await count(task)
+    few = replace(task, task=replace(task.task, train=task.task.train[:ROWS_FOR_CONSTANTS]), holdout=())
+    rest = [await constants(few), *await power(task)]
+    return [targets_score_one(counted), contradictions((*task.task.train, *task.holdout)), overlap(counted), *rest]
 
 
 @pytest.mark.parametrize("name", NAMES)
