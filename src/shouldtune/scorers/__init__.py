@@ -10,6 +10,7 @@ from pathlib import Path
 from shouldtune.errors import InputError
 from shouldtune.scorers import api_bench, function_call, structure, text
 from shouldtune.scorers import call as calls
+from shouldtune.scorers import command as commands
 from shouldtune.scorers import label as labels_module
 from shouldtune.types import Completion, Document, Example, Output, Score, Scorer
 from shouldtune.user_code import is_code, load_code
@@ -32,6 +33,7 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "label": lambda task: labels_module.label(task.output.labels),
     "json": lambda task: structure.json_fields(task.output.schema),
     "call": lambda task: calls.call(task.documents),
+    "command": lambda task: commands.command,
     "function_call": lambda task: function_call.function_call,
     "api_domain": lambda task: api_bench.api_domain(task.documents),
 }
