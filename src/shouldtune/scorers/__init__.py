@@ -12,6 +12,7 @@ from shouldtune.errors import InputError, Ungraded
 from shouldtune.scorers import api_bench, function_call, structure, text
 from shouldtune.scorers import call as calls
 from shouldtune.scorers import code as codes
+from shouldtune.scorers import command as commands
 from shouldtune.scorers.judge import Judge
 from shouldtune.scorers.label import Alert, Label
 from shouldtune.scorers.redaction import redaction
@@ -73,6 +74,7 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "call": lambda task: calls.call(task.documents),
     "code": lambda task: codes.code(task.where),
     "judge": lambda task: _judge(task),  # noqa: PLW0108  it stands below
+    "command": lambda task: commands.command,
     "function_call": lambda task: function_call.function_call,
     "api_domain": lambda task: api_bench.api_domain(task.documents),
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shouldtune.scorers.function_call_forms import FunctionCall, read_answer
+from shouldtune.scorers.matching import unplaced
 from shouldtune.types import Completion, Example, Score
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -127,22 +128,11 @@ def _differs(calls: Sequence[FunctionCall], wanted: Sequence[Wanted], offered: M
     if len(calls) != len(wanted):
         return f"{len(calls)} calls in place of {len(wanted)}"
     reasons = [[wrong(call, want, offered.get(want.name)) for call in calls] for want in wanted]
-    taken: dict[int, int] = {}  # call -> wanted
-
-    def place(want: int, tried: set[int]) -> bool:
-        for call, reason in enumerate(reasons[want]):
-            if not reason and call not in tried:
-                tried.add(call)
-                if call not in taken or place(taken[call], tried):
-                    taken[call] = want
-                    return True
-        return False
-
-    for want in range(len(wanted)):
-        if not place(want, set()):
-            named = [r for r in reasons[want] if not r.startswith("wrong function")]
-            return next((reason for reason in (*named, *reasons[want]) if reason), "the same call twice")
-    return ""
+    missed = unplaced([[not reason for reason in of_want] for of_want in reasons])
+    if missed is None:
+        return ""
+    of_name = [reason for reason in reasons[missed] if not reason.startswith("wrong function")]
+    return next((reason for reason in (*of_name, *reasons[missed]) if reason), "the same call twice")
 
 
 def wrong(call: FunctionCall, wanted: Wanted, function: Function | None) -> str:
