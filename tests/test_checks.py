@@ -80,3 +80,41 @@ def test_overlap_between_given_halves_is_found(make_task: MakeTask) -> None:
     found = {finding.title: finding for finding in asyncio.run(check(load_task(folder)))}["overlap"]
     assert found.level == "warning"
     assert found.detail.startswith("5 of 35")
+
+
+def visits(n: int = 60) -> Rows:
+    """A redaction task: a name and an e-mail address in every row."""
+    names = ["Mary Stone", "Aisha Okafor", "Pedro Ruiz"]
+    return [
+        {
+            "id": f"r{i}",
+            "input": f"{names[i % 3]} ({i * 37}) wrote from user{i}@mail.example.org about matter {i * 7919}.",
+            "target": f"[PERSON] ({i * 37}) wrote from [EMAIL] about matter {i * 7919}.",
+        }
+        for i in range(n)
+    ]
+
+
+def test_personal_data_are_counted_by_kind_and_none_is_told(make_task: MakeTask) -> None:
+    rows = [{**row, "target": f"answer {i}"} for i, row in enumerate(visits())]
+    found = findings(make_task, rows)
+    assert found["personal data"].level == "note"
+    assert found["personal data"].detail.startswith("60 of 60 inputs: 60 e-mail address")
+    assert "left in targets" not in found
+    assert "personal data" not in findings(make_task, numbered_rows(60), name="plain")
+
+
+def test_targets_that_still_hold_an_identifier_and_texts_marked_unevenly_are_listed(make_task: MakeTask) -> None:
+    rows = visits()
+    rows[5]["target"] = rows[5]["target"].replace("[EMAIL]", "user5@mail.example.org")
+    rows[8]["target"] = rows[8]["target"].replace("[PERSON]", "Pedro Ruiz")
+    found = findings(make_task, rows, scorer="redaction")
+    assert found["targets"].level == "ok"
+    assert found["left in targets"].rows == ("r5: e-mail address",)
+    (line,) = found["marked unevenly"].rows
+    assert line.startswith("P... of 10 characters, PERSON: marked 19 times (r")
+    assert line.endswith(", left 1 times (r8)")
+    told = " ".join(f"{each.detail} {' '.join(each.rows)}" for each in found.values())
+    assert "@mail" not in told and "Pedro" not in told
+    clean = findings(make_task, visits(), name="clean", scorer="redaction")
+    assert not {"left in targets", "marked unevenly"} & set(clean)

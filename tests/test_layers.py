@@ -21,6 +21,7 @@ LAYERS = {
     "files": 1,
     "progress": 1,
     "user_code": 1,
+    "identifiers": 1,
     "scorers": 2,
     "retrieval": 2,
     "task": 3,

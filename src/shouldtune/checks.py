@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from shouldtune.identifiers import RULES, identifiers
 from shouldtune.provable import provable
-from shouldtune.scorers import grade, model_needed
+from shouldtune.scorers import grade, model_needed, part_of
+from shouldtune.scorers.redaction import Redaction
 from shouldtune.task import LoadedTask, looks_labelled, near_duplicates
 from shouldtune.types import Completion, Example, Task
 
@@ -20,6 +23,9 @@ ROWS_TO_CHOOSE = 20
 """Rows that the best constant is chosen on; where answers are no labels it is then scored on others."""
 FOOLED = 0.5
 """A mean score from which a constant answer says that the scorer, or the data, cannot tell answers apart."""
+PERSONAL = frozenset(rule.kind for rule in RULES if rule.personal)
+LEAST_MARKED = 3
+"""Shorter marked texts stand in other words' places by chance."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ async def check(loaded: LoadedTask) -> tuple[Finding, ...]:
         contradictions(everything),
         overlap(counted),
         *([await constants(loaded)] if judge is None else []),
+        *personal_data(loaded),
         *await power(loaded),
     )
 
@@ -200,3 +207,69 @@ async def power(loaded: LoadedTask) -> list[Finding]:
         )
     )
     return findings
+
+
+# ---------------------------------------------------------------- personal data
+
+
+def personal_data(loaded: LoadedTask) -> list[Finding]:
+    """What rules find of personal data, counted by kind; for a redaction task, what its targets leave or treat
+    differently from row to row. No value is told: a report must not spread what the data should hide."""
+    everything = (*loaded.task.train, *loaded.holdout)
+    scorer = part_of(loaded.task.scorer, Redaction)
+    found = [_kinds_told(side, [_kinds(text) for text in texts]) for side, texts in _sides(everything)]
+    told = "; ".join(filter(None, found))
+    findings = [Finding("note", "personal data", f"{told} (by rules: there may be more)")] if told else []
+    if scorer is None:
+        return findings
+    left = [(e.id, _kinds(e.target)) for e in everything]
+    rows = tuple(f"{name}: {', '.join(kinds)}" for name, kinds in left if kinds)
+    if rows:
+        said = f"{len(rows)} of {len(everything)} targets still hold what a rule takes for an identifier"
+        findings.append(Finding("warning", "left in targets", said, rows))
+    uneven = marked_unevenly(everything, scorer)
+    if uneven:
+        said = f"{len(uneven)} texts are marked in some rows and left in others"
+        findings.append(Finding("note", "marked unevenly", said, uneven))
+    return findings
+
+
+def _sides(examples: Sequence[Example]) -> tuple[tuple[str, list[str]], ...]:
+    return (("inputs", [e.input for e in examples]), ("targets", [e.target for e in examples]))
+
+
+def _kinds(text: str) -> list[str]:
+    """The kinds of what points to a person by itself, each as often as it stands in the text."""
+    return [found.kind for found in identifiers(text, PERSONAL)]
+
+
+def _kinds_told(side: str, rows: Sequence[Sequence[str]]) -> str:
+    counts = Counter(kind for kinds in rows for kind in kinds)
+    holding = sum(bool(kinds) for kinds in rows)
+    told = ", ".join(f"{times} {kind}" for kind, times in counts.most_common())
+    return f"{holding} of {len(rows)} {side}: {told}" if counts else ""
+
+
+def marked_unevenly(examples: Sequence[Example], scorer: Redaction) -> tuple[str, ...]:
+    """Texts that are replaced in some rows and stand unmarked in others, the most frequent first; each is told by its
+    first letter and its length alone."""
+    marked: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    plain: dict[str, list[str]] = defaultdict(list)
+    spans = {example.id: scorer.marked(example) for example in examples}
+    for example in examples:
+        for span in spans[example.id]:
+            marked[example.input[span.start : span.end]].append((example.id, span.label))
+    longest = sorted((text for text in marked if len(text) >= LEAST_MARKED), key=len, reverse=True)
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)") if longest else None
+    for example in examples if pattern is not None else ():
+        for match in pattern.finditer(example.input):
+            if all(match.end() <= span.start or span.end <= match.start() for span in spans[example.id]):
+                plain[match.group()].append(example.id)
+    lines = []
+    for text in sorted(plain, key=lambda text: -len(plain[text])):
+        label = Counter(label for _, label in marked[text]).most_common(1)[0][0]
+        said = (
+            f"marked {len(marked[text])} times ({marked[text][0][0]}), left {len(plain[text])} times ({plain[text][0]})"
+        )
+        lines.append(f"{text[0]}... of {len(text)} characters, {label}: {said}")
+    return tuple(lines)

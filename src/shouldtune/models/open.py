@@ -16,6 +16,7 @@ from shouldtune.models.judges import PREFIX, ScriptedJudge
 from shouldtune.models.plain import Constant, Echo, Linear, Nearest
 from shouldtune.models.prices import is_remote
 from shouldtune.models.prompted import Prompted
+from shouldtune.models.redactor import Redactor
 from shouldtune.models.remote import Remote, open_remote
 from shouldtune.types import Example, Model, ModelSpec
 
@@ -109,6 +110,7 @@ def _from_spec(spec: ModelSpec, folder: Path) -> Model:
         "echo": Echo,
         "nearest": lambda: Nearest(_pairs(spec["shots"])),
         "linear": lambda: Linear(_pairs(spec["shots"]), spec["strength"]),
+        "redactor": lambda: Redactor(_pairs(spec["rules"]), _pairs(spec["phrases"]), _pairs(spec["words"])),
         "flaky": lambda: Flaky(_from_spec(spec["model"], folder), spec["rate"]),
         "priced": lambda: Priced(_from_spec(spec["model"], folder), spec["read"], spec["written"]),
     }

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 _PLAIN = r"[^\W\d_]+|\d+|_|[^\w\s]"
 
@@ -53,7 +54,7 @@ def tokens(text: str, labels: frozenset[str], cuts: Iterable[int] = ()) -> tuple
     pattern = _token_pattern(labels)
     places = [0, *sorted({cut for cut in cuts if 0 < cut < len(text)}), len(text)]
     found = []
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         for match in pattern.finditer(text[start:end]):
             label = match.group("placeholder")
             plain = normal(match.group()) if label is None else f"[{label_key(label[1:-1])}]"
@@ -66,8 +67,8 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-# What an edit costs. A placeholder may stand for a token, best for a marked one; the others of its span go. The one more
-# for a marked match decides between two places where a word could stand: it is taken to be legitimate where it can be.
+# What an edit costs. A placeholder may stand for a token, best for a marked one; the others of its span go. The one
+# more for a marked match decides between two places where a word could stand: it is legitimate where it can be.
 _GONE, _ADDED, _PLACEHOLDER_ADDED = 100, 100, 60
 _CHANGED, _STANDS_FOR_MARKED, _STANDS_FOR_OTHER = 150, 40, 90
 _MATCHED_MARKED = 1

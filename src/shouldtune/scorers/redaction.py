@@ -70,15 +70,15 @@ class Reading:
 class Redaction:
     """0 when anything leaks; otherwise how much of the rest was kept, and how many labels are right (`Reading.value`).
 
-    What was to be replaced is `meta.spans`, a list of {start, end, label} in characters of the input, or, where there is
-    none, what the target says by its placeholders. A span leaks when a word or number of it is still in the answer, at
+    What was to be replaced is `meta.spans`, a list of {start, end, label} in characters of the input, or, without it,
+    what the target says by its placeholders. A span leaks when a word or number of it is still in the answer, at
     its place or anywhere more often than the unmarked text has it; when its letters and digits stand there in another
     spacing; or when a telling part of a word does. Letter case, signs and whitespace do not count.
 
     Metrics: `leaked`, the share of rows with a leak among those with something to replace; `over_redaction`, the
     share of unmarked words removed or changed; `perfect`, the share of rows that score 1. Overall: `leak_rate` over
-    spans (1 - recall as de-identification tools state it), `negatives_touched`, and the precision, recall and F1 of spans
-    with label and exact borders (as in MEDDOCAN, Marimon et al. 2019), over all and by label.
+    spans (1 - recall as de-identification tools state it), `negatives_touched`, and the precision, recall and F1 of
+    spans with label and exact borders (as in MEDDOCAN, Marimon et al. 2019), over all and by label.
     """
 
     labels: frozenset[str]
@@ -92,12 +92,15 @@ class Redaction:
 
     def read(self, completion: Completion, example: Example) -> Reading:
         """What the answer did to the example's input; with several right answers, by the one it comes nearest to."""
-        readings = []
-        for target in example.answers:
-            marked = marked_spans(example) if target == example.target else None
-            spans = marked if marked is not None else spans_by_target(example.input, target, self.labels)
-            readings.append(read(example.input, spans, completion.text, self.labels))
+        others = [spans_by_target(example.input, answer, self.labels) for answer in example.accepted]
+        wanted = [self.marked(example), *others]
+        readings = [read(example.input, spans, completion.text, self.labels) for spans in wanted]
         return max(readings, key=lambda reading: reading.value)
+
+    def marked(self, example: Example) -> tuple[Span, ...]:
+        """What was to be replaced by the example's target."""
+        spans = marked_spans(example)
+        return spans if spans is not None else spans_by_target(example.input, example.target, self.labels)
 
     def overall(self, rows: Sequence[Graded]) -> Mapping[str, float]:
         readings = [self.read(completion, example) for example, completion, _ in rows]
@@ -142,7 +145,7 @@ def marked_spans(example: Example) -> tuple[Span, ...] | None:
 
 
 def _shift(text: str, spans: Sequence[tuple[int, int, Any]]) -> int:
-    """How far the places lie from where their texts stand: whitespace before the input is cut off when rows are read."""
+    """How far the places lie from where their texts stand: whitespace before an input is cut off when it is read."""
     texts = [(start, end, said) for start, end, said in spans if isinstance(said, str)]
     if all(text[start:end] == said for start, end, said in texts):
         return 0
