@@ -11,8 +11,9 @@ from shouldtune.causes import Probe
 from shouldtune.doubts import Doubts
 from shouldtune.judgement import Interval
 from shouldtune.measure import AT_ONCE
-from shouldtune.probing.changes import Asked, holds_answer, readings, warm
+from shouldtune.probing.changes import Asked, readings, warm
 from shouldtune.retrieval.chunks import Passage
+from shouldtune.retrieval.gold import holds_answer
 from shouldtune.scorers import grade
 from shouldtune.stats import mean_interval
 from shouldtune.types import Completion, Example, Message, Task

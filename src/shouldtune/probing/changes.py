@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.prompted import NearestPassages, Prompted, Shot, with_passages
 from shouldtune.retrieval.bm25 import Bm25
-from shouldtune.retrieval.chunks import Passage, passages
+from shouldtune.retrieval.chunks import Passage, passages, same_place
+from shouldtune.retrieval.gold import MOST_FOUND, gold_ids, holds_answer
 from shouldtune.scorers.structure import parse
 from shouldtune.types import Document, Example, Model, Output
 
@@ -23,12 +24,6 @@ BARE = "Answer what follows."
 MOST_SHOTS = 16
 MOST_CHARACTERS = 8_000
 """Of shots in one prompt, about 2,000 tokens: what the windows of small models hold beside passages and an answer."""
-GOLD_KEYS = ("gold_doc_ids", "gold", "gold_ids", "passages", "passage", "evidence", "doc_ids", "documents", "document")
-"""Keys of a row's `meta` under which the ids of the right documents may stand."""
-SHORTEST_FOUND = 3
-"""Characters of an answer below which it stands in too many passages by chance."""
-MOST_FOUND = 8
-"""An answer that stands in more passages than this does not tell which one is right."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,8 @@ def take_apart(fitted: Model, example: Example, train: Sequence[Example]) -> Ask
     if prompt.nearest is not None:
         wider = replace(prompt.nearest, k=prompt.nearest.k + len(hidden))
         near = tuple(shot for shot in wider.find(example.input) if shot not in hidden)[-prompt.nearest.k :]
-    shown = prompt.passages.find(example.input) if prompt.passages is not None else ()
+    learnt = {row.input for row in relatives(example, train)}
+    shown = prompt.passages.find(example.input, learnt) if prompt.passages is not None else ()
     bare = replace(prompt, shots=(*prompt.shots, *near), nearest=None, passages=None)
     return Asked(prompt.model, bare, example.input, tuple(shown), around)
 
@@ -106,7 +102,7 @@ def with_right_passages(asked: Asked, right: Sequence[Passage]) -> Asked | None:
     """The right passages first, then what was retrieved, no longer than before; None where that changes nothing."""
     if not right:
         return None
-    others = [passage for passage in asked.shown if passage not in right]
+    others = [passage for passage in asked.shown if not any(same_place(passage, each) for each in right)]
     shown = (*right, *others)[: max(len(asked.shown), len(right))]
     return None if shown == asked.shown else replace(asked, shown=shown)
 
@@ -216,29 +212,7 @@ def rank_of(right: Sequence[Passage], question: str, prompt: Prompted | None, li
     """Where the prompt's own retriever puts the first right passage, 1 for the top; BM25 where it has none."""
     nearest = prompt.passages if prompt is not None and prompt.passages is not None else None
     nearest = nearest or NearestPassages(library.passages, 1)
-    order = replace(nearest, k=len(nearest.passages)).find(question)
-    return next((rank for rank, passage in enumerate(order, 1) if passage in right), None)
-
-
-def gold_ids(example: Example) -> tuple[str, ...]:
-    """The ids of the right documents that a row's `meta` names."""
-    for key in GOLD_KEYS:
-        named = example.meta.get(key)
-        if isinstance(named, str):
-            return (named,)
-        if isinstance(named, list | tuple) and named and all(isinstance(name, str) for name in named):
-            return tuple(named)
-    return ()
-
-
-def holds_answer(text: str, example: Example) -> bool:
-    """Whether a right answer stands in the text as whole words, letter case and whitespace aside.
-
-    One of fewer than SHORTEST_FOUND characters might stand there by chance, and does not count.
-    """
-    plain = " ".join(text.casefold().split())
-    wanted = [" ".join(answer.casefold().split()) for answer in example.answers]
-    return any(
-        len(answer) >= SHORTEST_FOUND and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", plain) is not None
-        for answer in wanted
+    order = replace(nearest, k=len(nearest.passages)).find(question, hidden=[question])
+    return next(
+        (rank for rank, passage in enumerate(order, 1) if any(same_place(passage, each) for each in right)), None
     )
