@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from shouldtune.errors import ModelUnavailable
+from shouldtune.files import cache_root
 from shouldtune.models import gguf_cache
 from shouldtune.models.chat_tokenizer import ChatTokenizer
-from shouldtune.models.gguf_cache import cache_root, convert, smollm2_gguf
+from shouldtune.models.gguf_cache import convert, smollm2_gguf
 from shouldtune.models.gguf_file import GgufFile
 from shouldtune.models.gguf_tokenizer import build_tokenizer
 from shouldtune.models.llama_config import LlamaConfig, rope_frequencies

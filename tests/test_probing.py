@@ -15,10 +15,10 @@ from shouldtune.models.ledger import Ledger, Ledgered
 from shouldtune.models.plain import Constant
 from shouldtune.models.prompted import NearestPassages, NearestShots, Prompted
 from shouldtune.probing import NothingFails, Probed, Probing, probe
-from shouldtune.probing.changes import readings, take_apart, with_nearest_shots
+from shouldtune.probing.changes import Library, readings, take_apart, with_nearest_shots
 from shouldtune.retrieval.bm25 import Bm25
 from shouldtune.retrieval.chunks import Passage, passages
-from shouldtune.retrieval.gold import Library, gold_ids
+from shouldtune.retrieval.gold import gold_ids
 from shouldtune.scorers.text import exact
 from shouldtune.types import (
     Completion,

@@ -12,16 +12,22 @@ RUNS = "runs"
 """The folder of a task where all that runs write lies."""
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file: a reader finds the old version or the new one, never a part. Raises CannotMeasure."""
+def cache_root() -> Path:
+    """$SHOULDTUNE_CACHE, else $XDG_CACHE_HOME/shouldtune, else ~/.cache/shouldtune."""
+    if own := os.environ.get("SHOULDTUNE_CACHE"):
+        return Path(own).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "shouldtune"
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8: a reader finds the old version or the new one, never a part. CannotMeasure."""
     name = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             name = file.name
-            file.write(text)
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)

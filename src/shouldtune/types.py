@@ -264,6 +264,8 @@ class Trial:
     n: int
     shots: int | None = None
     """How many examples the prompt showed, where that was what was tried."""
+    found: float | None = None
+    """Where a search was tried, and no answer scored: the mean reciprocal rank of the right passage."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shouldtune.errors import ModelUnavailable
+from shouldtune.files import cache_root
 
 LAYOUT = "v1"
 LOCAL_HINT = 'pip install "shouldtune[local]"'
@@ -38,14 +39,6 @@ class Converted:
     folder: Path
     sha256: str
     """Hash of the whole GGUF file, in hex."""
-
-
-def cache_root() -> Path:
-    """$SHOULDTUNE_CACHE, else $XDG_CACHE_HOME/shouldtune, else ~/.cache/shouldtune."""
-    if own := os.environ.get("SHOULDTUNE_CACHE"):
-        return Path(own).expanduser()
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "shouldtune"
 
 
 def smollm2_gguf() -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from shouldtune.retrieval.bm25 import Bm25, index_of
 from shouldtune.retrieval.chunks import Passage
+from shouldtune.retrieval.search import Questions, Way, search_of
 from shouldtune.types import Completion, Message, Model, ModelSpec, Options
 
 Shot = tuple[str, str]
@@ -32,18 +33,49 @@ class NearestShots:
 
 @dataclass(frozen=True)
 class NearestPassages:
-    """The k passages nearest to the question by BM25, the nearest first."""
+    """The k passages nearest to the question, the nearest first."""
 
     passages: tuple[Passage, ...]
     k: int
+    way: Way = Way()
+    """How they are searched: BM25 where nothing else is said."""
+    questions: Questions = ()
+    """The training questions that each passage answers, passage by passage; empty where none teach it."""
 
     @cached_property
-    def _index(self) -> Bm25:
-        return index_of(tuple(f"{passage.title}\n{passage.text}" for passage in self.passages))
+    def _texts(self) -> tuple[str, ...]:
+        return tuple(f"{passage.title}\n{passage.text}" for passage in self.passages)
 
     def find(self, text: str, hidden: Collection[str] = ()) -> tuple[Passage, ...]:
         """The passages for one question; `hidden` are inputs of examples that may teach it nothing this once."""
-        return tuple(self.passages[i] for i in self._index.search(text, self.k))
+        return tuple(self.passages[place] for place in self.places(text, hidden))
+
+    def places(self, text: str, hidden: Collection[str] = ()) -> list[int]:
+        """Where in `passages` they stand."""
+        if self.way == Way():
+            return index_of(self._texts).search(text, self.k)
+        questions = self.questions or ((),) * len(self.passages)
+        return search_of(self._texts, questions, self.way).search(text, self.k, hidden)
+
+    def spec(self) -> dict[str, Any]:
+        """As plain data."""
+        plain: dict[str, Any] = {"k": self.k, "passages": [list(astuple(passage)) for passage in self.passages]}
+        if self.way != Way():
+            taught = {str(place): list(asked) for place, asked in enumerate(self.questions) if asked}
+            plain |= {"mode": self.way.mode, "teaching": self.way.teaching, "questions": taught}
+        return plain
+
+    @staticmethod
+    def from_spec(plain: dict[str, Any]) -> NearestPassages:
+        """The inverse of `spec`; also of older ones, which say nothing of places in documents or of ways."""
+        found = tuple(Passage(*fields) for fields in plain["passages"])
+        taught = plain.get("questions", {})
+        return NearestPassages(
+            found,
+            plain["k"],
+            Way(plain.get("mode", "bm25"), plain.get("teaching", "none")),
+            tuple(tuple(taught.get(str(place), ())) for place in range(len(found))) if taught else (),
+        )
 
 
 @dataclass(frozen=True)
@@ -89,11 +121,7 @@ class Prompted:
             "instruction": self.instruction,
             "shots": [list(shot) for shot in self.shots],
             "nearest": self.nearest and {"k": self.nearest.k, "shots": [list(shot) for shot in self.nearest.shots]},
-            "passages": self.passages
-            and {
-                "k": self.passages.k,
-                "passages": [[p.document_id, p.title, p.text] for p in self.passages.passages],
-            },
+            "passages": self.passages and self.passages.spec(),
             "options": options_to_dict(self.options),
         }
 
@@ -106,9 +134,7 @@ class Prompted:
             instruction=spec["instruction"],
             shots=_shots(spec["shots"]),
             nearest=NearestShots(_shots(nearest["shots"]), nearest["k"]) if nearest else None,
-            passages=NearestPassages(tuple(Passage(*fields) for fields in passages["passages"]), passages["k"])
-            if passages
-            else None,
+            passages=NearestPassages.from_spec(passages) if passages else None,
             options=options_from_dict(spec["options"]),
         )
 

@@ -21,6 +21,7 @@ from shouldtune.models.prompted import Prompted
 from shouldtune.probing.answers import TRIES, Found, Kind, Row, again, closed_book_score, complete, plain, score_of
 from shouldtune.probing.changes import (
     Asked,
+    Library,
     closed_book,
     held_to_form,
     on_another_model,
@@ -31,8 +32,7 @@ from shouldtune.probing.changes import (
     with_right_passages,
 )
 from shouldtune.retrieval.bm25 import Bm25
-from shouldtune.retrieval.chunks import Passage
-from shouldtune.retrieval.gold import Library
+from shouldtune.retrieval.chunks import Passage, same_place
 from shouldtune.rungs.choosing import parted
 from shouldtune.types import Example, Model, Skipped, Task
 from shouldtune.verdict.diagnosis import trusted, wrong_targets
@@ -288,7 +288,10 @@ def _misses(
 ) -> tuple[Miss, ...]:
     """The rows whose right passages are known and were not found, the failures among them first."""
     missed = [
-        row for row in rows if right[row.example.id] and not any(p in row.asked.shown for p in right[row.example.id])
+        row
+        for row in rows
+        if right[row.example.id]
+        and not any(same_place(p, each) for p in row.asked.shown for each in right[row.example.id])
     ]
     return tuple(
         Miss(

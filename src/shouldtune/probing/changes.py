@@ -6,16 +6,16 @@ Nothing here asks a model. A change that would leave the very same prompt is Non
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.prompted import NearestPassages, Prompted, Shot, with_passages
 from shouldtune.retrieval.bm25 import Bm25
-from shouldtune.retrieval.chunks import Passage
-from shouldtune.retrieval.gold import Library
+from shouldtune.retrieval.chunks import Passage, passages, same_place
+from shouldtune.retrieval.gold import MOST_FOUND, gold_ids, holds_answer
 from shouldtune.scorers.structure import parse
-from shouldtune.types import Example, Model, Output
+from shouldtune.types import Document, Example, Model, Output
 
 REWORDED = "Here is what to do. {instruction} Thank you."
 """The placebo: the frame around the instruction differs, what it asks for does not."""
@@ -67,7 +67,8 @@ def take_apart(fitted: Model, example: Example, train: Sequence[Example]) -> Ask
     if prompt.nearest is not None:
         wider = replace(prompt.nearest, k=prompt.nearest.k + len(hidden))
         near = tuple(shot for shot in wider.find(example.input) if shot not in hidden)[-prompt.nearest.k :]
-    shown = prompt.passages.find(example.input) if prompt.passages is not None else ()
+    learnt = {row.input for row in relatives(example, train)}
+    shown = prompt.passages.find(example.input, learnt) if prompt.passages is not None else ()
     bare = replace(prompt, shots=(*prompt.shots, *near), nearest=None, passages=None)
     return Asked(prompt.model, bare, example.input, tuple(shown), around)
 
@@ -101,7 +102,7 @@ def with_right_passages(asked: Asked, right: Sequence[Passage]) -> Asked | None:
     """The right passages first, then what was retrieved, no longer than before; None where that changes nothing."""
     if not right:
         return None
-    others = [passage for passage in asked.shown if passage not in right]
+    others = [passage for passage in asked.shown if not any(same_place(passage, each) for each in right)]
     shown = (*right, *others)[: max(len(asked.shown), len(right))]
     return None if shown == asked.shown else replace(asked, shown=shown)
 
@@ -168,9 +169,50 @@ def _readings(text: str, output: Output) -> Iterator[str]:
         yield bare[start:]
 
 
+# ---------------------------------------------------------------- the right passages
+
+
+@dataclass(frozen=True)
+class Library:
+    """The documents cut into passages, and where right ones are looked for."""
+
+    passages: tuple[Passage, ...]
+    index: Bm25
+    by_document: Mapping[str, tuple[int, ...]]
+
+    @staticmethod
+    def of(documents: Sequence[Document]) -> Library:
+        cut = passages(documents)
+        places: dict[str, tuple[int, ...]] = {}
+        for place, passage in enumerate(cut):
+            places[passage.document_id] = (*places.get(passage.document_id, ()), place)
+        return Library(cut, Bm25([f"{passage.title}\n{passage.text}" for passage in cut]), places)
+
+    def right_for(self, example: Example) -> tuple[Passage, ...]:
+        """The passages known to hold the answer, or found by it, the nearest to the question of several; or none."""
+        gold = [place for name in gold_ids(example) for place in self.by_document.get(name, ())]
+        holding = [
+            place for place in gold or range(len(self.passages)) if holds_answer(self.passages[place].text, example)
+        ]
+        if gold:
+            documents = {self.passages[place].document_id for place in gold}
+            found = self._nearest(example.input, holding or gold, len(documents))
+        else:
+            found = self._nearest(example.input, holding, 1) if len(holding) <= MOST_FOUND else []
+        return tuple(self.passages[place] for place in found)
+
+    def _nearest(self, question: str, places: Sequence[int], most: int) -> list[int]:
+        if len(places) <= most:
+            return list(places)
+        order = {place: rank for rank, place in enumerate(self.index.search(question, len(self.passages)))}
+        return sorted(places, key=lambda place: order.get(place, len(order)))[:most]
+
+
 def rank_of(right: Sequence[Passage], question: str, prompt: Prompted | None, library: Library) -> int | None:
     """Where the prompt's own retriever puts the first right passage, 1 for the top; BM25 where it has none."""
     nearest = prompt.passages if prompt is not None and prompt.passages is not None else None
     nearest = nearest or NearestPassages(library.passages, 1)
-    order = replace(nearest, k=len(nearest.passages)).find(question)
-    return next((rank for rank, passage in enumerate(order, 1) if passage in right), None)
+    order = replace(nearest, k=len(nearest.passages)).find(question, hidden=[question])
+    return next(
+        (rank for rank, passage in enumerate(order, 1) if any(same_place(passage, each) for each in right)), None
+    )

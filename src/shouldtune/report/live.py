@@ -91,6 +91,8 @@ class Live(Progress):
 
     def tried(self, name: str, trial: Trial) -> None:
         score = "no answers" if trial.score is None else f"{trial.score:.3f}"
+        if trial.found is not None:
+            score = f"right passage at {trial.found:.3f}"
         self._line(f"      tried {one_line(trial.setting)}: {score} on {trial.n} training-half examples")
 
     def measuring(self, name: str, total: int) -> None:

@@ -10,7 +10,7 @@ from shouldtune.report import charts, costs, words
 from shouldtune.report.charts import Drawing
 from shouldtune.report.markup import Html, element, together
 from shouldtune.report.words import one_line
-from shouldtune.types import Measurement, Spent
+from shouldtune.types import Measurement, Spent, Trial
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord
@@ -245,13 +245,16 @@ def _cost(measurement: Measurement) -> float | None:
     return None if None in known else sum(usd for usd in known if usd is not None)
 
 
+def _outcome(trial: Trial) -> str:
+    found = trial.found
+    return words.score(trial.score) if found is None else f"right passage at a mean reciprocal rank of {found:.3f}"
+
+
 def _tried(measurements: Sequence[Measurement]) -> Html | None:
     """Every setting and note, folded away."""
     entries: list[Html] = []
     for each in measurements:
-        lines = [
-            f"{one_line(t.setting)}: {words.score(t.score)} on {words.counted(t.n, 'example')}" for t in each.trials
-        ]
+        lines = [f"{one_line(t.setting)}: {_outcome(t)} on {words.counted(t.n, 'example')}" for t in each.trials]
         lines += [one_line(note) for note in each.notes]
         listed = element("ul", *(element("li", line) for line in lines))
         entries += [element("dt", one_line(each.rung)), element("dd", listed)] if lines else []

@@ -73,7 +73,7 @@ class Bert:
 
         def parted(part: str) -> Tensor:
             found = self._linear(f"{name}.attention.self.{part}", x)
-            return found.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            return found.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
         seen = functional.scaled_dot_product_attention(
             parted("query"), parted("key"), parted("value"), attn_mask=real[:, None, None, :]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shouldtune.retrieval.vectors import Array
+
+K1, B = 1.5, 0.75
 
 
 class Bm25:
@@ -14,6 +21,8 @@ class Bm25:
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = tuple(texts)
         self._index: Any = None
+        self._scarce: dict[str, float] | None = None
+        self._mean_length = 1.0
 
     def search(self, query: str, k: int) -> list[int]:
         """Indices of the k best texts for a query, best first; fewer when there are fewer texts."""
@@ -29,11 +38,38 @@ class Bm25:
         order = among[np.argsort(-scores[among], kind="stable")][:k]
         return [int(index) for index in order]
 
+    def scores(self, query: str) -> Array:
+        """(texts,): the score of every text for a query, 0 where they share no word."""
+        import numpy as np
+
+        words = [word for word in tokens(query) if word in self._vocabulary()]
+        found: Array = self._index.get_scores(words) if words else np.zeros(len(self._texts), np.float32)
+        return found
+
+    def score_of(self, query: str, text: str) -> float:
+        """The score that another text would have here, with this index's frequencies and mean length."""
+        words, scarcity = tokens(text) or ["_"], self._scarcity()
+        counts, length = Counter(words), len(words)
+        usual = K1 * (1 - B + B * length / self._mean_length)
+        asked = [word for word in tokens(query) if word in counts and word in scarcity]
+        return sum(scarcity[word] * counts[word] / (counts[word] + usual) for word in asked)
+
+    def _scarcity(self) -> dict[str, float]:
+        """Lucene's inverse document frequency of every word."""
+        if self._scarce is None:
+            corpus = [tokens(text) or ["_"] for text in self._texts]
+            holding = Counter(word for words in corpus for word in set(words))
+            self._mean_length = sum(map(len, corpus)) / len(corpus)
+            self._scarce = {
+                word: math.log(1 + (len(corpus) - held + 0.5) / (held + 0.5)) for word, held in holding.items()
+            }
+        return self._scarce
+
     def _vocabulary(self) -> dict[str, int]:
         if self._index is None:
             import bm25s
 
-            self._index = bm25s.BM25()
+            self._index = bm25s.BM25(k1=K1, b=B)
             corpus = [tokens(text) or ["_"] for text in self._texts]
             self._index.index(corpus, show_progress=False)
         vocabulary: dict[str, int] = self._index.vocab_dict

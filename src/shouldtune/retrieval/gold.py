@@ -1,13 +1,11 @@
-"""The right passages of an example: named by its `meta`, or found by its answer."""
+"""Which document is the right one for an example: named in its `meta`, or found because it holds the answer."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from shouldtune.retrieval.bm25 import Bm25
-from shouldtune.retrieval.chunks import Passage, passages
+from shouldtune.retrieval.chunks import Passage
 from shouldtune.types import Document, Example
 
 GOLD_KEYS = ("gold_doc_ids", "gold", "gold_ids", "passages", "passage", "evidence", "doc_ids", "documents", "document")
@@ -16,46 +14,8 @@ SHORTEST_FOUND = 3
 """Characters of an answer below which it stands in too many passages by chance."""
 MOST_FOUND = 8
 """An answer that stands in more passages than this does not tell which one is right."""
-
-
-@dataclass(frozen=True)
-class Library:
-    """The documents cut into passages, and where right ones are looked for."""
-
-    passages: tuple[Passage, ...]
-    index: Bm25
-    by_document: Mapping[str, tuple[int, ...]]
-
-    @staticmethod
-    def of(documents: Sequence[Document]) -> Library:
-        return Library.over(passages(documents))
-
-    @staticmethod
-    def over(cut: tuple[Passage, ...]) -> Library:
-        """Of passages that were cut already."""
-        places: dict[str, tuple[int, ...]] = {}
-        for place, passage in enumerate(cut):
-            places[passage.document_id] = (*places.get(passage.document_id, ()), place)
-        return Library(cut, Bm25([f"{passage.title}\n{passage.text}" for passage in cut]), places)
-
-    def right_for(self, example: Example) -> tuple[Passage, ...]:
-        """The passages known to hold the answer, or found by it, the nearest to the question of several; or none."""
-        gold = [place for name in gold_ids(example) for place in self.by_document.get(name, ())]
-        holding = [
-            place for place in gold or range(len(self.passages)) if holds_answer(self.passages[place].text, example)
-        ]
-        if gold:
-            documents = {self.passages[place].document_id for place in gold}
-            found = self._nearest(example.input, holding or gold, len(documents))
-        else:
-            found = self._nearest(example.input, holding, 1) if len(holding) <= MOST_FOUND else []
-        return tuple(self.passages[place] for place in found)
-
-    def _nearest(self, question: str, places: Sequence[int], most: int) -> list[int]:
-        if len(places) <= most:
-            return list(places)
-        order = {place: rank for rank, place in enumerate(self.index.search(question, len(self.passages)))}
-        return sorted(places, key=lambda place: order.get(place, len(order)))[:most]
+CALL = "api_call"
+"""Key of a document's `meta`: the answer that it is the documentation of."""
 
 
 def gold_ids(example: Example) -> tuple[str, ...]:
@@ -74,9 +34,54 @@ def holds_answer(text: str, example: Example) -> bool:
 
     One of fewer than SHORTEST_FOUND characters might stand there by chance, and does not count.
     """
-    plain = " ".join(text.casefold().split())
-    wanted = [" ".join(answer.casefold().split()) for answer in example.answers]
+    return _holds(_plain(text), example)
+
+
+class RightPlaces:
+    """Finds, for examples, the places of their right passages among all passages of some documents."""
+
+    def __init__(self, documents: Sequence[Document], passages: Sequence[Passage]) -> None:
+        self._texts = tuple(_plain(passage.text) for passage in passages)
+        self._of_document: dict[str, list[int]] = {}
+        for place, passage in enumerate(passages):
+            self._of_document.setdefault(passage.document_id, []).append(place)
+        self._of_call: dict[str, list[str]] = {}
+        for document in documents:
+            if isinstance(call := document.meta.get(CALL), str):
+                self._of_call.setdefault(call.strip(), []).append(document.id)
+
+    def of(self, example: Example, *, seek: bool = True) -> tuple[int, ...]:
+        """The places, in order; of a document that is known to be right, those that hold the answer, else all.
+
+        Empty where no right passage is known: none is named, and the answer stands nowhere, or in too many places.
+        Without `seek` it is not looked for.
+        """
+        named = gold_ids(example) or [name for answer in example.answers for name in self._called(answer)]
+        places = [place for name in named for place in self._of_document.get(name, ())]
+        if places:
+            by_document: Mapping[str, list[int]] = {name: self._of_document.get(name, []) for name in named}
+            return tuple(sorted({place for group in by_document.values() for place in self._holding(group, example)}))
+        found = [place for place, text in enumerate(self._texts) if seek and _holds(text, example)]
+        return tuple(found) if len(found) <= MOST_FOUND else ()
+
+    def _called(self, answer: str) -> Sequence[str]:
+        return self._of_call.get(answer.strip(), ())
+
+    def _holding(self, group: Sequence[int], example: Example) -> Sequence[int]:
+        if len(group) == 1:
+            return group
+        return [place for place in group if _holds(self._texts[place], example)] or group
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _holds(plain: str, example: Example) -> bool:
+    wanted = [_plain(answer) for answer in example.answers]
     return any(
-        len(answer) >= SHORTEST_FOUND and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", plain) is not None
+        len(answer) >= SHORTEST_FOUND
+        and answer in plain  # far quicker than the pattern, and mostly the end of it
+        and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", plain) is not None
         for answer in wanted
     )

@@ -15,9 +15,8 @@ from shouldtune.errors import InputError
 from shouldtune.measure import mean_score, measure
 from shouldtune.models.prompted import NearestPassages, Prompted, with_passages
 from shouldtune.retrieval.chunks import Passage
-from shouldtune.retrieval.gold import Library
 from shouldtune.rungs.choosing import answer_options, parted
-from shouldtune.rungs.retrieving import chosen_retriever
+from shouldtune.rungs.retrieving import ChosenRetriever, chosen_retriever
 from shouldtune.rungs.trained import Lesson, Setting, Trained
 from shouldtune.types import Conversation, Example, Fitted, Message, Models, Skipped, Task
 
@@ -46,7 +45,7 @@ class FineTuneRetrieval(Trained):
         pool, options = task.halves()[0], answer_options(task)
         chosen = await chosen_retriever(task, *parted(task))
         found = chosen.nearest(self.shown, pool)
-        shown = self._shown(pool, found, Library.over(chosen.passages))
+        shown = self._shown(pool, found, chosen)
         lesson = Lesson(
             asked=lambda model, instruction: Prompted(model, instruction, passages=found, options=options),
             texts=lambda prompt: [
@@ -63,13 +62,15 @@ class FineTuneRetrieval(Trained):
             model = replace(model, passages=chosen.nearest(self.shown, task.train))
         return Fitted(model, fitted.trials, (*chosen.notes, *fitted.notes, *without))
 
-    def _shown(self, pool: Sequence[Example], found: NearestPassages, library: Library) -> list[tuple[Passage, ...]]:
+    def _shown(
+        self, pool: Sequence[Example], found: NearestPassages, chosen: ChosenRetriever
+    ) -> list[tuple[Passage, ...]]:
         """The passages of each training text, nearest first; a right one that was not found takes a place by lot."""
         draw = random.Random(self.seed)
         wider = replace(found, k=found.k + MOST_RIGHT)
         made = []
         for example in pool:
-            right = library.right_for(example)[:MOST_RIGHT]
+            right = [chosen.passages[place] for place in chosen.right.get(example.id, ())[:MOST_RIGHT]]
             wrong = [passage for passage in wider.find(example.input, [example.input]) if passage not in right]
             near = found.find(example.input, [example.input])
             place = next((i for i, passage in enumerate(near) if passage in right), draw.randrange(found.k))

@@ -29,7 +29,7 @@ def read_documents(name: str, folder: Path, where: str) -> tuple[tuple[Document,
     """
     if is_code(name):
         made: Iterable[Document] = load_code(name, folder, where)()
-        documents, notes = tuple(made), ()
+        documents, notes = tuple(made), tuple[str, ...]()
     else:
         path = folder / name
         if not path.exists():
