@@ -32,7 +32,7 @@ class Agreement:
     share: Interval
     """Of the answers that both graded, those on which they agree."""
     kappa: Interval
-    """Cohen's: 0 is what chance would give, 1 is the same throughout. Its estimate is None where one side says one thing."""
+    """Cohen's: 0 is what chance would give, 1 is the same throughout. None where both say one thing of all."""
     mean: Judged
     """The mean grade that people would give to all the given answers."""
     ungraded: int

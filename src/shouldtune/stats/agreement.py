@@ -16,8 +16,8 @@ def cohen_kappa(a: Sequence[bool], b: Sequence[bool], alpha: float) -> Interval:
     """Cohen's kappa of two raters' yes and no on the same things, (agreement - chance) / (1 - chance), from -1 to 1.
 
     Cohen, Educational and Psychological Measurement 1960; the standard error for large samples is that of Fleiss, Cohen
-    & Everitt, Psychological Bulletin 1969. That error is 0 where the raters agree throughout, and too small near it: so it
-    is taken with half an answer more in each of the four cells, as the limits are, around the estimate as counted.
+    & Everitt, Psychological Bulletin 1969. That error is 0 where the raters agree throughout, and too small near it:
+    so the limits are worked out with half an answer more in each of the four cells.
     The estimate is None, and the limits are -1 and 1, where chance alone gives full agreement: one answer throughout.
     Raises ValueError for different numbers of answers.
     """
