@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from shouldtune.checks import Finding, constants, contradictions, count, overlap, power, targets_score_one
+from shouldtune.errors import InputError
 from shouldtune.task import LoadedTask, load_task, near_duplicates
 from shouldtune.user_code import load_code
 
@@ -38,7 +39,12 @@ for number, line in enumerate(sys.stdin, 1):
 
 @cache
 def loaded(name: str) -> LoadedTask:
-    return load_task(EXAMPLES / name)
+    try:
+        return load_task(EXAMPLES / name)
+    except InputError as error:
+        if "sandbox" not in str(error):
+            raise
+        pytest.skip(f"model code is run nowhere but in a sandbox: {error.hint}")
 
 
 def rows_of(name: str) -> list[dict[str, Any]]:
