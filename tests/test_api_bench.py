@@ -13,7 +13,9 @@ from shouldtune.checks import best_constant, constants
 from shouldtune.errors import InputError
 from shouldtune.scorers import grade, load_scorer
 from shouldtune.scorers.api_bench import Database
+from shouldtune.scorers.call import call
 from shouldtune.task import load_task
+from shouldtune.task.rows import read_rows
 from shouldtune.types import Completion, Document, Example, Score
 from tests.conftest import MakeTask
 
@@ -147,3 +149,27 @@ def test_every_published_answer_is_graded_as_the_authors_grade_it(shared_data: P
         agree["domain_correct"] += right == wanted["domain_correct"]
         agree["hallucination"] += (found.api is None and not found.no_call) == wanted["hallucination"]
     assert min(agree.values()) >= 0.99 * len(answers)
+
+
+NO_CALLS = {171, 251, 445, 817, 820, 821}
+"""Hugging Face rows whose reference is a shell command (`mlagents-load-from-hf --repo-id=...`), and no Python call."""
+
+
+@pytest.mark.parametrize("hub", ["torchhub", "tensorhub", "huggingface"])
+def test_every_public_call_is_right_by_our_own_scorer(shared_data: Path, hub: str) -> None:
+    scorer = call()
+    rows = [
+        e for half in ("train", "test") for e in read_rows(shared_data / f"apibench-{hub}" / f"{half}.jsonl").examples
+    ]
+    failing = {e.id for e in rows if scorer(Completion(text=e.target), e).value < 1}
+    assert failing == {f"apibench-huggingface-eval-{n:04d}" for n in NO_CALLS if hub == "huggingface"}
+
+
+@pytest.mark.parametrize("hub", ["torchhub", "tensorhub", "huggingface"])
+def test_planted_mistakes_in_public_calls_are_wrong(shared_data: Path, hub: str) -> None:
+    scorer = call()
+    for e in read_rows(shared_data / f"apibench-{hub}" / "test.jsonl").examples:
+        head, bracket, tail = e.target.partition("(")
+        inserted = "" if tail.startswith(")") else ", "
+        for mistake in (f"{head}_2({tail}", f"{head}(invented=1{inserted}{tail}", f"other.{e.target}", head):
+            assert not bracket or scorer(Completion(text=mistake), e).value == 0.0, mistake

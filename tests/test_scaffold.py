@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from shouldtune.errors import InputError
-from shouldtune.scaffold import write_task_file
+from shouldtune.scaffold import guess_output, write_task_file
 from shouldtune.task import load_task
+from shouldtune.task.rows import read_rows
 
 
 def data(folder: Path, targets: list[Any]) -> Path:
@@ -31,6 +32,10 @@ def data(folder: Path, targets: list[Any]) -> Path:
         ([{"name": f"n{i}"} for i in range(80)], "json"),
         ([i * 1.5 for i in range(80)], "number"),
         ([f"os.path.join(a{i}, b)" for i in range(80)], "call"),
+        ([f"hub.load(repo='r', 'name', model='m{i}')" for i in range(80)], "call"),
+        ([f"kubectl get pod web-{i}" for i in range(80)], "command"),
+        ([f"$ git checkout -b b{i}" for i in range(80)], "command"),
+        ([{"calls": [{"name": "f", "arguments": {"a": i}}] if i % 2 else []} for i in range(80)], "function_call"),
         ([f"the {i}th of May" for i in range(80)], "f1"),
         ([" ".join(f"word{i * j}" for j in range(30)) for i in range(80)], "chrf"),
     ],
@@ -41,6 +46,21 @@ def test_the_kind_of_answer_is_seen_and_the_file_can_be_read(tmp_path: Path, tar
     loaded = load_task(path)
     assert loaded.file.scorer == scorer
     assert len(loaded.task.train) + len(loaded.holdout) == 80
+
+
+@pytest.mark.parametrize(
+    ("name", "scorer"),
+    [
+        ("function-calling", "function_call"),
+        ("kubectl", "command"),
+        ("apibench-torchhub", "call"),
+        ("apibench-tensorhub", "call"),
+        ("apibench-huggingface", "call"),
+        ("extraction", "json"),
+    ],
+)
+def test_the_kind_of_public_data_is_seen(shared_data: Path, name: str, scorer: str) -> None:
+    assert guess_output(read_rows(shared_data / name / "train.jsonl").examples).scorer == scorer
 
 
 def test_a_task_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:

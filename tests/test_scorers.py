@@ -102,6 +102,13 @@ def test_a_wrong_call_is_told_apart_from_an_invented_one() -> None:
     assert kind("I do not know") == "no_call"
 
 
+def test_a_target_that_is_not_quite_python_is_compared_as_it_is_written() -> None:
+    target = "hub.load(repo='a', 'b', model=x/y)"
+    assert value(call(), "Use ```hub.load(repo=\"a\",  'b', model=x/y)```", target) == 1.0
+    assert value(call(), "hub.load(repo='a', 'b', model=x/z)", target) == 0.0
+    assert value(call(), "hub.load(repo='a', 'c', model=x/y)", target) == 0.0
+
+
 @pytest.mark.parametrize(
     "text", ["(" * 500 + ")" * 500, "f(" * 300, "x" * 30_000 + "()", "f(\x00)", "`" * 50, "f('\\d')"]
 )

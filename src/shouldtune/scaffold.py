@@ -8,9 +8,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shouldtune.errors import InputError
 from shouldtune.files import write_whole
+from shouldtune.scorers.function_call import functions
+from shouldtune.scorers.function_call_forms import read_answer
 from shouldtune.task.file import FILE_NAME
 from shouldtune.task.rows import read_rows
 from shouldtune.types import Example
@@ -46,16 +49,11 @@ def write_task_file(data: Path, documents: Path | None = None) -> tuple[Path, Gu
 
 def guess_output(examples: Sequence[Example]) -> Guessed:
     """The kind of the targets, tried from the most particular to free text."""
+    for test, guessed in KINDS:
+        if sum(map(test, examples)) >= MOST * len(examples):
+            return guessed
     targets = [example.target for example in examples]
     distinct = tuple(sorted(set(targets)))
-    if _most(targets, _is_json):
-        return Guessed("JSON", "json", "almost every target is a JSON object: fields are compared", 0.9)
-    if _most(targets, _is_number):
-        return Guessed("numbers", "number", "almost every target is a number", 0.9)
-    if _most(targets, _is_call):
-        return Guessed(
-            "Python calls", "call", "almost every target is one call: function and arguments are compared", 0.8
-        )
     if len(distinct) * 4 <= len(targets) and len(distinct) <= LABELS_MOST and max(map(len, distinct)) <= 60:
         return Guessed("labels", "label", f"{len(distinct)} different targets in {len(targets)} rows", 0.85, distinct)
     if sum(len(target.split()) for target in targets) / len(targets) <= LONG_WORDS:
@@ -65,26 +63,65 @@ def guess_output(examples: Sequence[Example]) -> Guessed:
     )
 
 
-def _most(targets: Sequence[str], test: Callable[[str], bool]) -> bool:
-    return sum(test(target) for target in targets) >= 0.95 * len(targets)
-
-
-def _is_json(text: str) -> bool:
+def _json(text: str) -> Any:
     try:
-        return isinstance(json.loads(text), dict | list)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return False
+        return None
 
 
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[-+]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?\s*%?", text.strip()) is not None
+def _is_function_call(example: Example) -> bool:
+    told = _json(example.target)
+    if isinstance(told, dict) and any(isinstance(told.get(name), list) for name in ("calls", "tool_calls")):
+        return True
+    return isinstance(told, dict | list) and bool(functions(example.input) and read_answer(example.target).calls)
 
 
-def _is_call(text: str) -> bool:
+def _is_json(example: Example) -> bool:
+    return isinstance(_json(example.target), dict | list)
+
+
+def _is_number(example: Example) -> bool:
+    return re.fullmatch(r"[-+]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?\s*%?", example.target.strip()) is not None
+
+
+def _is_call(example: Example) -> bool:
+    text = example.target.strip()
     try:
-        return isinstance(ast.parse(text.strip(), mode="eval").body, ast.Call)
+        return isinstance(ast.parse(text, mode="eval").body, ast.Call)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
+        # Not quite Python, as data sets hold it: still a name, and arguments by name in brackets.
+        return re.fullmatch(r"[A-Za-z_][\w.]*\([^\n]*\w+=[^\n]*\)", text) is not None
+
+
+_PROGRAMS = """
+kubectl k helm oc docker podman git gh aws gcloud az terraform npm npx yarn pip conda apt apt-get brew systemctl curl
+wget ssh scp rsync tar ls grep awk sed chmod chown mkdir cp mv rm ps psql mysql openssl ffmpeg
+"""
+PROGRAMS = frozenset(_PROGRAMS.split())
+"""Programs whose names begin no sentence."""
+
+
+def _is_command(example: Example) -> bool:
+    words = example.target.strip().removeprefix("$ ").split()
+    return "\n" not in example.target.strip() and len(words) > 1 and words[0] in PROGRAMS
+
+
+KINDS: tuple[tuple[Callable[[Example], bool], Guessed], ...] = (
+    (
+        _is_function_call,
+        Guessed("function calls", "function_call", "targets name the functions to call and their arguments", 0.8),
+    ),
+    (_is_json, Guessed("JSON", "json", "almost every target is a JSON object: fields are compared", 0.9)),
+    (_is_number, Guessed("numbers", "number", "almost every target is a number", 0.9)),
+    (
+        _is_call,
+        Guessed("Python calls", "call", "almost every target is one call: function and arguments are compared", 0.8),
+    ),
+    (_is_command, Guessed("shell commands", "command", "almost every target is one command line", 0.8)),
+)
+"""Kinds that single rows show, the most particular first: the first that almost all rows are of is taken."""
+MOST = 0.95
 
 
 def _relative(documents: Path, folder: Path) -> str:
@@ -135,6 +172,9 @@ def _instruction(guessed: Guessed) -> str:
         "json": "Answer with one JSON object only.",
         "number": "Answer with one number only.",
         "call": "Answer with one Python call only.",
+        "command": "Answer with one command line only.",
+        "function_call": 'Answer with JSON only: {"calls": [{"name": ..., "arguments": {...}}]}; '
+        "with an empty list where none of the functions fits.",
         "f1": "Answer in a few words.",
         "chrf": "Answer the request.",
     }

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from shouldtune.scorers import kubectl
@@ -58,18 +59,14 @@ def command(completion: Completion, example: Example) -> Score:
     verb = right = False
     for accepted in example.answers:
         lines = extract(completion.text, programs, accepted)
-        exact = _plain(accepted) in (_plain(completion.text), _plain(lines))
-        wanted_flags = _unknown_flags(accepted) | _unknown_flags(lines)
-        for switches in _readings(sorted(wanted_flags)):
-            wanted, found = (parse(text, same, switches) for text in (accepted, lines))
-            right = right or (bool(wanted) and matches(wanted, found))
-            verb = verb or (
-                bool(wanted)
-                and len(wanted) == len(found)
-                and all(_all_fit(w.verb, f.verb) for w, f in zip(wanted, found, strict=True))
-            )
-        if exact:
+        if _plain(accepted) in (_plain(completion.text), _plain(lines)):
             return Score(1.0, "", {"verb": 1.0, "exact": 1.0})
+        for switches in _readings(sorted(_unknown_flags(accepted) | _unknown_flags(lines))):
+            wanted, found = (parse(text, same, switches) for text in (accepted, lines))
+            if not wanted or [(c.joint, c.program) for c in wanted] != [(c.joint, c.program) for c in found]:
+                break  # so it is in every reading
+            verb = verb or all(_all_fit(w.verb, f.verb) for w, f in zip(wanted, found, strict=True))
+            right = right or matches(wanted, found)
     reason = "" if right else "right command, wrong arguments" if verb else "wrong command"
     return Score(float(right), reason, {"verb": float(verb), "exact": 0.0})
 
@@ -98,7 +95,7 @@ def parse(text: str, same: Mapping[str, str] | None = None, switches: Collection
     found: list[Command] = []
     joint = ""
     part: list[str] = []
-    for token in [*_tokens(text), ";"]:
+    for token in (*_tokens(text), ";"):
         if token not in JOINTS:
             part.append((same or {}).get(token, token))
         else:
@@ -132,7 +129,8 @@ def _fits(wanted: str, found: str) -> bool:
     return re.fullmatch(".+".join(map(re.escape, wanted.split(ANY))), found, re.DOTALL) is not None
 
 
-def _tokens(text: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _tokens(text: str) -> tuple[str, ...]:
     """A line's tokens as a shell would split it; placeholders are ANY, a line's end is `;`."""
     text = PLACEHOLDER.sub(ANY, text[:MOST_CHARACTERS])
     lexer = shlex.shlex(text, posix=True, punctuation_chars="|&;<>\n")
@@ -142,7 +140,7 @@ def _tokens(text: str) -> list[str]:
     except ValueError:  # a quote that is never closed
         tokens = text.split()
     tokens = [(token.strip("\n") or ";") if set(token) <= set("|&;\n") else token for token in tokens]
-    return tokens[: tokens.index("#")] if "#" in tokens else tokens
+    return tuple(tokens[: tokens.index("#")] if "#" in tokens else tokens)
 
 
 def _command(joint: str, tokens: Sequence[str], switches: Collection[str]) -> Command:
