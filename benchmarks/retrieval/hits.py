@@ -1,11 +1,11 @@
-"""How often each way of searching finds the right document of public data sets: hit@1, hit@5 and MRR on their test rows.
+"""How often each way of searching finds the right document of public data sets: hit@1, hit@5, MRR on their test rows.
 
-Every way is built from the documents and, where examples teach it, from training rows alone; which one the product would
-choose is chosen on training rows too. The test rows are asked once.
+Every way is built from the documents and, where examples teach it, from training rows alone; which one the product
+would choose is chosen on training rows too. The test rows are asked once.
 
-`any model's limit` is no limit of search but of the rows: where several documents answer a request alike, only one counts.
-It is told by two readings: the share of test rows whose right document some training row has too, and how often the most
-alike training question (by MiniLM) has the same right document, among training rows themselves.
+What the rows allow: where several documents answer a request alike, only one counts. Two readings tell of it: the share
+of test rows whose right document some training row has too, and how often the most alike training question (by MiniLM)
+has the same right document, among training rows themselves.
 
     python benchmarks/retrieval/hits.py [chat-docs] [apibench-tensorhub] [apibench-torchhub] [apibench-huggingface]
 """
@@ -30,6 +30,7 @@ from shouldtune.retrieval.search import ways_at_hand
 from shouldtune.rungs.choosing import parted
 from shouldtune.rungs.retrieving import chosen_retriever, retriever_by
 from shouldtune.scorers.text import exact
+from shouldtune.task.split import split
 from shouldtune.types import Document, Example, Task
 
 DATA = Path(os.environ.get("SHOULDTUNE_DATA", Path(__file__).parent.parent.parent.parent / "shared" / "data"))
@@ -56,7 +57,8 @@ def read(name: str) -> tuple[Task, tuple[Example, ...]]:
         Document(row["id"], row.get("title", ""), row["text"], row.get("meta") or {})
         for row in rows(folder / "docs.jsonl")
     )
-    return Task(name, "", examples(folder / "train.jsonl"), exact, documents), examples(folder / "test.jsonl")
+    train = split(examples(folder / "train.jsonl"), 0, 0)[0]  # in the order that a task is loaded in
+    return Task(name, "", train, exact, documents), examples(folder / "test.jsonl")
 
 
 def line(name: str, rankings: Sequence[Ranking], note: str = "") -> str:

@@ -1,8 +1,8 @@
 """Passages found for a question, in one of several ways; training questions may teach it.
 
-What they teach: they are added to the words of the passages that answer them (as Nogueira et al. add questions made up
-by a model, 2019, arXiv:1904.08375; these are real); a passage's vector moves towards theirs; and the nearest of them vote
-for their passages. Several rankings become one by reciprocal rank (Cormack et al., SIGIR 2009).
+What they teach: they are added to the words of the passages that answer them (Nogueira et al. add questions made up
+by a model, 2019, arXiv:1904.08375; these are real); a passage's vector moves towards theirs; and the nearest of them
+vote for their passages. Several rankings become one by reciprocal rank (Cormack et al., SIGIR 2009).
 """
 
 from __future__ import annotations
