@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from shouldtune.errors import InputError
+from shouldtune.scorers import answering, overlap, structure, text
 from shouldtune.scorers import call as calls
-from shouldtune.scorers import structure, text
 from shouldtune.scorers.label import Alert, Label
 from shouldtune.scorers.redaction import redaction
+from shouldtune.scorers.rules import Rules
+from shouldtune.scorers.slots import slots
 from shouldtune.types import Completion, Document, Example, Graded, Output, Overall, Score, Scorer
 from shouldtune.user_code import is_code, load_code
 
@@ -25,6 +27,12 @@ class Scoring:
     """The label that must not be missed."""
     miss_cost: float = 1.0
     """What a miss costs, where a false alarm costs 1."""
+    must: Sequence[str] = ()
+    must_not: Sequence[str] = ()
+    words: tuple[int, int] | None = None
+    """(fewest, most) words of an answer."""
+    say: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    """How a record's values may be said: key to value to phrases."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,11 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "number": lambda task: text.number,
     "f1": lambda task: text.f1,
     "chrf": lambda task: text.chrf(),
+    "qa": lambda task: answering.qa,
+    "bleu": lambda task: overlap.Bleu(),
+    "rouge_l": lambda task: overlap.rouge_l,
+    "rules": lambda task: Rules(tuple(task.scoring.must), tuple(task.scoring.must_not), task.scoring.words),
+    "slots": lambda task: slots(task.examples, task.scoring.say),
     "label": lambda task: Label(task.output.labels, task.scoring.positive, task.scoring.miss_cost),
     "alert": lambda task: Alert(task.output.labels, task.scoring.positive, task.scoring.miss_cost),
     "json": lambda task: structure.json_fields(task.output.schema),
