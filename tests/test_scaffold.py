@@ -63,6 +63,41 @@ def test_the_kind_of_public_data_is_seen(shared_data: Path, name: str, scorer: s
     assert guess_output(read_rows(shared_data / name / "train.jsonl").examples).scorer == scorer
 
 
+def written_from(folder: Path, rows: list[dict[str, Any]]) -> tuple[Path, str]:
+    folder.mkdir()
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path, guessed = write_task_file(folder / "rows.jsonl")
+    return path, guessed.scorer
+
+
+@pytest.mark.parametrize("with_spans", [True, False])
+def test_redacted_texts_are_seen_by_their_spans_or_their_placeholders(tmp_path: Path, with_spans: bool) -> None:
+    rows = []
+    for i in range(60):
+        name = f"{['Ann', 'Bob', 'Cy'][i % 3]} Lee"
+        span = {"start": 5, "end": 5 + len(name), "label": "NAME"}
+        row = {"input": f"Call {name} about case {i * 37}.", "target": f"Call [NAME] about case {i * 37}."}
+        rows.append({**row, "meta": {"spans": [span]}} if with_spans else row)
+    rows += [
+        {"input": f"Nothing to hide in case {i * 91}.", "target": f"Nothing to hide in case {i * 91}."}
+        for i in range(20)
+    ]
+    path, scorer = written_from(tmp_path / "task", rows)
+    assert scorer == "redaction"
+    loaded = load_task(path)
+    assert "one of [NAME]" in loaded.task.instruction
+
+
+def test_records_to_be_told_are_seen_and_records_to_be_labelled_are_not(tmp_path: Path) -> None:
+    rows = [
+        {"input": {"name": f"Inn {i}", "area": "north"}, "target": f"Inn {i} lies in the north of it all."}
+        for i in range(60)
+    ]
+    assert written_from(tmp_path / "told", rows)[1] == "slots"
+    labelled = [{**row, "target": ["good", "bad"][i % 2]} for i, row in enumerate(rows)]
+    assert written_from(tmp_path / "labelled", labelled)[1] == "label"
+
+
 def test_a_task_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
     path = data(tmp_path, ["a"] * 40)
     (tmp_path / "shouldtune.yaml").write_text("mine")

@@ -14,9 +14,11 @@ from shouldtune.errors import InputError
 from shouldtune.files import write_whole
 from shouldtune.scorers.function_call import functions
 from shouldtune.scorers.function_call_forms import read_answer
+from shouldtune.scorers.redaction import redaction
+from shouldtune.scorers.slots import record_of
 from shouldtune.task.file import FILE_NAME
 from shouldtune.task.rows import read_rows
-from shouldtune.types import Example
+from shouldtune.types import Completion, Example
 
 LABELS_MOST = 100
 LONG_WORDS = 12
@@ -31,6 +33,8 @@ class Guessed:
     why: str
     goal: float
     labels: tuple[str, ...] = ()
+    placeholders: tuple[str, ...] = ()
+    """What stands in brackets for what was redacted."""
 
 
 def write_task_file(data: Path, documents: Path | None = None) -> tuple[Path, Guessed]:
@@ -54,6 +58,13 @@ def guess_output(examples: Sequence[Example]) -> Guessed:
             return guessed
     targets = [example.target for example in examples]
     distinct = tuple(sorted(set(targets)))
+    if _redacted(examples):
+        labels = tuple(sorted(redaction(examples).labels))
+        why = "targets are the inputs with [LABEL] for what is personal: leaks are counted"
+        return Guessed("redacted texts", "redaction", why, 0.9, placeholders=labels)
+    records = all(record_of(example.input) is not None for example in examples)
+    if records and len(distinct) * 4 > len(targets):
+        return Guessed("records as text", "slots", "inputs are records: is every value said, and none invented?", 0.9)
     if len(distinct) * 4 <= len(targets) and len(distinct) <= LABELS_MOST and max(map(len, distinct)) <= 60:
         return Guessed("labels", "label", f"{len(distinct)} different targets in {len(targets)} rows", 0.85, distinct)
     if sum(len(target.split()) for target in targets) / len(targets) <= LONG_WORDS:
@@ -61,6 +72,21 @@ def guess_output(examples: Sequence[Example]) -> Guessed:
     return Guessed(
         "text", "chrf", "longer texts: shared letter sequences are counted; a scorer of your own may know better", 0.5
     )
+
+
+def _redacted(examples: Sequence[Example]) -> bool:
+    """Whether rows mark spans, or a tenth of the targets, at least two, are their inputs with [LABEL] and all others are
+    as they were."""
+    if any(example.meta.get("spans") for example in examples):
+        return True
+    scorer = redaction(examples)
+    if not scorer.labels:
+        return False
+    changed = [e for e in examples if e.target != e.input and scorer.marked(e)]
+    kept = [
+        e for e in changed if scorer(Completion(e.target), e).value == 1 and scorer(Completion(e.input), e).value == 0
+    ]
+    return len(kept) >= max(2, len(examples) / 10) and len(kept) >= 0.95 * sum(e.target != e.input for e in examples)
 
 
 def _json(text: str) -> Any:
@@ -168,6 +194,7 @@ def _instruction(guessed: Guessed) -> str:
     if guessed.labels:
         shown = ", ".join(guessed.labels[:20]) + (" ..." if len(guessed.labels) > 20 else "")
         return json.dumps(f"Answer with one label only: {shown}.", ensure_ascii=False)
+    held = ", ".join(f"[{label}]" for label in guessed.placeholders)
     words = {
         "json": "Answer with one JSON object only.",
         "number": "Answer with one number only.",
@@ -176,6 +203,8 @@ def _instruction(guessed: Guessed) -> str:
         "function_call": 'Answer with JSON only: {"calls": [{"name": ..., "arguments": {...}}]}; '
         "with an empty list where none of the functions fits.",
         "f1": "Answer in a few words.",
+        "redaction": f"Repeat the text with each identifier replaced by its label, one of {held}; change nothing else.",
+        "slots": "Write one or two sentences that say everything in the record, and nothing else.",
         "chrf": "Answer the request.",
     }
     return json.dumps(words[guessed.scorer])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 from shouldtune.errors import InputError, Ungraded
-from shouldtune.scorers import api_bench, function_call, structure, text
+from shouldtune.scorers import answering, api_bench, function_call, overlap, structure, text
 from shouldtune.scorers import call as calls
 from shouldtune.scorers import code as codes
 from shouldtune.scorers import command as commands
 from shouldtune.scorers.judge import Judge
 from shouldtune.scorers.label import Alert, Label
 from shouldtune.scorers.redaction import redaction
+from shouldtune.scorers.rules import Rules
+from shouldtune.scorers.slots import slots
 from shouldtune.types import Completion, Document, Example, Graded, Model, Output, Overall, Score, Scorer
 from shouldtune.user_code import is_code, load_code
 
@@ -34,6 +36,12 @@ class Scoring:
     """The label that must not be missed."""
     miss_cost: float = 1.0
     """What a miss costs, where a false alarm costs 1."""
+    must: Sequence[str] = ()
+    must_not: Sequence[str] = ()
+    words: tuple[int, int] | None = None
+    """(fewest, most) words of an answer."""
+    say: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    """How a record's values may be said: key to value to phrases."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,11 @@ SCORERS: dict[str, Callable[[Setting], Scorer]] = {
     "number": lambda task: text.number,
     "f1": lambda task: text.f1,
     "chrf": lambda task: text.chrf(),
+    "qa": lambda task: answering.qa,
+    "bleu": lambda task: overlap.Bleu(),
+    "rouge_l": lambda task: overlap.rouge_l,
+    "rules": lambda task: Rules(tuple(task.scoring.must), tuple(task.scoring.must_not), task.scoring.words),
+    "slots": lambda task: slots(task.examples, task.scoring.say),
     "label": lambda task: Label(task.output.labels, task.scoring.positive, task.scoring.miss_cost),
     "alert": lambda task: Alert(task.output.labels, task.scoring.positive, task.scoring.miss_cost),
     "json": lambda task: structure.json_fields(task.output.schema),

@@ -254,7 +254,7 @@ def _elsewhere(
 
 def _respaced(text: str, marked: Sequence[Span], answer: str, labels: frozenset[str]) -> set[Span]:
     """Spans whose letters and digits stand in the answer in one run, more often than in the unmarked text."""
-    rest, at = [], 0
+    rest, at = list[str](), 0
     for span in sorted(marked, key=lambda s: s.start):
         rest, at = [*rest, text[at : span.start]], max(at, span.end)
     before = "|".join(_squeezed(piece) for piece in (*rest, text[at:]))

@@ -1,42 +1,111 @@
-"""JSON answers: field F1 and validity."""
+"""JSON answers: field F1, validity and types."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from shouldtune.types import Completion, Example, Score
+from shouldtune.types import Completion, Example, Graded, Score
+
+FIELDS_SHOWN = 20
+"""At most so many paths have an F1 of their own, the most frequent."""
 
 
-def json_fields(schema: Mapping[str, Any] | None = None) -> Callable[[Completion, Example], Score]:
+@dataclass(frozen=True)
+class JsonFields:
     """F1 over (path, value) pairs of the JSON answer and the target; 0 when the answer is no JSON.
 
     Items of a list count whatever their order; strings are compared with case and whitespace aside. Metrics: `valid`
-    (the whole answer is one JSON value, and satisfies `schema` where there is one) and `exact`.
+    (the whole answer is one JSON value, and satisfies `schema` where there is one), `exact`, and `type_errors`, the
+    share of the paths in both whose values are of different JSON types (`"1"` for `1`). Overall: `field_f1` over the
+    pairs of all answers, by path too, and `nested_f1` over those inside another object or list. An answer that is no
+    JSON has no pair.
     """
-    from jsonschema import Draft202012Validator
 
-    validator = Draft202012Validator(dict(schema)) if schema is not None else None
+    schema: Mapping[str, Any] | None = None
 
-    def score(completion: Completion, example: Example) -> Score:
+    @cached_property
+    def _validator(self) -> Any:
+        from jsonschema import Draft202012Validator
+
+        return None if self.schema is None else Draft202012Validator(dict(self.schema))
+
+    def __call__(self, completion: Completion, example: Example) -> Score:
         answer, clean = parse(completion.text)
         if answer is None:
             return Score(0.0, "not JSON", {"valid": 0.0, "exact": 0.0})
-        valid = clean and (validator is None or validator.is_valid(answer))
-        found = Counter(pairs(answer))
-        best, wrong = 0.0, ""
-        for accepted in example.answers:
-            wanted = Counter(pairs(json.loads(accepted)))
-            total = sum(found.values()) + sum(wanted.values())
-            value = 2 * sum((found & wanted).values()) / total if total else 1.0
-            if value >= best:
-                best, wrong = value, _differences(found, wanted)
-        return Score(best, wrong, {"valid": float(valid), "exact": float(best == 1.0)})
+        valid = clean and (self._validator is None or self._validator.is_valid(answer))
+        wanted, value = nearest(answer, example)
+        wrong = _differences(Counter(pairs(answer)), Counter(pairs(wanted)))
+        metrics = {"valid": float(valid), "exact": float(value == 1.0), "type_errors": _type_errors(answer, wanted)}
+        return Score(value, wrong, metrics)
 
-    return score
+    def overall(self, rows: Sequence[Graded]) -> Mapping[str, float]:
+        told, said, right = Counter[str](), Counter[str](), Counter[str]()
+        for example, completion, _ in rows:
+            answer, _ = parse(completion.text)
+            given = Counter[tuple[str, str]]() if answer is None else Counter(pairs(answer))
+            gold = Counter(pairs(nearest(answer, example)[0]))
+            for counts, each in ((told, gold), (said, given), (right, given & gold)):
+                for (path, _), times in each.items():
+                    counts[path] += times
+        nested = {path for path in (*told, *said) if path.lstrip(".[]").count(".") or "[]" in path}
+        scores = {"field_f1": _f1(told, said, right, {*told, *said})}
+        scores |= {"nested_f1": _f1(told, said, right, nested)} if nested else {}
+        for path, _ in told.most_common(FIELDS_SHOWN):
+            scores[f"field_f1 {path.lstrip('.') or 'value'}"] = _f1(told, said, right, {path})
+        return scores
+
+
+def json_fields(schema: Mapping[str, Any] | None = None) -> JsonFields:
+    """The scorer `json`, which knows the answer's schema where the task has one."""
+    return JsonFields(schema)
+
+
+def nearest(answer: Any, example: Example) -> tuple[Any, float]:
+    """(the right answer that an answer comes nearest to, the F1 of their pairs); the last of equals."""
+    found = Counter(pairs(answer))
+    best, nearest_to = -1.0, None
+    for accepted in example.answers:
+        right = json.loads(accepted)
+        wanted = Counter(pairs(right))
+        total = found.total() + wanted.total()
+        value = 2 * (found & wanted).total() / total if total else 1.0
+        if value >= best:
+            best, nearest_to = value, right
+    return nearest_to, best
+
+
+def _f1(told: Counter[str], said: Counter[str], right: Counter[str], paths: Set[str]) -> float:
+    total = sum(told[path] + said[path] for path in paths)
+    return 2 * sum(right[path] for path in paths) / total if total else 0.0
+
+
+def _type_errors(found: Any, wanted: Any) -> float:
+    """The share of the paths in both where no value of the one is of a type that the other has."""
+    kinds = [defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)]
+    for value, of in zip((found, wanted), kinds, strict=True):
+        for path, kind in _types(value):
+            of[path].add(kind)
+    both = kinds[0].keys() & kinds[1].keys()
+    return sum(not kinds[0][path] & kinds[1][path] for path in both) / len(both) if both else 0.0
+
+
+def _types(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """(path, JSON type) of every value, containers too."""
+    names = {bool: "boolean", int: "number", float: "number", str: "string", dict: "object", list: "array"}
+    yield path, names.get(type(value), "null")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _types(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _types(inner, f"{path}[]")
 
 
 def parse(text: str) -> tuple[Any | None, bool]:

@@ -74,6 +74,9 @@ class OutputPart(Part):
     max_tokens: Annotated[int, Field(ge=1, le=8192)] | None = None
 
 
+Phrase = Annotated[str, Field(min_length=1, max_length=500)]
+
+
 class ScoringPart(Part):
     """What the task asks of its scorer."""
 
@@ -84,6 +87,20 @@ class ScoringPart(Part):
     miss_cost: Annotated[float, Field(gt=0, le=1e6)] = Field(
         default=1.0, description="`alert`: what a miss costs, where a false alarm costs 1"
     )
+    must: list[Phrase] = Field(default=[], description="`rules`: phrases to be said; ` | ` parts alternatives")
+    must_not: list[Phrase] = Field(default=[], description="`rules`: phrases not to be said")
+    words: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, description="`rules`: the fewest and the most words of an answer"
+    )
+    say: dict[str, dict[str, list[Phrase]]] = Field(
+        default={}, description="`slots`: how a record's values may be said, by key and value"
+    )
+
+    @model_validator(mode="after")
+    def _fewest_before_most(self) -> ScoringPart:
+        if self.words is not None and self.words[0] > self.words[1]:
+            raise ValueError("`words` is [fewest, most]")
+        return self
 
 
 class ColumnsPart(Part):
