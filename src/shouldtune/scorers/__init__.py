@@ -144,9 +144,10 @@ class Weighted:
         """What the parts say of all answers; each is shown its own value of them, without its metrics."""
         found: dict[str, float] = {}
         for name, (scorer, _) in self.parts.items():
-            if isinstance(scorer, Overall):
+            offered: object = scorer
+            if isinstance(offered, Overall):
                 own = [(example, answer, Score(score.metrics[name])) for example, answer, score in rows]
-                found |= scorer.overall(own)
+                found |= offered.overall(own)
         return found
 
 

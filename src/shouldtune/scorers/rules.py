@@ -13,12 +13,13 @@ from shouldtune.types import Completion, Example, Score
 
 @dataclass(frozen=True)
 class Rules:
-    """The share of the rules that the answer keeps; 0 for an empty answer.
+    """The share of what must be said, halved for each thing that must not be, and less where the length does not fit.
 
-    Each phrase of `must` is a rule, each of `must_not`, and the number of words. Phrases are looked for as whole words,
-    case and whitespace aside; ` | ` parts alternatives. A row's `meta.must`, `meta.must_not` and `meta.words` stand in
-    place of the task's. Metrics: `must`, `must_not`, `words`, the shares kept, and `all_rules`. Rules say nothing of
-    sense or grammar: give a scorer against references a weight beside it.
+    Multiplied, so that the same text always, or silence, earns nothing by what it does not say. A text that is too
+    short or too long loses in proportion, all of it at twice the most; an empty one scores 0. Phrases are looked for
+    as whole words, case and whitespace aside; ` | ` parts alternatives. A row's `meta.must`, `meta.must_not` and
+    `meta.words` stand in place of the task's. Metrics: `must`, `must_not`, `words`, the shares kept, and `all_rules`.
+    Rules say nothing of sense or grammar: give a scorer against references a weight beside it.
     """
 
     must: tuple[str, ...] = ()
@@ -38,13 +39,15 @@ class Rules:
             hint = "say `scoring: {must: [...], must_not: [...], words: [20, 80]}`, or `meta.must` in the row"
             raise InputError(f"there is no rule for example {example.id}", hint=hint)
         broken = len(missing) + len(forbidden) + (not fits)
+        said = 1 - len(missing) / len(rules.must) if rules.must else 1.0
+        value = said * 0.5 ** len(forbidden) * _length(count, rules.words)
         metrics = {"all_rules": float(not broken and bool(text))}
         metrics |= {"must": 1 - len(missing) / len(rules.must)} if rules.must else {}
         metrics |= {"must_not": 1 - len(forbidden) / len(rules.must_not)} if rules.must_not else {}
         metrics |= {} if rules.words is None else {"words": float(fits)}
         reasons = [f"does not say {phrase!r}" for phrase in missing] + [f"says {phrase!r}" for phrase in forbidden]
         reasons += [] if fits else [f"{count} words"]
-        return Score(1 - broken / number if text else 0.0, ", ".join(reasons[:4]), metrics)
+        return Score(value if text else 0.0, ", ".join(reasons[:4]), metrics)
 
     def _for(self, example: Example) -> Rules:
         """The task's rules, with those of the row in their place."""
@@ -55,6 +58,13 @@ class Rules:
         if "words" in example.meta:
             own["words"] = _limits(example.meta["words"], example)
         return replace(self, **own) if own else self
+
+
+def _length(count: int, words: tuple[int, int] | None) -> float:
+    """1 within the limits; below and above it falls in proportion, to 0 at no word and at twice the most."""
+    if words is None or words[0] <= count <= words[1]:
+        return 1.0
+    return count / words[0] if count < words[0] else max(0.0, 2 - count / max(1, words[1]))
 
 
 def says(text: str, phrase: str) -> bool:
