@@ -24,7 +24,7 @@ from shouldtune.retrieval.search import Way, fused, search_of, ways_at_hand
 from shouldtune.rungs.choosing import parted
 from shouldtune.rungs.retrieving import ChosenRetriever, chosen_retriever
 from shouldtune.scorers.text import exact
-from shouldtune.types import Document, Example, Task
+from shouldtune.types import Document, Example, Message, Task
 
 needs_minilm = pytest.mark.skipif(minilm_folder() is None, reason="the encoder is not installed (extra [dense])")
 TAUGHT = [way for way in ways_at_hand(taught=True) if way.teaching != "none"]
@@ -62,6 +62,14 @@ def test_a_fitted_rung_of_an_older_release_still_opens(tmp_path: Path) -> None:
     prompt = Prompted(Echo(), passages=NearestPassages.from_spec(plain))
     assert prompt.passages is not None
     assert prompt.passages.find("when are you open")[0].document_id == "b"
+
+
+def test_an_answer_says_which_documents_and_pages_stood_in_its_prompt() -> None:
+    document = Document("m.pdf", "Manual", "Press red.\n\nThen wait for the lamp.", {"pages": [0, 12]})
+    prompt = Prompted(Echo(), passages=NearestPassages(passages([document], words=3, overlap=0), 1))
+    answer = asyncio.run(prompt.complete([Message("user", "the lamp")]))
+    assert answer.passages == ("m.pdf",)
+    assert answer.cited == ("m.pdf, page 2",)
 
 
 # ---------------------------------------------------------------- how good a search is

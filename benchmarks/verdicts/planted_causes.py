@@ -19,7 +19,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -94,7 +94,7 @@ def noise(most: int | None) -> None:
 class Crippled(NearestPassages):
     """Finds the passages that are least like the question."""
 
-    def find(self, text: str) -> tuple[Passage, ...]:
+    def find(self, text: str, hidden: Collection[str] = ()) -> tuple[Passage, ...]:
         order = replace(NearestPassages(self.passages, len(self.passages))).find(text)
         return tuple(reversed(order))[: self.k]
 

@@ -65,6 +65,8 @@ class Completion:
     """Set when the call failed: then there is no answer, and it is neither right nor wrong."""
     passages: tuple[str, ...] = ()
     """Ids of the documents that stood in the prompt."""
+    cited: tuple[str, ...] = ()
+    """Where a reader finds the passages that stood in the prompt: `manual.pdf, page 3`."""
     choice_logprobs: tuple[float, ...] = ()
     """Log-probability in nats of each of the choices asked for; empty where they were not asked for or not known."""
 

@@ -94,25 +94,31 @@ class Prompted:
     passages: NearestPassages | None = None
     options: Options = Options()
 
-    def messages(self, text: str) -> tuple[tuple[Message, ...], tuple[str, ...]]:
-        """(messages to send, ids of the documents among them) for one input."""
+    def messages(self, text: str, hidden: Collection[str] = ()) -> tuple[tuple[Message, ...], tuple[Passage, ...]]:
+        """(messages to send, the passages among them) for one input.
+
+        `hidden` are inputs of examples that may teach the retriever nothing this once: a training row's own.
+        """
         shots = self.shots + (self.nearest.find(text) if self.nearest else ())
-        found = self.passages.find(text) if self.passages else ()
+        found = self.passages.find(text, hidden) if self.passages else ()
         sent = [Message("system", self.instruction)] if self.instruction else []
         for asked, answer in shots:
             sent += [Message("user", asked), Message("assistant", answer)]
         sent.append(Message("user", with_passages(text, found)))
-        return tuple(sent), tuple(dict.fromkeys(passage.document_id for passage in found))
+        return tuple(sent), found
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         """Answer the last user message; its form (schema, choices) stays this prompt's own."""
-        sent, documents = self.messages(messages[-1].content)
+        sent, found = self.messages(messages[-1].content)
         asked = self.options
         if options != Options():
             own = self.options
             asked = replace(options, schema=own.schema, choices=own.choices, choice_logprobs=own.choice_logprobs)
         completion = await self.model.complete(sent, asked)
-        return replace(completion, passages=documents) if documents else completion
+        if not found:
+            return completion
+        documents = tuple(dict.fromkeys(passage.document_id for passage in found))
+        return replace(completion, passages=documents, cited=tuple(dict.fromkeys(passage.cited for passage in found)))
 
     def spec(self) -> ModelSpec:
         return {

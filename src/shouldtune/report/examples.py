@@ -94,7 +94,8 @@ def _answer(prediction: Prediction | None) -> list[Any] | None:
     completion, score = prediction.completion, prediction.score
     value = None if score is None else round(score.value, 4)
     cut = "stopped at the token limit" if completion.finish_reason == "length" else ""
-    reason = "; ".join(part for part in (one_line(score.reason) if score else "", cut) if part)
+    shown = f"shown {', '.join(map(one_line, completion.cited))}" if completion.cited else ""
+    reason = "; ".join(part for part in (one_line(score.reason) if score else "", cut, shown) if part)
     error = one_line(completion.error or "no score") if score is None else ""
     return [_clipped(completion.text), value, reason, error]
 

@@ -13,6 +13,7 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 from shouldtune.errors import CannotMeasure
 from shouldtune.files import cache_root, write_whole
@@ -51,14 +52,12 @@ def _path(folder: Path, digit: int) -> Path:
 
 def _read(path: Path) -> Rows:
     """What a file holds; nothing where there is none, or where it is broken."""
-    import zipfile
-
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             digests, vectors = held["digests"], held["vectors"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return {}
     if digests.dtype != np.uint8 or digests.shape != (len(vectors), 32) or vectors.ndim != 2:
         return {}

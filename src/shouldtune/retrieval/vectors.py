@@ -6,6 +6,7 @@ documents at hand.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,18 +45,27 @@ class Latent:
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        self._weigh: Any = TfidfVectorizer(analyzer=tokens, sublinear_tf=True)
-        weighed = self._weigh.fit_transform([text if tokens(text) else "_" for text in texts])
-        width = min(WIDTH, min(weighed.shape) - 1)
-        self._turn: Any = TruncatedSVD(width, random_state=0).fit(weighed) if width >= 1 else None
+        weigh = TfidfVectorizer(analyzer=tokens, sublinear_tf=True)
+        weighed = weigh.fit_transform([text if tokens(text) else "_" for text in texts])
+        width = max(1, min(WIDTH, min(weighed.shape) - 1))
+        turn = TruncatedSVD(width, random_state=0).fit(weighed)
+        self._row: dict[str, int] = weigh.vocabulary_
+        self._words: Array = (turn.components_.T * weigh.idf_[:, None]).astype("float32")
+        """(words, width): what a word adds to a text's vector."""
 
     def encode(self, texts: Sequence[str]) -> Array:
-        weighed = self._weigh.transform(texts)
-        return unit(weighed.toarray() if self._turn is None else self._turn.transform(weighed))
+        import numpy as np
+
+        return np.stack([self.encode_one(text) for text in texts])
 
     def encode_one(self, text: str) -> Array:
-        one: Array = self.encode([text])[0]
-        return one
+        import numpy as np
+
+        found = Counter(word for word in tokens(text) if word in self._row)
+        if not found:
+            return np.zeros(self._words.shape[1], np.float32)
+        often = 1 + np.log(np.array(list(found.values()), np.float32))
+        return unit(often @ self._words[[self._row[word] for word in found]])
 
 
 def unit(rows: Any) -> Array:
