@@ -4,9 +4,9 @@
     python benchmarks/the_post.py write          # docs/the-post.md from the figures kept in benchmarks/the-post/
     python benchmarks/the_post.py names          # the tasks that there are
 
-Of public data every rung that applies is asked (`--all-rungs`), of an example as many as the answer takes. A run that is
-repeated is answered from its ledger. Public data
-stay where they are (SHOULDTUNE_DATA, or ../shared/data). What is kept of a run is one small JSON file: its verdict.
+Of public data every rung that applies is asked (`--all-rungs`), of an example as many as the answer takes. A run that
+is repeated is answered from its ledger. Public data stay where they are (SHOULDTUNE_DATA, or ../shared/data). What is
+kept of a run is one small JSON file: its verdict.
 """
 
 from __future__ import annotations
