@@ -77,8 +77,8 @@ def guess_output(examples: Sequence[Example]) -> Guessed:
 
 
 def _redacted(examples: Sequence[Example]) -> bool:
-    """Whether rows mark spans, or a tenth of the targets, at least two, are their inputs with [LABEL] and all others are
-    as they were."""
+    """Whether rows mark spans, or a tenth of the targets, at least two, are their inputs with [LABEL] and the others
+    their inputs as they were."""
     if any(example.meta.get("spans") for example in examples):
         return True
     scorer = redaction(examples)
