@@ -54,11 +54,12 @@ def overall(scorer: Scorer, examples: Sequence[Example], predictions: Sequence[P
 
     `examples` hold those of the predictions. Raises InputError where a measure of the user's own scorer is no number.
     """
-    if not isinstance(scorer, Overall):
+    offered: object = scorer
+    if not isinstance(offered, Overall):
         return {}
     known = {example.id: example for example in examples}
     rows: list[Graded] = [(known[p.example_id], p.completion, p.score) for p in predictions if p.score is not None]
-    found = scorer.overall(rows) if rows else {}
+    found = offered.overall(rows) if rows else {}
     for name, value in found.items():
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise InputError(f"the scorer's overall {name!r} is {value!r}", hint="leave out what is not known")

@@ -12,7 +12,7 @@ from pathlib import Path
 from shouldtune.errors import InputError
 from shouldtune.files import write_whole
 from shouldtune.scorers.redaction import redaction
-from shouldtune.scorers.slots import record_of
+from shouldtune.scorers.slots import record_of, slots
 from shouldtune.task.file import FILE_NAME
 from shouldtune.task.rows import read_rows
 from shouldtune.types import Completion, Example
@@ -57,7 +57,7 @@ def guess_output(examples: Sequence[Example]) -> Guessed:
         why = "targets are the inputs with [LABEL] for what is personal: leaks are counted"
         return Guessed("redacted texts", "redaction", why, 0.9, placeholders=labels)
     records = all(record_of(example.input) is not None for example in examples)
-    if records and len(distinct) * 4 > len(targets) and not _most(targets, _is_json):
+    if records and len(distinct) * 4 > len(targets) and not _most(targets, _is_json) and _told(examples):
         return Guessed("records as text", "slots", "inputs are records: is every value said, and none invented?", 0.9)
     if _most(targets, _is_json):
         return Guessed("JSON", "json", "almost every target is a JSON object: fields are compared", 0.9)
@@ -89,6 +89,12 @@ def _redacted(examples: Sequence[Example]) -> bool:
         e for e in changed if scorer(Completion(e.target), e).value == 1 and scorer(Completion(e.input), e).value == 0
     ]
     return len(kept) >= max(2, len(examples) / 10) and len(kept) >= 0.95 * sum(e.target != e.input for e in examples)
+
+
+def _told(examples: Sequence[Example]) -> bool:
+    """Whether nearly all targets say all of their records: else the best answer would count as wrong."""
+    scorer = slots(examples)
+    return sum(scorer(Completion(e.target), e).value == 1 for e in examples) >= 0.95 * len(examples)
 
 
 def _most(targets: Sequence[str], test: Callable[[str], bool]) -> bool:

@@ -107,7 +107,8 @@ class Weighted:
     def overall(self, rows: Sequence[Graded]) -> Mapping[str, float]:
         """What the parts say of all answers; each is shown its own value of them, without its metrics."""
         found: dict[str, float] = {}
-        for name, (scorer, _) in self.parts.items():
+        parts: list[tuple[str, object]] = [(name, scorer) for name, (scorer, _) in self.parts.items()]
+        for name, scorer in parts:
             if isinstance(scorer, Overall):
                 own = [(example, answer, Score(score.metrics[name])) for example, answer, score in rows]
                 found |= scorer.overall(own)
