@@ -10,7 +10,8 @@ import pytest
 
 from shouldtune.errors import InputError
 from shouldtune.scorers import load_scorer, part_of
-from shouldtune.scorers.redaction import Redaction, Span, redaction, span_scores, spans_by_target
+from shouldtune.scorers.redaction import Redaction, redaction
+from shouldtune.scorers.spans import Span, span_scores, spans_by_target
 from shouldtune.task.rows import read_rows
 from shouldtune.types import Completion, Example, Graded, Score
 

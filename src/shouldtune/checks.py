@@ -260,9 +260,9 @@ def marked_unevenly(examples: Sequence[Example], scorer: Redaction) -> tuple[str
         for span in spans[example.id]:
             marked[example.input[span.start : span.end]].append((example.id, span.label))
     longest = sorted((text for text in marked if len(text) >= LEAST_MARKED), key=len, reverse=True)
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)") if longest else None
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)" if longest else r"(?!)")
     for example in examples:
-        for match in pattern.finditer(example.input) if pattern is not None else ():
+        for match in pattern.finditer(example.input):
             if all(match.end() <= span.start or span.end <= match.start() for span in spans[example.id]):
                 plain[match.group()].append(example.id)
     lines = []

@@ -95,6 +95,7 @@ _ENGLISH_STREET = rf"\d{{1,5}}[ ](?:{_CAPITAL}[ ]){{1,3}}(?:Street|St|Avenue|Ave
 _SPANISH_STREET = (
     r"(?:Calle|C/|Avda?\.?|Avenida|Paseo|P[ºo]\.?|Plaza|Ronda|Ctra\.?)[ ]?(?:[^\W\d_]+[ ]?){1,6},?[ ]?(?:\d[\d-]*|s/n)?"
 )
+_TITLE = r"(?:(?:[Dd]ra?|D|Dña|[Mm]rs?|[Mm]s|[Pp]rof)\.ª?[ ]?|(?:[Dd]ra?|Mrs?|Ms|Miss|Prof|Professor|Don|Doña)[ ])"
 _FIELDS = r"nombre|apellidos|name|m[ée]dico|remitido por|responsable(?: cl[íi]nico)?"
 _AFTER_PLACE = rf"(?:[ ](?:of[ ])?{_CAPITAL}){{0,2}}"
 _I = re.IGNORECASE
@@ -138,7 +139,7 @@ RULES: tuple[Rule, ...] = (
     _shared("year", rf"(?<![\w.,/-]){_YEAR}(?![\w/-]|[.,]\d)"),
     _shared("age", r"(?<!\w)\d{1,3}(?:[ ](?:años|meses|days|weeks|months|years)|[- ]years?[- ]old)(?!\w)"),
     _shared("postcode", r"(?<![\w-])\d{5}(?![\w-])"),
-    _of("name by its title", rf"(?<!\w)(?i:dra?|mrs?|ms|miss|prof|doñ?a?|dña|d)(?:\.ª?)?[ ]?(?P<it>{_SURNAMES})"),
+    _of("name by its title", rf"(?<!\w){_TITLE}(?P<it>{_SURNAMES})"),
     _of("name by its initial", r"(?<!\w)[^\W\d_a-zß-öø-ÿ][^\W\d_A-ZÀ-Ý]+[ ][A-Z]\."),
     _of("name by its field", rf"(?i:{_FIELDS})[ ]?:[ ]*(?:Dra?\.[ ]*)?(?P<it>{_SURNAMES})"),
     _shared(

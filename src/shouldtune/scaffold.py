@@ -15,7 +15,7 @@ from shouldtune.files import write_whole
 from shouldtune.scorers.function_call import functions
 from shouldtune.scorers.function_call_forms import read_answer
 from shouldtune.scorers.redaction import redaction
-from shouldtune.scorers.slots import record_of
+from shouldtune.scorers.slots import record_of, slots
 from shouldtune.task.file import FILE_NAME
 from shouldtune.task.rows import read_rows
 from shouldtune.types import Completion, Example
@@ -63,7 +63,7 @@ def guess_output(examples: Sequence[Example]) -> Guessed:
         why = "targets are the inputs with [LABEL] for what is personal: leaks are counted"
         return Guessed("redacted texts", "redaction", why, 0.9, placeholders=labels)
     records = all(record_of(example.input) is not None for example in examples)
-    if records and len(distinct) * 4 > len(targets):
+    if records and len(distinct) * 4 > len(targets) and _told(examples):
         return Guessed("records as text", "slots", "inputs are records: is every value said, and none invented?", 0.9)
     if len(distinct) * 4 <= len(targets) and len(distinct) <= LABELS_MOST and max(map(len, distinct)) <= 60:
         return Guessed("labels", "label", f"{len(distinct)} different targets in {len(targets)} rows", 0.85, distinct)
@@ -75,10 +75,8 @@ def guess_output(examples: Sequence[Example]) -> Guessed:
 
 
 def _redacted(examples: Sequence[Example]) -> bool:
-    """Whether rows mark spans, or a tenth of the targets, at least two, are their inputs with [LABEL] in some places.
-
-    Then all others must be as they were.
-    """
+    """Whether rows mark spans, or a tenth of the targets, at least two, are their inputs with [LABEL] and the others
+    their inputs as they were."""
     if any(example.meta.get("spans") for example in examples):
         return True
     scorer = redaction(examples)
@@ -89,6 +87,12 @@ def _redacted(examples: Sequence[Example]) -> bool:
         e for e in changed if scorer(Completion(e.target), e).value == 1 and scorer(Completion(e.input), e).value == 0
     ]
     return len(kept) >= max(2, len(examples) / 10) and len(kept) >= 0.95 * sum(e.target != e.input for e in examples)
+
+
+def _told(examples: Sequence[Example]) -> bool:
+    """Whether nearly all targets say all of their records: else the best answer would count as wrong."""
+    scorer = slots(examples)
+    return sum(scorer(Completion(e.target), e).value == 1 for e in examples) >= 0.95 * len(examples)
 
 
 def _json(text: str) -> Any:

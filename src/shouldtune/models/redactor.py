@@ -10,7 +10,8 @@ from functools import cached_property
 from time import perf_counter
 
 from shouldtune.identifiers import RULES, Identifier, apart, identifiers
-from shouldtune.scorers.redaction import Redaction, Span
+from shouldtune.scorers.redaction import Redaction
+from shouldtune.scorers.spans import Span
 from shouldtune.types import Completion, Example, Message, ModelSpec, Options
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")

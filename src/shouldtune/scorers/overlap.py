@@ -33,7 +33,7 @@ class Bleu:
         from sacrebleu.metrics.bleu import BLEU
 
         most = max(len(example.answers) for example, _, _ in rows)
-        streams: Any = [[(*e.answers, *[None] * most)[place] for e, _, _ in rows] for place in range(most)]
+        streams: list[Any] = [[(*e.answers, *[None] * most)[place] for e, _, _ in rows] for place in range(most)]
         score = BLEU().corpus_score([completion.text for _, completion, _ in rows], streams)
         return {"bleu": score.score / 100}
 

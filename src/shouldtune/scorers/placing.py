@@ -122,3 +122,20 @@ def _same_start(a: Sequence[Token], b: Sequence[Token]) -> int:
     """How many tokens two texts begin with in common."""
     pairs = zip(a, b, strict=False)
     return next((at for at, (x, y) in enumerate(pairs) if x.text != y.text), min(len(a), len(b)))
+
+
+Gap = tuple[int, int, list[Token]]
+"""(first, stop) of the source's tokens between two that the answer has, and the placeholders that it has there."""
+
+
+def gaps(source: Sequence[Token], answer: Sequence[Token], places: Sequence[int | None]) -> list[Gap]:
+    """Every stretch between kept tokens where the answer has a placeholder of its own."""
+    found: list[Gap] = []
+    first, held = 0, list[Token]()
+    for token, place in zip((*answer, None), (*places, len(source)), strict=True):
+        if place is None:
+            held += [token] if token is not None and token.placeholder else []
+            continue
+        found += [(first, place, held)] if held else []
+        first, held = place + 1, []
+    return found

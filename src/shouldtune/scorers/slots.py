@@ -26,6 +26,8 @@ SUPPORT, PURITY, SHARE, LONGEST = 5, 0.9, 0.15, 4
 that it is learnt for, each of them with SHARE or more."""
 EVIDENCE = 10.0
 """In nats: what stands together by chance in one phrase of some twenty thousand."""
+LEAST_KEY = 4
+"""Letters of a key's word from which it is told apart from a word that only begins like it."""
 REACH = 4
 """So many words after a negation are read as negated."""
 _NEGATIONS = frozenset(["not", "no", "non", "isn", "t", "doesn", "never", "nor", "without", "neither", "unfriendly"])
@@ -43,9 +45,10 @@ class Slots:
     kind. A value is said when its words stand in the answer (other letter case, accents, order, or ending: `moderate`
     in `moderately`), when a phrase that the task file gives for it does (`scoring.say`), or one learnt: for keys with a
     closed set of values, phrases that targets have almost only with that value (`kid friendly`, `not for families`). A
-    value of a record's key is wrong where another value of that key is said instead; said of a key that the record has
-    not, it is invented. A word that several keys have as value (`high`) proves neither. Metrics: `missing`, `wrong`,
-    `invented`, each over the record's slots, and `perfect`. The record itself as answer scores 0.
+    value of a record's key is wrong where another value of that key is said, instead of it or beside it; said of a key
+    that the record has not, it is invented. A word that several keys have as value (`high`), or that another key's word
+    follows (`average price`), proves neither. Metrics: `missing`, `wrong`, `invented`, each over the record's slots,
+    and `perfect`. The record itself as answer scores 0.
     """
 
     phrases: Mapping[Slot, frozenset[str]]
@@ -62,14 +65,14 @@ class Slots:
             reason = "the record itself" if record is not None else "the input is no record"
             return Score(0.0, reason, {"perfect": 0.0})
         slots = [(plain(key), plain(value)) for key, value in record.items() if plain(value)]
-        unsaid = [slot for slot in slots if not self.said(slot, text)]
-        wrong = [slot for slot in unsaid if self._others(slot[0], slots, text)]
+        wrong = [slot for slot in slots if self._others(slot[0], slots, text)]
+        missing = [slot for slot in slots if slot not in wrong and not self.said(slot, text)]
         keys = {key for key, _ in slots}
         invented = [key for key in self.values if key not in keys and self._others(key, slots, text)]
-        parts = {"missing": len(unsaid) - len(wrong), "wrong": len(wrong), "invented": len(invented)}
+        parts = {"missing": len(missing), "wrong": len(wrong), "invented": len(invented)}
         errors, number = sum(parts.values()), max(1, len(slots))
         metrics = {"perfect": float(not errors), **{name: count / number for name, count in parts.items()}}
-        told = [f"{'wrong' if slot in wrong else 'missing'}: {slot[0]}" for slot in unsaid]
+        told = [f"{'wrong' if s in wrong else 'missing'}: {s[0]}" for s in slots if s in wrong or s in missing]
         return Score(max(0.0, 1 - errors / number), ", ".join([*told, *(f"invented: {k}" for k in invented)]), metrics)
 
     def said(self, slot: Slot, text: str) -> bool:
@@ -89,11 +92,17 @@ class Slots:
                 continue
             shared = sum(value in values for values in self.values.values()) > 1
             whole = value not in SWITCH and not shared and set(value.split()) - explained
-            if whole and _has(text, value):
+            if whole and self._of_its_own(key, value, text):
                 return True
             if any(_has(text, phrase) for phrase in self.proving.get((key, value), ())):
                 return True
         return False
+
+    def _of_its_own(self, key: str, value: str, text: str) -> bool:
+        """Whether a text has a value where no other key's word follows it."""
+        others = [word for other in self.values if other != key for word in other.split() if len(word) >= LEAST_KEY]
+        after = [part.split(" ", 1)[0] for part in f" {text} ".split(f" {value} ")[1:]]
+        return any(not any(word.startswith(other) for other in others) for word in after)
 
 
 def slots(examples: Iterable[Example], say: Mapping[str, Mapping[str, Sequence[str]]] | None = None) -> Slots:
