@@ -29,9 +29,13 @@ FEWER_PROBES = Probing(failures=14, successes=7, random=8, most_calls=120, tried
 """Enough to show the segments; their intervals are wide."""
 
 
+LEFT_OUT = ("fine_tune_retrieval", "fine_tune_shots", "distil")
+"""One kind of fine-tune is enough to see what one brings."""
+
+
 def ladder() -> tuple[Rung, ...]:
-    """Every rung, some with fewer settings to choose from."""
-    return tuple(FEWER_SETTINGS.get(rung.name, rung) for rung in LADDER)
+    """The rungs, some with fewer settings to choose from."""
+    return tuple(FEWER_SETTINGS.get(rung.name, rung) for rung in LADDER if rung.name not in LEFT_OUT)
 
 
 def lay_out(folder: Path) -> Path:

@@ -39,4 +39,4 @@ class RetrievalShots:
         candidates = [(name, prompt(pool, *size)) for name, size in zip(names, self.sizes, strict=True)]
         best, trials = await best_of(candidates, unseen, task.scorer, rising=True)
         notes = (*chosen.notes, names[best])
-        return Fitted(prompt(task.train, *self.sizes[best]), (*chosen.trials, *trials), notes)
+        return Fitted(prompt(task.train, *self.sizes[best]), trials, notes)
