@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shouldtune.errors import InputError
-from shouldtune.scaffold import guess_output, write_task_file
+from shouldtune.scaffold import write_task_file
 from shouldtune.task import load_task
-from shouldtune.task.rows import read_rows
+from shouldtune.task.file import read_task_file
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def data(folder: Path, targets: list[Any]) -> Path:
@@ -36,7 +39,7 @@ def data(folder: Path, targets: list[Any]) -> Path:
         ([f"kubectl get pod web-{i}" for i in range(80)], "command"),
         ([f"$ git checkout -b b{i}" for i in range(80)], "command"),
         ([{"calls": [{"name": "f", "arguments": {"a": i}}] if i % 2 else []} for i in range(80)], "function_call"),
-        ([f"the {i}th of May" for i in range(80)], "f1"),
+        ([f"the {i}th of May" for i in range(80)], "qa"),
         ([" ".join(f"word{i * j}" for j in range(30)) for i in range(80)], "chrf"),
     ],
 )
@@ -46,21 +49,6 @@ def test_the_kind_of_answer_is_seen_and_the_file_can_be_read(tmp_path: Path, tar
     loaded = load_task(path)
     assert loaded.file.scorer == scorer
     assert len(loaded.task.train) + len(loaded.holdout) == 80
-
-
-@pytest.mark.parametrize(
-    ("name", "scorer"),
-    [
-        ("function-calling", "function_call"),
-        ("kubectl", "command"),
-        ("apibench-torchhub", "call"),
-        ("apibench-tensorhub", "call"),
-        ("apibench-huggingface", "call"),
-        ("extraction", "json"),
-    ],
-)
-def test_the_kind_of_public_data_is_seen(shared_data: Path, name: str, scorer: str) -> None:
-    assert guess_output(read_rows(shared_data / name / "train.jsonl").examples).scorer == scorer
 
 
 def written_from(folder: Path, rows: list[dict[str, Any]]) -> tuple[Path, str]:
@@ -115,3 +103,57 @@ def test_documents_are_named_relative_to_the_data(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must lie in"):
         (tmp_path / "task" / "shouldtune.yaml").unlink()
         write_task_file(path, tmp_path)
+
+
+def test_documents_and_the_other_half_are_found_beside_the_data(tmp_path: Path) -> None:
+    for half, n in (("train", 60), ("test", 30)):
+        rows = [{"input": f"question {half} {i * 7919}", "target": f"answer number {i}"} for i in range(n)]
+        (tmp_path / f"{half}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "docs.jsonl").write_text(json.dumps({"id": "d", "text": "a document"}) + "\n")
+    path, _ = write_task_file(tmp_path / "train.jsonl")
+    loaded = load_task(path)
+    assert (len(loaded.task.train), len(loaded.holdout), len(loaded.task.documents)) == (60, 30, 1)
+
+
+RAW = {
+    "apibench-torchhub": "call",
+    "apibench-tensorhub": "call",
+    "apibench-huggingface": "call",
+    "chat-docs": "qa",
+    "classify-alert": "label",
+    "classify-intent": "label",
+    "code-completion": "code",
+    "custom-text": "chrf",
+    "extraction": "json",
+    "function-calling": "function_call",
+    "kubectl": "command",
+    "redaction": "redaction",
+    "redaction-notes-es": "redaction",
+    "tone": "chrf",
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_public_data_become_a_task_without_help(shared_data: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in ("train.jsonl", "test.jsonl", "docs.jsonl"):
+        if (shared_data / name / file).exists():
+            (folder / file).write_bytes((shared_data / name / file).read_bytes())
+    path, guessed = write_task_file(folder / "train.jsonl")
+    assert guessed.scorer == RAW[name]
+    if name == "code-completion" and shutil.which("bwrap") is None:
+        return  # without a sandbox such a task is not loaded
+    loaded = load_task(path)
+    assert bool(loaded.task.documents) == (folder / "docs.jsonl").exists()
+    assert len(loaded.holdout) >= 60
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in EXAMPLES.glob("*/examples.jsonl")))
+def test_the_rows_of_an_example_become_its_task_without_help(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    shutil.copytree(EXAMPLES / name, folder, ignore=shutil.ignore_patterns("runs", "shouldtune.yaml"))
+    _, guessed = write_task_file(folder / "examples.jsonl")
+    meant = read_task_file(EXAMPLES / name).scorer
+    own = {"tone.py:friendly": "chrf"}
+    assert guessed.scorer == (own.get(meant, meant) if isinstance(meant, str) else "rules")

@@ -61,7 +61,10 @@ def demo(
 def init(
     data: Annotated[Path, typer.Argument(help="Your examples: .jsonl, .csv or .parquet.")],
     documents: Annotated[
-        Path | None, typer.Option(help="A folder of documents that answers may be drawn from.")
+        Path | None,
+        typer.Option(
+            help="Documents that answers may be drawn from; `documents/` or `docs.jsonl` beside the data is found."
+        ),
     ] = None,
 ) -> None:
     """Look at the data and write a shouldtune.yaml beside it."""

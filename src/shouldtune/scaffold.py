@@ -22,6 +22,10 @@ from shouldtune.types import Completion, Example
 
 LABELS_MOST = 100
 LONG_WORDS = 12
+DOCUMENTS = ("documents", "docs", "documents.jsonl", "docs.jsonl")
+"""What documents are mostly called, beside the data."""
+HELD_OUT = ("holdout", "test", "eval", "validation", "valid", "dev")
+"""What the other file of a pair is called whose first is `train`, the surest first."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,24 @@ class Guessed:
 
 
 def write_task_file(data: Path, documents: Path | None = None) -> tuple[Path, Guessed]:
-    """Write shouldtune.yaml next to the data. InputError when there is one already, or the data cannot be read."""
+    """Write shouldtune.yaml next to the data. InputError when there is one already, or the data cannot be read.
+
+    Documents beside the data are found by their usual names, and so is what `train` was held apart from.
+    """
     path = data.parent / FILE_NAME
     if path.exists():
         raise InputError("there is a task file already", where=path, hint="edit it, or move it away")
     rows = read_rows(data)
     guessed = guess_output(rows.examples)
-    folder_name = None
-    if documents is not None:
-        folder_name = _relative(documents, data.parent)
-    write_whole(path, _render(data, rows.mapping, len(rows.examples), guessed, folder_name))
+    found = documents or next((data.parent / name for name in DOCUMENTS if (data.parent / name).exists()), None)
+    beside = [data.with_stem(name) for name in HELD_OUT] if data.stem == "train" else []
+    holdout = next((other for other in beside if other.exists()), None)
+    sources = [f"examples: {json.dumps(data.name)}"]
+    if holdout is not None:
+        sources = [f"train: {json.dumps(data.name)}", f"holdout: {json.dumps(holdout.name)}"]
+    if found is not None:
+        sources.append(f"documents: {json.dumps(_relative(found, data.parent))}")
+    write_whole(path, _render(data, f"{len(rows.examples)} rows ({rows.mapping})", guessed, sources))
     return path, guessed
 
 
@@ -67,8 +79,10 @@ def guess_output(examples: Sequence[Example]) -> Guessed:
         return Guessed("records as text", "slots", "inputs are records: is every value said, and none invented?", 0.9)
     if len(distinct) * 4 <= len(targets) and len(distinct) <= LABELS_MOST and max(map(len, distinct)) <= 60:
         return Guessed("labels", "label", f"{len(distinct)} different targets in {len(targets)} rows", 0.85, distinct)
+    if sum(map(_is_rewritten, examples)) >= len(examples) / 2:
+        return Guessed("rewritten texts", "chrf", "targets say their inputs in other words: shared letters count", 0.5)
     if sum(len(target.split()) for target in targets) / len(targets) <= LONG_WORDS:
-        return Guessed("short text", "f1", "short answers: shared words are counted, as for question answering", 0.7)
+        return Guessed("short text", "qa", "short answers: shared words are counted, as for question answering", 0.7)
     return Guessed(
         "text", "chrf", "longer texts: shared letter sequences are counted; a scorer of your own may know better", 0.5
     )
@@ -139,7 +153,24 @@ def _is_command(example: Example) -> bool:
     return "\n" not in example.target.strip() and len(words) > 1 and words[0] in PROGRAMS
 
 
+def _is_rewritten(example: Example) -> bool:
+    """Whether a target is about as long as its input and has half of its words."""
+    asked, wanted = example.input.lower().split(), example.target.lower().split()
+    alike = len(set(asked) & set(wanted)) >= len(set(wanted)) / 2
+    return alike and len(wanted) > 2 and len(asked) / 2 <= len(wanted) <= 2 * len(asked)
+
+
+def _has_tests(example: Example) -> bool:
+    return bool(example.meta.get("test_list"))
+
+
+def _has_rules(example: Example) -> bool:
+    return bool(example.meta.get("must") or example.meta.get("must_not"))
+
+
 KINDS: tuple[tuple[Callable[[Example], bool], Guessed], ...] = (
+    (_has_tests, Guessed("code", "code", "rows carry unit tests, which are run in a sandbox", 0.8)),
+    (_has_rules, Guessed("texts by rules", "rules", "rows say what must be said and what must not", 0.8)),
     (
         _is_function_call,
         Guessed("function calls", "function_call", "targets name the functions to call and their arguments", 0.8),
@@ -165,20 +196,18 @@ def _relative(documents: Path, folder: Path) -> str:
         ) from None
 
 
-def _render(data: Path, mapping: str, n: int, guessed: Guessed, documents: str | None) -> str:
+def _render(data: Path, rows: str, guessed: Guessed, sources: Sequence[str]) -> str:
     # JSON strings are YAML strings: names with colons, quotes or other letters come out right.
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.parent.resolve().name or data.stem).strip("-._")[:64] or "my-task"
     lines = [
-        f"# Written from {n} rows ({mapping}). Read it, correct it, then: shouldtune check .",
+        f"# Written from {rows}. Read it, correct it, then: shouldtune check .",
         f"name: {json.dumps(name)}",
         "",
         "# What the model is told. Say it as you would to a new colleague.",
         f"instruction: {_instruction(guessed)}",
         "",
-        f"examples: {json.dumps(data.name)}",
+        *sources,
     ]
-    if documents is not None:
-        lines.append(f"documents: {json.dumps(documents)}")
     lines += ["", f"# {guessed.kind}: {guessed.why}.", f"scorer: {guessed.scorer}"]
     if guessed.labels:
         lines.append(f"output: {{labels: {json.dumps(list(guessed.labels), ensure_ascii=False)}}}")
@@ -208,7 +237,9 @@ def _instruction(guessed: Guessed) -> str:
         "command": "Answer with one command line only.",
         "function_call": 'Answer with JSON only: {"calls": [{"name": ..., "arguments": {...}}]}; '
         "with an empty list where none of the functions fits.",
-        "f1": "Answer in a few words.",
+        "qa": "Answer in a few words.",
+        "code": "Answer with the code only.",
+        "rules": "Write what is asked for, and nothing else.",
         "redaction": f"Repeat the text with each identifier replaced by its label, one of {held}; change nothing else.",
         "slots": "Write one or two sentences that say everything in the record, and nothing else.",
         "chrf": "Answer the request.",
