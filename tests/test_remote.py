@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from shouldtune.errors import CannotMeasure, InputError
-from shouldtune.models.open import open_model
+from shouldtune.measure import measure
+from shouldtune.models.doubles import Scripted
+from shouldtune.models.open import open_fitted, open_model, save_fitted
 from shouldtune.models.remote import Remote, open_remote
-from shouldtune.types import Completion, Message, Options
+from shouldtune.models.tool_calling import read_offer
+from shouldtune.rungs.native_tools import NativeTools
+from shouldtune.scorers.function_call import function_call
+from shouldtune.types import Completion, Example, Fitted, Message, Models, Options, Skipped, Task
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 GOOD = {
@@ -163,3 +169,103 @@ def test_ids_are_understood_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_remote("openai:gpt-5-mini").base_url == "https://api.openai.com/v1"
     with pytest.raises(InputError, match="names no model"):
         open_model("gpt-5")
+
+
+# ---------------------------------------------------------------- tools
+
+OFFER = {
+    "messages": [{"role": "user", "content": "How far is the moon?"}],
+    "functions": [
+        {
+            "name": "space.distance",
+            "description": "Distance between two bodies.",
+            "parameters": {
+                "type": "dict",
+                "properties": {"a": {"type": "string"}, "type": {"type": "float"}, "c": {"type": "any"}},
+                "required": ["a"],
+            },
+        }
+    ],
+}
+
+
+def test_functions_in_an_input_are_sent_as_tools_and_calls_come_back_as_json() -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(await request.json())
+        call = {"function": {"name": "space_distance", "arguments": '{"a": "moon"}'}}
+        return web.json_response({"choices": [{"message": {"content": None, "tool_calls": [call]}}]})
+
+    tools = read_offer(json.dumps(OFFER))
+    assert tools is not None
+    completion = ask(handler, Options(tools=tools[1]))
+    assert json.loads(completion.text) == {"calls": [{"name": "space_distance", "arguments": {"a": "moon"}}]}
+    function = seen[0]["tools"][0]["function"]
+    assert function["name"] == "space_distance"
+    assert function["parameters"] == {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "type": {"type": "number"}, "c": {}},
+        "required": ["a"],
+    }
+
+
+def test_words_without_a_call_are_the_answer_and_broken_arguments_are_kept() -> None:
+    tools = Options(tools=({"type": "function", "function": {"name": "f"}},))
+    assert ask(answering({"choices": [{"message": {"content": "no function fits"}}]}), tools).text == "no function fits"
+    broken = {"choices": [{"message": {"tool_calls": [{"function": {"name": "f", "arguments": "{a:"}}]}}]}
+    assert json.loads(ask(answering(broken), tools).text)["calls"][0]["arguments"] == "{a:"
+    assert ask(answering({"choices": [{"message": {"tool_calls": [{}]}}]}), tools).failed
+
+
+@pytest.mark.parametrize("text", ["hello", "[]", "{}", '{"messages": [], "functions": []}', '{"functions": [1]}'])
+def test_an_input_of_another_form_offers_nothing(text: str) -> None:
+    assert read_offer(text) is None
+
+
+def test_the_rung_of_tools_is_chosen_scored_and_opened_again(tmp_path: Path) -> None:
+    rows = [
+        Example(f"e{i}", json.dumps({**OFFER, "messages": [{"role": "user", "content": f"body {i}"}]}), target)
+        for i in range(40)
+        for target in [json.dumps({"calls": [{"name": "space.distance", "arguments": {"a": f"body {i}"}}]})]
+    ]
+
+    async def handler(request: web.Request) -> web.Response:
+        body = await request.json()
+        told = json.dumps({"a": body["messages"][-1]["content"]})
+        name = "space_distance" if body["messages"][0]["role"] == "user" else "another"  # the instruction confuses it
+        return web.json_response(
+            {"choices": [{"message": {"tool_calls": [{"function": {"name": name, "arguments": told}}]}}]}
+        )
+
+    async def go() -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", handler)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        model = Remote("m", f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
+        try:
+            task = Task("t", "Answer with JSON.", tuple(rows), function_call)
+            fitted = await NativeTools().fit(task, Models(model))
+            assert isinstance(fitted, Fitted)
+            assert fitted.notes == ("without the instruction",)
+            assert [trial.score for trial in fitted.trials] == [1.0, 0.0]
+            save_fitted(fitted.model, tmp_path)
+            again = open_fitted(tmp_path)
+            assert again.spec() == fitted.model.spec()
+            predictions = await measure(again, rows[:4], function_call)
+            assert [p.score.value for p in predictions if p.score] == [1.0] * 4
+            await again.model.aclose()  # type: ignore[attr-defined]
+        finally:
+            await model.aclose()
+            await runner.cleanup()
+
+    asyncio.run(go())
+
+
+def test_a_model_here_and_inputs_without_functions_skip_the_rung_of_tools() -> None:
+    plain = Task("t", "i", (Example("e", "q", "a"),), function_call)
+    offering = Task("t", "i", (Example("e", json.dumps(OFFER), "a"),), function_call)
+    for task in (plain, offering):
+        assert isinstance(asyncio.run(NativeTools().fit(task, Models(Scripted({})))), Skipped)

@@ -39,6 +39,8 @@ class Options:
     """A JSON schema that the answer must satisfy, enforced while decoding where the model can."""
     choices: tuple[str, ...] = ()
     """A closed label set: the answer is exactly one of these."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Functions that the model may call, as OpenAI describes them; calls come back as `{"calls": [...]}`."""
     choice_logprobs: bool = False
     """Where the model can: score all choices, tell their log-probabilities, and answer with the likeliest."""
 

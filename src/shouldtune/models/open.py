@@ -18,6 +18,7 @@ from shouldtune.models.prices import is_remote
 from shouldtune.models.prompted import Prompted
 from shouldtune.models.redactor import Redactor
 from shouldtune.models.remote import Remote, open_remote
+from shouldtune.models.tool_calling import ToolCalling
 from shouldtune.types import Example, Model, ModelSpec
 
 SPEC_FILE = "model.json"
@@ -83,6 +84,8 @@ def _from_spec(spec: ModelSpec, folder: Path) -> Model:
     kind = spec["kind"]
     if kind == "prompted":
         return Prompted.from_spec(spec, _from_spec(spec["model"], folder))
+    if kind == "tool_calling":
+        return ToolCalling.from_spec(spec, _from_spec(spec["model"], folder))
     if kind == "calibrated":
         inner = _from_spec(spec["model"], folder)
         return Calibrated(inner, tuple(spec["choices"]), tuple(spec["usual"]))

@@ -146,6 +146,8 @@ def request_body(name: str, messages: Sequence[Message], options: Options) -> di
     }
     if options.stop:
         body["stop"] = list(options.stop)
+    if options.tools:
+        body["tools"] = [dict(tool) for tool in options.tools]
     schema = options.schema
     if options.choices:
         choice = {"type": "string", "enum": list(options.choices)}
@@ -170,7 +172,7 @@ def read_reply(text: str, start: float, options: Options) -> Completion:
         if not isinstance(reply, Mapping) or reply.get("error"):
             return _failed(f"an error inside a 200: {_short(str(reply))}", start)
         choice = reply["choices"][0]
-        answer = choice["message"]["content"]
+        answer = _called(choice["message"]) if options.tools else choice["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         return _failed(f"not a chat completion: {_short(text)}", start)
     if not isinstance(answer, str):
@@ -201,6 +203,24 @@ def _short(text: str) -> str:
 def _count(usage: Any, name: str) -> int | None:
     value = usage.get(name) if isinstance(usage, Mapping) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _called(message: Mapping[str, Any]) -> Any:
+    """The calls of a message as one JSON text; its words where it calls nothing."""
+    calls = message.get("tool_calls")
+    if not calls:
+        return message.get("content") or ""
+    return json.dumps({"calls": [_call(call["function"]) for call in calls]}, ensure_ascii=False)
+
+
+def _call(function: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments come as JSON in a string; where that cannot be read they are kept as they came."""
+    told = function.get("arguments")
+    try:
+        arguments = json.loads(told) if isinstance(told, str) and told else told or {}
+    except ValueError:
+        arguments = told
+    return {"name": function["name"], "arguments": arguments}
 
 
 def _chosen(answer: str) -> str:

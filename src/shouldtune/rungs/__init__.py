@@ -9,6 +9,7 @@ from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.fine_tune_retrieval import FineTuneRetrieval
 from shouldtune.rungs.fine_tune_shots import FineTuneShots
 from shouldtune.rungs.guess import Guess
+from shouldtune.rungs.native_tools import NativeTools
 from shouldtune.rungs.nearest_shots import NearestShotsRung
 from shouldtune.rungs.retrieval import Retrieval
 from shouldtune.rungs.retrieval_shots import RetrievalShots
@@ -22,6 +23,7 @@ LADDER: tuple[Rung, ...] = (
     Classic(),
     ZeroShot(),
     Structured(),
+    NativeTools(),
     FewShot(),
     NearestShotsRung(),
     Retrieval(),
