@@ -21,6 +21,7 @@ from shouldtune.run import models_folder
 from shouldtune.task import LoadedTask
 from shouldtune.types import Fitted, Goal, Measurement, Models, Prediction, Rung, Skipped
 from shouldtune.verdict.case import Case
+from shouldtune.verdict.columns import sharers
 from shouldtune.verdict.decide import judge
 from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.memory import Memory
@@ -71,6 +72,14 @@ class Ascent:
         """How many rungs have had their turn."""
         return len(self.opened) + len(self.skipped)
 
+    @property
+    def trains(self) -> tuple[str, ...]:
+        return tuple(rung.name for rung in self.how.rungs if rung.training)
+
+    def waiting(self) -> int:
+        """How many rungs have not, those that train counted as one."""
+        return sharers([rung.name for rung in self.how.rungs[self.reached() :]], self.trains)
+
     def fitted(self) -> list[tuple[Rung, Fitted]]:
         return [(each.rung, each.fitted) for each in self.opened.values()]
 
@@ -99,6 +108,7 @@ class Ascent:
             self.measured(),
             self.skipped,
             tuple(rung.name for rung in self.how.rungs),
+            self.trains,
             self.loaded.economics,
             inquiry,
             budget_ended=self.ledger.budget_ended(),
@@ -110,7 +120,7 @@ class Ascent:
         return not self.how.all_rungs and reason in ENDS_THE_CLIMB
 
     def next_step(self) -> Ask | Open | Done:
-        case, waiting = replace(self.case(Inquiry()), skipped={}), len(self.how.rungs) - self.reached()
+        case, waiting = replace(self.case(Inquiry()), skipped={}), self.waiting()
         step = next_step_whole if self.how.whole_holdout else next_step
         return step(
             case.goal, case.columns, waiting, all_rungs=self.how.all_rungs, money=case.money, memory=self.memory

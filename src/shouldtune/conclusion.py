@@ -29,7 +29,7 @@ def conclude(ascent: Ascent) -> Verdict:
     if ascent.how.whole_holdout and not ended:
         measured = [replace(m, raced_over=None) for m in measured]
     else:
-        evidence = gather_raced(case.goal, case.columns, len(case.planned) - ascent.reached())
+        evidence = gather_raced(case.goal, case.columns, ascent.waiting())
         stopped = (why_stopped(evidence, c, budget_ended=ended) for c in case.columns)
         measured = [replace(m, stopped_because=why) for m, why in zip(measured, stopped, strict=True)]
     measured = [_with_overall(ascent, m) for m in measured]
@@ -39,7 +39,13 @@ def conclude(ascent: Ascent) -> Verdict:
     if measured:
         write_down(looks_path(ascent.loaded.folder), ascent.look)
     alpha = round(1 - case.goal.confidence, 12)
-    told = {**ascent.asked, "planned": list(case.planned), "look": ascent.look.number, "alpha": alpha}
+    told = {
+        **ascent.asked,
+        "planned": list(case.planned),
+        "trains": list(case.trains),
+        "look": ascent.look.number,
+        "alpha": alpha,
+    }
     if ascent.ledger.budget is not None:
         told["budget"] = {"usd": ascent.ledger.budget.usd, "ended": ended}
     verdict = decide(case, spent=ascent.ledger.spent(), simulated=ascent.simulated, provenance=told)

@@ -67,7 +67,8 @@ def _judged(record: RunRecord, goal: Goal, economics: Economics, changed: Change
     skipped = {name: why for name, why in unapplied.items() if why != NOT_REACHED}
     looked = goal_at_look(goal, record.verdict.provenance.get("look"))
     planned = record.verdict.provenance.get("planned") or [rung.name for rung in rungs]
-    case = Case(looked, record.measurements, skipped, tuple(planned), economics, record.inquiry)
+    trains = tuple(record.verdict.provenance.get("trains") or ())
+    case = Case(looked, record.measurements, skipped, tuple(planned), trains, economics, record.inquiry)
     if (record.verdict.provenance.get("budget") or {}).get("ended"):
         case = replace(case, budget_ended=True)
     told: dict[str, Any] = {"judged_again": {key: list(pair) for key, pair in changed.items()}}

@@ -25,7 +25,7 @@ KNOWN_TYPES = frozenset({"object", "number", "array", "integer", "boolean", "str
 
 @dataclass(frozen=True)
 class ToolCalling:
-    """Takes `{"messages": [...], "functions": [...]}` (or `tools`) apart: the messages are sent, the functions are tools.
+    """Takes `{"messages": [...], "functions": [...]}` (or `tools`) apart: messages are sent, functions are tools.
 
     An input of another form is sent as it is, without tools.
     """

@@ -29,6 +29,8 @@ class Case:
     planned: Sequence[str] = ()
     """Every rung of the ladder in order: the goal's alpha is shared over all that may still be measured, so that
     deciding after each rung and stopping early costs nothing in honesty."""
+    trains: Sequence[str] = ()
+    """Those of them that change weights, as far as that is known of rungs that were not measured."""
     economics: Economics = Economics()
     """What the user knows about money."""
     inquiry: Inquiry = Inquiry()
@@ -47,7 +49,7 @@ class Case:
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The measurements side by side. Raises ValueError as `columns_of`."""
-        return columns_of(self.goal, self.measurements, self.money, self.planned)
+        return columns_of(self.goal, self.measurements, self.money, self.planned, self.trains)
 
     @property
     def untried(self) -> dict[str, str]:

@@ -36,7 +36,8 @@ class Column:
     asked: int | None = None
     """On how many of the first rows it was measured, where it was stopped early or may yet go on; None: on all."""
     behind: int | None = None
-    """How many rungs of the ladder come after it, whether they train and whether they apply; None where not known."""
+    """How many rungs of the ladder come after it, whether they apply or not, those that train as one; None where not
+    known."""
 
     @property
     def asked_scores(self) -> tuple[float | None, ...]:
@@ -53,11 +54,16 @@ class Column:
 
 
 def columns_of(
-    goal: Goal, measurements: Sequence[Measurement], money: Money, planned: Sequence[str] = ()
+    goal: Goal,
+    measurements: Sequence[Measurement],
+    money: Money,
+    planned: Sequence[str] = (),
+    trains: Sequence[str] = (),
 ) -> tuple[Column, ...]:
     """Align the measurements on one holdout, by example id: a row that a rung has not is unmeasured there.
 
-    `money` says what their answers cost, `planned` which rungs the ladder has, in their order.
+    `money` says what their answers cost, `planned` which rungs the ladder has, in their order, `trains` which of
+    them change weights.
     Raises ValueError where two measurements share a name, a measurement has an example twice, or one that was raced
     is not of the holdout's first rows.
     """
@@ -66,9 +72,14 @@ def columns_of(
         raise ValueError(f"a rung was measured twice: {', '.join(names)}")
     holdout = list(dict.fromkeys(p.example_id for m in measurements for p in m.predictions))
     size = max([len(holdout), *(m.raced_over or 0 for m in measurements)])
-    behind = {name: len(planned) - place for place, name in enumerate(planned, 1)}
+    behind = {name: sharers(planned[place:], trains) for place, name in enumerate(planned, 1)}
     made = (_column(goal, m, holdout, size, money.per_1k(m.rung)) for m in measurements)
     return tuple(replace(c, behind=behind.get(c.name)) for c in made)
+
+
+def sharers(names: Sequence[str], trains: Sequence[str]) -> int:
+    """Among how many a share is divided: what changes weights counts as one, however many kinds of it there are."""
+    return sum(name not in trains for name in names) + any(name in trains for name in names)
 
 
 def _column(

@@ -17,7 +17,7 @@ from shouldtune.stats import answered_pairs, mcnemar_exact, permutation_paired
 from shouldtune.types import Spent
 from shouldtune.verdict.bounds import Evidence, gather
 from shouldtune.verdict.case import Case
-from shouldtune.verdict.columns import Column, line_of
+from shouldtune.verdict.columns import Column, line_of, sharers
 from shouldtune.verdict.economics import break_even, rung_cost
 from shouldtune.verdict.limits import RACED, WHOLE, gain_limits
 from shouldtune.verdict.memory import Memory
@@ -75,7 +75,7 @@ class Judged:
 def judge(case: Case) -> Judged:
     """The finding alone: `decide` puts it into words. Errors as there."""
     trained = {c.name for c in case.columns if c.training}
-    sharing = sum(name not in trained and name not in case.skipped for name in case.planned)
+    sharing = sharers([name for name in case.planned if name not in trained and name not in case.skipped], case.trains)
     shares = WHOLE if all(m.raced_over is None for m in case.measurements) else RACED
 
     def evidence_of(columns: Sequence[Column]) -> Evidence:

@@ -180,7 +180,7 @@ def rehearse(
         rest = whole[len(columns) :]
         if not all_rungs and trained_enough(goal, columns) is not None:
             rest = [c for c in rest if not c.training]
-        waiting = len(rest)
+        waiting = sum(not c.training for c in rest) + any(c.training for c in rest)  # as a climb counts them
         step = stepping(goal, columns, waiting, all_rungs=all_rungs, memory=memory)
         if isinstance(step, Done):
             e = (gather_raced if stop_early else _gather_whole)(goal, columns, waiting, memory=memory)
