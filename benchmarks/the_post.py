@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("do", choices=["run", "write", "names"])
     parser.add_argument("names", nargs="*")
     parser.add_argument("--rungs", help="only these")
+    parser.add_argument("--no-probes", action="store_true", help="do not ask why prompts fail, which takes long")
     asked = parser.parse_args()
     if asked.do == "names":
         print("\n".join(names()))
@@ -61,7 +62,7 @@ def main() -> None:
         print(f"wrote {PAGE}")
     else:
         for name in asked.names:
-            keep(name, run(name, asked.rungs))
+            keep(name, run(name, asked.rungs, probes=not asked.no_probes))
 
 
 def names() -> list[str]:
@@ -87,11 +88,12 @@ def folder_of(name: str) -> Path:
     return target
 
 
-def run(name: str, rungs: str | None) -> dict[str, Any]:
+def run(name: str, rungs: str | None, *, probes: bool) -> dict[str, Any]:
     """Climb, and return the verdict document."""
     command = [sys.executable, "-m", "shouldtune.cli", "run", str(folder_of(name)), "--json"]
     command += ["--all-rungs"] if name in TASKS else []
     command += ["--rungs", rungs] if rungs else []
+    command += [] if probes else ["--no-probes"]
     start = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
