@@ -27,9 +27,9 @@ class Distil(Trained):
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
         if models.strong is None:
             return Skipped("no stronger model was named (`strong:` in the task file)")
-        cannot = self.cannot(task, models.tune)
-        if cannot or models.tune is None:
-            return cannot or Skipped("")
+        tune = self.tunable(task, models)
+        if isinstance(tune, Skipped):
+            return tune
         pool, options = task.halves()[0], answer_options(task)
         answered = await self._ask(task, pool, models.strong)
         line = good_enough(task, [p.score.value for p in answered if p.score is not None])
@@ -46,7 +46,7 @@ class Distil(Trained):
             return [Conversation(each.messages, answer) for each, (_, answer) in zip(asked, kept, strict=True)]
 
         lesson = Lesson(asked=lambda model, instruction: Prompted(model, instruction, options=options), texts=texts)
-        fitted = await self.teach(task, models.tune, lesson)
+        fitted = await self.teach(task, tune, lesson)
         note = f"learnt from {len(kept)} of the strong model's {len(pool)} answers, those that score {line:g} or more"
         return Fitted(fitted.model, fitted.trials, (*fitted.notes, note))
 

@@ -17,12 +17,12 @@ class FineTune(Trained):
     name: str = "fine_tune"
 
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
-        cannot = self.cannot(task, models.tune)
-        if cannot or models.tune is None:
-            return cannot or Skipped("")
+        tune = self.tunable(task, models)
+        if isinstance(tune, Skipped):
+            return tune
         pool, options = task.halves()[0], answer_options(task)
         lesson = Lesson(
             asked=lambda model, instruction: Prompted(model, instruction, options=options),
             texts=lambda prompt: conversations(pool, prompt),
         )
-        return await self.teach(task, models.tune, lesson)
+        return await self.teach(task, tune, lesson)

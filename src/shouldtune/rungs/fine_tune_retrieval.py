@@ -39,9 +39,9 @@ class FineTuneRetrieval(Trained):
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
         if not task.documents:
             return Skipped("the task has no documents")
-        cannot = self.cannot(task, models.tune)
-        if cannot or models.tune is None:
-            return cannot or Skipped("")
+        tune = self.tunable(task, models)
+        if isinstance(tune, Skipped):
+            return tune
         pool, options = task.halves()[0], answer_options(task)
         chosen = await chosen_retriever(task, *parted(task))
         found = chosen.nearest(self.shown, pool)
@@ -54,7 +54,7 @@ class FineTuneRetrieval(Trained):
         )
         without = await _tuned_without(task, models, found)
         try:
-            fitted = await self.teach(task, models.tune, lesson)
+            fitted = await self.teach(task, tune, lesson)
         except InputError as error:
             return Skipped(f"its prompts are too long to train on: {error}")
         model = fitted.model

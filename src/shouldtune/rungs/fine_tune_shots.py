@@ -22,9 +22,9 @@ class FineTuneShots(Trained):
     shown: int = 3
 
     async def fit(self, task: Task, models: Models) -> Fitted | Skipped:
-        cannot = self.cannot(task, models.tune)
-        if cannot or models.tune is None:
-            return cannot or Skipped("")
+        tune = self.tunable(task, models)
+        if isinstance(tune, Skipped):
+            return tune
         pool, options = task.halves()[0], answer_options(task)
         nearest = NearestShots(shots(pool), self.shown)
         lesson = Lesson(
@@ -32,7 +32,7 @@ class FineTuneShots(Trained):
             texts=lambda prompt: [_text(example, pool, prompt, nearest) for example in pool],
         )
         try:
-            fitted = await self.teach(task, models.tune, lesson)
+            fitted = await self.teach(task, tune, lesson)
         except InputError as error:
             return Skipped(f"its prompts are too long to train on: {error}")
         if isinstance(fitted.model, Prompted):  # what was kept apart from training may be shown from now on

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from shouldtune.measure import mean_score, measure
 from shouldtune.models.prompted import NearestShots, Prompted, Shot
 from shouldtune.rungs.choosing import FALLEN
-from shouldtune.types import Conversation, Example, Fitted, Model, Skipped, Task, Trial, Tunable, TuneSettings
+from shouldtune.types import Conversation, Example, Fitted, Model, Models, Skipped, Task, Trial, Tunable, TuneSettings
 
 FEWEST = 32
 """Training examples below which a fine-tune is not tried."""
@@ -55,14 +55,14 @@ class Trained:
     readings: int = 1700
     """About how many examples are read in all, each 3 to 8 times."""
 
-    def cannot(self, task: Task, tune: Tunable | None) -> Skipped | None:
-        """Why nothing can be trained here; None where it can."""
-        if tune is None:
+    def tunable(self, task: Task, models: Models) -> Tunable | Skipped:
+        """The model to train, or why nothing can be trained here."""
+        if models.tune is None:
             return Skipped("no model that can be tuned here was named (`tune:` in the task file)")
         pool = len(task.halves()[0])
         if pool < FEWEST:
             return Skipped(f"{pool} training examples; fewer than {FEWEST} teach nothing that a prompt could not")
-        return None
+        return models.tune
 
     async def teach(self, task: Task, tune: Tunable, lesson: Lesson) -> Fitted:
         """Train by one setting after another and keep the best epoch. Errors as those of `tune`."""
