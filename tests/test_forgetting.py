@@ -109,3 +109,12 @@ def test_a_task_cannot_keep_itself(make_task: MakeTask) -> None:
     folder = make_task(numbered_rows(60), keep=["."])
     with pytest.raises(InputError, match="keeps tasks itself"):
         load_task(folder)
+
+
+def test_a_task_that_a_model_grades_cannot_be_kept(make_task: MakeTask) -> None:
+    judged = make_task(
+        numbered_rows(60), name="judged", scorer="judge", scoring={"judge": "smollm2", "rubric": "right?"}
+    )
+    folder = make_task(numbered_rows(60), keep=[f"../{judged.name}"])
+    with pytest.raises(InputError, match="graded by a model"):
+        load_task(folder)

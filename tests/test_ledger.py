@@ -211,3 +211,10 @@ def test_no_answer_that_was_seen_is_lost_to_kill(tmp_path: Path) -> None:
         assert ledger.new_calls == 0
     with sqlite3.connect(path) as database:
         assert database.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_a_text_that_cannot_be_written_is_an_error_and_nobody_waits_for_ever(ledger: Ledger) -> None:
+    model = Ledgered(Constant("half a character \ud83d"), ledger)
+    with pytest.raises(CannotMeasure, match="cannot be written"):
+        asyncio.run(asyncio.wait_for(model.complete([Message("user", "q")]), 10))
+    assert ask(Ledgered(Constant("whole"), ledger), "q") == "whole"

@@ -334,3 +334,14 @@ def test_other_right_answers_are_found_where_data_sets_keep_them(tmp_path: Path)
     with pytest.raises(InputError, match="must be a list"):
         (tmp_path / "rows.jsonl").write_text('{"input": "a", "target": "1", "accepted": "one"}', encoding="utf-8")
         read_rows(tmp_path / "rows.jsonl")
+
+
+def test_half_a_character_in_rows_and_documents_is_read_as_a_question_mark(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"input": "a \\ud83d cut", "target": ["\\ud83d"]}\n', encoding="utf-8")
+    row = read_rows(tmp_path / "rows.jsonl").examples[0]
+    assert (row.input, row.target) == ("a ? cut", '["?"]')
+    (tmp_path / "docs.jsonl").write_text(
+        '{"id": "d", "title": "t\\ud83d", "text": "a \\ud83d cut"}\n', encoding="utf-8"
+    )
+    documents, _ = read_documents("docs.jsonl", tmp_path, "")
+    assert (documents[0].title, documents[0].text) == ("t?", "a ? cut")

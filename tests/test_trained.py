@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from shouldtune.asked import Climb, chosen_rungs
 from shouldtune.ladder import climb
+from shouldtune.models.budget import OVER
 from shouldtune.models.doubles import Abilities, Scripted
 from shouldtune.models.prompted import NearestShots, Prompted
 from shouldtune.rungs.distil import Distil, good_enough
@@ -18,13 +19,16 @@ from shouldtune.rungs.trained import shown_beside
 from shouldtune.scorers.text import exact
 from shouldtune.task import load_task
 from shouldtune.types import (
+    Completion,
     Conversation,
     Document,
     Example,
     Fitted,
     Goal,
+    Message,
     Model,
     Models,
+    Options,
     Skipped,
     Task,
     TuneSettings,
@@ -203,3 +207,34 @@ def test_a_climb_tries_the_dearer_kinds_where_the_plain_one_gains_nothing(make_t
 
     assert lines("base=0.3,tuned=0.3")["fine_tune_shots"] is None
     assert "on the training half" in str(lines("base=0.2,tuned=0.9")["fine_tune_shots"])
+
+
+def test_a_text_that_lacks_the_right_passage_shows_no_other_that_is_right() -> None:
+    task = town_task(200)
+    twice = tuple(replace(d, id=f"{d.id}-again") for d in task.documents)
+    rows = tuple(replace(e, meta={"gold_doc_ids": [f"d{i}", f"d{i}-again"]}) for i, e in enumerate(task.train))
+    doubled = replace(task, train=rows, documents=(*task.documents, *twice))
+    texts = fit(FineTuneRetrieval(shown=3, with_right=0.8), doubled)[1].taught[0]
+    held = [
+        example.target in text.messages[-1].content for example, text in zip(doubled.halves()[0], texts, strict=True)
+    ]
+    assert 0.7 < sum(held) / len(held) < 0.9
+
+
+def test_nothing_is_distilled_from_half_of_the_answers_where_the_budget_ended() -> None:
+    @dataclass(frozen=True)
+    class Ending(Scripted):
+        asked: list[int] = field(default_factory=list)
+
+        async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+            self.asked.append(1)
+            if len(self.asked) > 60:
+                return Completion("", finish_reason="error", error=OVER)
+            return await super().complete(messages, options)
+
+    task = town_task(200)
+    tune = pupil(task)
+    strong = Ending({e.input: e.target for e in task.train}, Abilities(base=1.0))
+    found = asyncio.run(Distil().fit(task, Models(tune, tune, strong=strong)))
+    assert isinstance(found, Skipped)
+    assert tune.taught == []

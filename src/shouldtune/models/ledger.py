@@ -131,12 +131,16 @@ class Ledger:
             batch, self._waiting = self._waiting, []
             try:
                 await asyncio.to_thread(self._commit, batch)
-            except sqlite3.Error as error:
+            except (
+                sqlite3.Error,
+                ValueError,
+            ) as error:  # a text that cannot be written must not leave its caller waiting
                 problem = CannotMeasure(
                     f"the ledger cannot be written: {error}", where=self.path, hint="is the disk full?"
                 )
                 for entry in batch:
-                    entry.saved.set_exception(problem)
+                    if not entry.saved.done():
+                        entry.saved.set_exception(problem)
                 continue
             for entry in batch:
                 if not entry.saved.done():

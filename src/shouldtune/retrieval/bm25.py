@@ -69,9 +69,10 @@ class Bm25:
         if self._index is None:
             import bm25s
 
-            self._index = bm25s.BM25(k1=K1, b=B)
+            index = bm25s.BM25(k1=K1, b=B)
             corpus = [tokens(text) or ["_"] for text in self._texts]
-            self._index.index(corpus, show_progress=False)
+            index.index(corpus, show_progress=False)
+            self._index = index  # not before it is whole: another thread may be asking for it
         vocabulary: dict[str, int] = self._index.vocab_dict
         return vocabulary
 

@@ -42,6 +42,10 @@ class RightPlaces:
 
     def __init__(self, documents: Sequence[Document], passages: Sequence[Passage]) -> None:
         self._texts = tuple(_plain(passage.text) for passage in passages)
+        self._with_word: dict[str, list[int]] = {}
+        for place, text in enumerate(self._texts):
+            for word in set(_WORD.findall(text)):
+                self._with_word.setdefault(word, []).append(place)
         self._of_document: dict[str, list[int]] = {}
         for place, passage in enumerate(passages):
             self._of_document.setdefault(passage.document_id, []).append(place)
@@ -61,8 +65,18 @@ class RightPlaces:
         if places:
             by_document: Mapping[str, list[int]] = {name: self._of_document.get(name, []) for name in named}
             return tuple(sorted({place for group in by_document.values() for place in self._holding(group, example)}))
-        found = [place for place, text in enumerate(self._texts) if seek and _holds(text, example)]
+        found = self._found(example) if seek else []
         return tuple(found) if len(found) <= MOST_FOUND else ()
+
+    def _found(self, example: Example) -> list[int]:
+        """The places of all passages that hold the answer, looked for among those that have its rarest word."""
+        places: set[int] = set()
+        for answer in example.answers:
+            words = _WORD.findall(_plain(answer))
+            places |= set(
+                min((self._with_word.get(word, []) for word in words), key=len, default=range(len(self._texts)))
+            )
+        return [place for place in sorted(places) if _holds(self._texts[place], example)]
 
     def _called(self, answer: str) -> Sequence[str]:
         return self._of_call.get(answer.strip(), ())
@@ -71,6 +85,9 @@ class RightPlaces:
         if len(group) == 1:
             return group
         return [place for place in group if _holds(self._texts[place], example)] or group
+
+
+_WORD = re.compile(r"\w+")
 
 
 def _plain(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-_CODE = re.compile(r"\w\(|\w\s*=\s*\S|^\s*(import|from) |https?://|[{};]\s*$", re.MULTILINE)
+_CODE = re.compile(r"\w\(|\w\s*=\s*\S|^[ \t]*(import|from) |https?://|[{};][ \t]*$", re.MULTILINE)
 
 
 def prose(text: str) -> str:

@@ -6,15 +6,28 @@ than what people wrote. Only answers that the task's own scorer approves of are 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shouldtune.measure import measure
+from shouldtune.models.budget import OVER
 from shouldtune.models.prompted import NearestShots, Prompted
 from shouldtune.rungs.choosing import answer_options, shots
 from shouldtune.rungs.trained import FEWEST, Lesson, Trained, conversations, shown_beside
-from shouldtune.types import Conversation, Example, Fitted, Model, Models, Prediction, Skipped, Task
+from shouldtune.types import (
+    Completion,
+    Conversation,
+    Example,
+    Fitted,
+    Message,
+    Model,
+    Models,
+    ModelSpec,
+    Options,
+    Prediction,
+    Skipped,
+    Task,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,8 @@ class Distil(Trained):
             return tune
         pool, options = task.halves()[0], answer_options(task)
         answered = await self._ask(task, pool, models.strong)
+        if any(p.completion.error == OVER for p in answered):
+            return Skipped("the budget ended before the strong model had answered")
         line = good_enough(task, [p.score.value for p in answered if p.score is not None])
         kept = [
             (example, p.completion.text)
@@ -50,16 +65,27 @@ class Distil(Trained):
         note = f"learnt from {len(kept)} of the strong model's {len(pool)} answers, those that score {line:g} or more"
         return Fitted(fitted.model, fitted.trials, (*fitted.notes, note))
 
-    async def _ask(self, task: Task, pool: Sequence[Example], strong: Model) -> list[Prediction]:
+    async def _ask(self, task: Task, pool: Sequence[Example], strong: Model) -> tuple[Prediction, ...]:
         """The strong model's answer to each training question, and its grade."""
         nearest, options = NearestShots(shots(pool), self.shown), answer_options(task)
+        prompts = {
+            e.input: Prompted(strong, task.instruction, shots=shown_beside(e, pool, nearest), options=options)
+            for e in pool
+        }
+        return await measure(_EachItsOwn(prompts), pool, task.scorer)
 
-        async def one(example: Example) -> Prediction:
-            shown = shown_beside(example, pool, nearest)
-            prompt = Prompted(strong, task.instruction, shots=shown, options=options)
-            return (await measure(prompt, [example], task.scorer))[0]
 
-        return await asyncio.gather(*map(one, pool))
+@dataclass(frozen=True)
+class _EachItsOwn:
+    """A prompt of its own for each question."""
+
+    prompts: Mapping[str, Prompted]
+
+    async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+        return await self.prompts[messages[-1].content].complete(messages, options)
+
+    def spec(self) -> ModelSpec:
+        return {"kind": "each its own"}
 
 
 def good_enough(task: Task, scores: Sequence[float]) -> float:

@@ -7,6 +7,7 @@ A model that was tuned without passages may do worse once it is given some, so t
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +21,8 @@ from shouldtune.rungs.retrieving import ChosenRetriever, chosen_retriever
 from shouldtune.rungs.trained import Lesson, Setting, Trained
 from shouldtune.types import Conversation, Example, Fitted, Message, Models, Skipped, Task
 
-MOST_RIGHT = 1
-"""Right passages that a training text shows."""
+MOST_RIGHT = 8
+"""Right passages that are looked past; one of them is shown."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class FineTuneRetrieval(Trained):
         pool, options = task.halves()[0], answer_options(task)
         chosen = await chosen_retriever(task, *parted(task))
         found = chosen.nearest(self.shown, pool)
-        shown = self._shown(pool, found, chosen)
+        shown = await asyncio.to_thread(self._shown, pool, found, chosen)
         lesson = Lesson(
             asked=lambda model, instruction: Prompted(model, instruction, passages=found, options=options),
             texts=lambda prompt: [
@@ -67,15 +68,15 @@ class FineTuneRetrieval(Trained):
     ) -> list[tuple[Passage, ...]]:
         """The passages of each training text, nearest first; a right one that was not found takes a place by lot."""
         draw = random.Random(self.seed)
-        wider = replace(found, k=found.k + MOST_RIGHT)
+        wider = replace(found, k=found.k + MOST_RIGHT)  # so that enough wrong ones are left
         made = []
         for example in pool:
-            right = [chosen.passages[place] for place in chosen.right.get(example.id, ())[:MOST_RIGHT]]
-            wrong = [passage for passage in wider.find(example.input, [example.input]) if passage not in right]
-            near = found.find(example.input, [example.input])
-            place = next((i for i, passage in enumerate(near) if passage in right), draw.randrange(found.k))
+            right = [chosen.passages[place] for place in chosen.right.get(example.id, ())]
+            near = wider.find(example.input, [example.input])
+            wrong = [passage for passage in near if passage not in right]
+            place = next((i for i, p in enumerate(near[: found.k]) if p in right), draw.randrange(found.k))
             if right and draw.random() < self.with_right:
-                wrong[place:place] = right
+                wrong[place:place] = right[:1]
             made.append(tuple(wrong[: found.k]))
         return made
 

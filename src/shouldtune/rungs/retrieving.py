@@ -25,6 +25,7 @@ MOST_MEASURED = 400
 """Rows that a way is measured on."""
 MOST_SOUGHT = 1_000
 """Rows whose answer is looked for in every passage, where no document is named."""
+TOO_FEW = "searched by bm25: too few right passages are known to choose by"
 LEAST_KNOWN = 24
 """Rows with a known right passage below which there is no choosing."""
 ENOUGH = 0.95
@@ -99,21 +100,23 @@ def _said(rows: Sequence[Example]) -> tuple[tuple[object, ...], ...]:
 @lru_cache(maxsize=4)
 def _chosen(given: _Given) -> ChosenRetriever:
     """The size of a passage first, by BM25; then the way, at that size."""
-    rows = (*given.pool, *given.unseen)
+    rows = (*given.unseen, *given.pool)  # where not all can be sought, those that are asked come first
     usual = passages(given.documents)
-    right = _right(given.documents, usual, rows)
-    known = sum(bool(places) for places in right.values())
-    if known < LEAST_KNOWN:
-        return ChosenRetriever(usual, notes=("searched by bm25: too few right passages are known to choose by",))
+    rights = {usual: _right(given.documents, usual, rows)}
+    if sum(map(bool, rights[usual].values())) < LEAST_KNOWN:
+        return ChosenRetriever(usual, notes=(TOO_FEW,))
     cuts: dict[tuple[Passage, ...], int] = {}
     for size in SIZES:  # documents too short to be cut are tried once
         cuts.setdefault(passages(given.documents, size, size * 2 // 9), size)
     sized = []
     for cut, size in cuts.items():
-        right = _right(given.documents, cut, rows)
-        sized.append(_tried(Way(), cut, right, given, f"{size} words a passage"))
+        if cut not in rights:
+            rights[cut] = _right(given.documents, cut, rows)
+        sized.append(_tried(Way(), cut, rights[cut], given, f"{size} words a passage"))
+    if max(trial.n for trial in sized) < LEAST_KNOWN:
+        return ChosenRetriever(usual, right=rights[usual], notes=(TOO_FEW,))
     cut, size = list(cuts.items())[_best(sized)]
-    right = _right(given.documents, cut, rows)
+    right = rights[cut]
     enough = (sized[_best(sized)].found or 0.0) >= ENOUGH
     ways = (Way(),) if enough else ways_at_hand(taught=True)
     if any("dense" in way.mode for way in ways):

@@ -107,7 +107,10 @@ def _others(file: TaskFile, folder: Path, where: str) -> list[LoadedTask]:
         path = folder / name
         if path.resolve() == folder.resolve() or read_task_file(path).keep:
             raise InputError(f"{name!r} keeps tasks itself", where=where, hint="name a task without `keep:`")
-        found.append(load_task(path))
+        other = load_task(path)
+        if model_needed(other.task.scorer) is not None:
+            raise InputError(f"{name!r} is graded by a model", where=where, hint="keep tasks that a scorer here grades")
+        found.append(other)
     return found
 
 

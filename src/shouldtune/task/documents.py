@@ -10,7 +10,7 @@ from typing import Any
 from shouldtune.errors import InputError
 from shouldtune.retrieval.chunks import PAGES
 from shouldtune.task.parsed import NEEDED, Parsed, parse_files
-from shouldtune.task.yaml_lines import read_text
+from shouldtune.task.yaml_lines import read_text, whole
 from shouldtune.types import Document
 from shouldtune.user_code import is_code, load_code
 
@@ -105,7 +105,7 @@ def _from_json(line: str, where: str, fallback_id: str) -> Document:
     meta = row.get("meta")
     return Document(
         id=str(row.get("id") or fallback_id),
-        title=str(row.get("title") or ""),
-        text=row["text"],
+        title=whole(str(row.get("title") or "")),
+        text=whole(row["text"]),
         meta=meta if isinstance(meta, dict) else {},
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from shouldtune.errors import InputError
 from shouldtune.task.file import ColumnsPart
-from shouldtune.task.yaml_lines import read_text
+from shouldtune.task.yaml_lines import read_text, whole
 from shouldtune.types import Example
 
 MAX_DATA_BYTES = 500_000_000
@@ -194,9 +194,9 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value.strip()
+        return whole(value.strip())
     if isinstance(value, bool | dict | list):
-        return json.dumps(value, ensure_ascii=False)
+        return whole(json.dumps(value, ensure_ascii=False))
     return str(value)
 
 

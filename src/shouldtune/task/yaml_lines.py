@@ -106,3 +106,8 @@ class _Plain:
             self.lines[(*at, key)] = line
             found[key] = self.value(value_node, (*at, key))
         return found
+
+
+def whole(text: str) -> str:
+    """The text with `?` for each half of a character that was cut in two: such a half can be written nowhere."""
+    return text.encode("utf-8", "replace").decode("utf-8")
