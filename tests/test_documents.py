@@ -159,5 +159,5 @@ def test_a_package_that_is_lacking_is_named_with_how_to_get_it(tmp_path: Path, m
 
 def test_a_page_nested_a_hundred_thousand_deep_is_read_or_refused_and_nothing_hangs(folder: Path) -> None:
     (folder / "deep.html").write_text("<div>" * 100_000 + "core" + "</div>" * 100_000)
-    (found,) = parse_files([folder / "deep.html"])
+    (found,) = parse_files([folder / "deep.html"], seconds=3)
     assert found.error is not None or found.text == "core"
