@@ -97,6 +97,9 @@ MODULES = [
     "zlib",
 ]
 
+REPLACED = ("inspect.getfile",)
+"""Functions in whose place other libraries put their own, so that they would be there or not by what was imported."""
+
 
 def documents() -> list[Document]:
     """Every documented public function whose signature is known, once, under the name of the module that lists it."""
@@ -107,7 +110,7 @@ def _of_module(module_name: str, module: ModuleType) -> Iterator[Document]:
     public = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
     for name in sorted(set(public)):
         function = getattr(module, name, None)
-        if inspect.isclass(function) or not callable(function):
+        if inspect.isclass(function) or not callable(function) or f"{module_name}.{name}" in REPLACED:
             continue
         try:
             signature = inspect.signature(function)
