@@ -59,6 +59,14 @@ def test_json_fields_of_all_answers_have_an_f1_each() -> None:
     assert found["field_f1"] == pytest.approx(2 * 2 / (5 + 4))
 
 
+def test_json_passes_over_right_answers_that_are_no_json() -> None:
+    scorer = json_fields()
+    assert graded(scorer, '{"a": 1}', "no JSON", '{"a": 1}').value == 1.0
+    assert graded(scorer, '{"a": 1}', "no JSON").reason == "no right answer is JSON"
+    rows = [(Example("e", "q", "no JSON"), Completion('{"a": 1}'), Score(0.0))]
+    assert scorer.overall(rows)["field_f1"] == 0.0
+
+
 def test_only_the_most_frequent_fields_are_told() -> None:
     target = json.dumps({f"key{i}": i for i in range(50)})
     found = json_fields().overall([(Example("e", "q", target), Completion(target), Score(1.0))])
