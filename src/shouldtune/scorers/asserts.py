@@ -15,6 +15,7 @@ import json
 import marshal
 import operator
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -126,7 +127,7 @@ def run_steps(sources: Mapping[str, str], tests: Sequence[Sequence[Step]], limit
     )
     ran = _started(given, limits)
     told, errors = _told(ran.output)
-    found = [_decoded(told[token]) if token in told else None for token in tokens]
+    found = [decoded(told[token]) if token in told else None for token in tokens]
     right = {token: _right(step, value) for token, step, value in zip(tokens, steps, found, strict=True)}
     of_tests, start = [], 0
     for test in tests:
@@ -192,29 +193,64 @@ def _right(step: Step, value: tuple[Any] | None) -> bool:
         return False  # as an assert that raises
 
 
-def _decoded(text: str) -> tuple[Any] | None:
+def decoded(text: str) -> tuple[Any] | None:
     """The value in a tuple of one; None where it is not of the form that inside.py writes."""
     try:
         return (_plain(json.loads(text)),)
-    except (ValueError, TypeError, ArithmeticError, RecursionError):
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
         return None
+
+
+MOST_DIGITS, MOST_EXPONENT, MOST_ALIKE = 4000, 5000, 100
+"""What is read of a number, and how many members of one set may have the same hash. The lines come from code that
+nobody has read, so nothing in a short one may take long out here, as `1e30000000` does where it becomes a Fraction."""
+
+
+def _short(digits: str) -> str:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError("too many digits")
+    return digits
+
+
+def _decimal(part: str) -> Decimal:
+    value = Decimal(_short(part))
+    if abs(value.adjusted()) > MOST_EXPONENT:
+        raise ValueError("too large, or too near to 0")
+    return value
+
+
+def _fraction(part: str) -> Fraction:
+    numerator, denominator = (int(_short(each), 16) for each in part.split("/"))
+    return Fraction(numerator, denominator)
+
+
+def _hashed(kind: Callable[[Any], Any]) -> Callable[[list[Any]], Any]:
+    """Makes a set, or a dict of pairs; ValueError for members that were chosen to have the same hash."""
+
+    def made(parts: list[Any]) -> Any:
+        keys = [part[0] for part in parts] if kind is dict else parts
+        if parts and max(Counter(map(hash, keys)).values()) > MOST_ALIKE:
+            raise ValueError("too many of one hash")
+        return kind(parts)
+
+    return made
 
 
 _MADE: dict[str, Callable[[Any], Any]] = {
     "int": lambda part: int(part, 16),
-    "float": float,
-    "complex": complex,
+    "float": lambda part: float(_short(part)),
+    "complex": lambda part: complex(_short(part)),
     "bytes": bytes.fromhex,
-    "Decimal": Decimal,
-    "Fraction": Fraction,
+    "Decimal": _decimal,
+    "Fraction": _fraction,
     "object": Opaque,
 }
 _MANY: dict[str, Callable[[Any], Any]] = {
     "list": list,
     "tuple": tuple,
-    "set": set,
-    "frozenset": frozenset,
-    "dict": dict,
+    "set": _hashed(set),
+    "frozenset": _hashed(frozenset),
+    "dict": _hashed(dict),
 }
 
 
