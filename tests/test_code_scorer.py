@@ -81,6 +81,11 @@ def test_the_names_that_an_answer_must_bring_are_those_that_tests_use() -> None:
         ("assert f(1) in [1, 2]", "f(1)", 2, 3),
         ("assert 'a' in f(1)", "f(1)", "bab", "b"),
         ("assert f(1) < 2", "f(1)", 1, 2),
+        ("assert abs(f(1) - 3.14) < 0.01", "f(1)", 3.141, 3.2),
+        ("assert abs(3.14 - f(1)) <= 1e-2", "f(1)", 3.141, -3.14),
+        ("assert 0.01 > abs(f(1) - -2)", "f(1)", -2, 2),
+        ("assert not abs(f(1) - 3) > 0.5", "f(1)", 3, 4),
+        ("assert abs(f(1)) < 2", "abs(f(1))", 1, 2),
         ("assert f(1)", "f(1)", [0], []),
         ("assert not f(1)", "f(1)", "", "a"),
     ],
@@ -240,6 +245,7 @@ def test_an_answer_that_never_names_the_function_is_not_run() -> None:
             "def double(x): return 0",
             id="reading the steps and telling that they passed",
         ),
+        pytest.param("abs = lambda x: 0\ndef double(x): return 0", id="everything near to everything"),
         pytest.param(
             "import gc\nfor each in gc.get_objects():\n"
             "    if isinstance(each, list) and each and isinstance(each[0], tuple): each.clear()\n"
@@ -250,6 +256,7 @@ def test_an_answer_that_never_names_the_function_is_not_run() -> None:
 )
 def test_code_that_only_looks_as_if_it_passed_does_not_pass(trick: str) -> None:
     assert scored(trick).value == 0.0
+    assert scored(trick, ["assert abs(double(2) - 4) < 0.01"]).value == 0.0
 
 
 @needs_sandbox

@@ -2,9 +2,11 @@
 
 `assert median([1, 3, 2]) == 2` is asked as `median([1, 3, 2])`; the value comes back as plain data and is compared
 here with 2, which the process that runs the code never gets to see. So leaving early, a patched `assert`, an object
-that equals everything, or words on the output pass no such test: only the right value does. A test that compares with
-nothing literal (`assert is_sorted(f(x))`, a `check(candidate)` function) must be worked out inside, and there code that
-is bent on it can forge an answer.
+that equals everything, or words on the output pass no such test: only the right value does. So it is with `assert
+abs(f(1) - 3.14) < 0.01`, asked as `f(1)`. What else stands around a call (`round(f(1), 2) == 3.14`) is worked out
+inside, by functions that the answer may have made its own: it must still bring forth the right value. A test that
+compares with nothing literal (`assert is_sorted(f(x))`, a `check(candidate)` function) must be worked out inside, and
+there code that is bent on it can forge an answer.
 """
 
 from __future__ import annotations
@@ -93,9 +95,11 @@ def _step(statement: ast.stmt) -> Step:
     if isinstance(asked, ast.Compare) and len(asked.ops) == 1:
         compare, left, right = _COMPARED[type(asked.ops[0])], asked.left, asked.comparators[0]
         if (literal := _literal(right)) is not None:
-            return Step(ast.unparse(left), "eval", _compared(compare, wanted, right=literal[0]), True)
+            left, worked_out = _apart(left)
+            return Step(ast.unparse(left), "eval", _compared(compare, wanted, worked_out, right=literal[0]), True)
         if (literal := _literal(left)) is not None:
-            return Step(ast.unparse(right), "eval", _compared(compare, wanted, left=literal[0]), True)
+            right, worked_out = _apart(right)
+            return Step(ast.unparse(right), "eval", _compared(compare, wanted, worked_out, left=literal[0]), True)
     return Step(ast.unparse(asked), "eval", lambda value: bool(value) is wanted)
 
 
@@ -107,8 +111,23 @@ def _literal(node: ast.expr) -> tuple[Any] | None:
         return None
 
 
-def _compared(compare: Callable[[Any, Any], Any], wanted: bool, **literal: Any) -> Passes:
+def _apart(node: ast.expr) -> tuple[ast.expr, Callable[[Any], Any]]:
+    """(what the sandbox is asked for, what is made of its value out here). For `abs(X - literal)` that is X alone:
+    inside, an `abs` of the answer's own would bring everything near to everything."""
+    match node:
+        case ast.Call(func=ast.Name(id="abs"), args=[ast.BinOp(left=left, op=ast.Sub(), right=right)], keywords=[]):
+            if (literal := _literal(right)) is not None:
+                return left, lambda value: abs(value - literal[0])
+            if (literal := _literal(left)) is not None:
+                return right, lambda value: abs(literal[0] - value)
+    return node, lambda value: value
+
+
+def _compared(
+    compare: Callable[[Any, Any], Any], wanted: bool, worked_out: Callable[[Any], Any], **literal: Any
+) -> Passes:
     def passes(value: Any) -> bool:
+        value = worked_out(value)
         return bool(compare(literal.get("left", value), literal.get("right", value))) is wanted
 
     return passes
