@@ -36,6 +36,16 @@ def test_targets_that_fail_their_own_scorer_are_listed(make_task: MakeTask) -> N
     assert found.rows == ("r7: 0.00 no call",)
 
 
+def test_a_json_target_that_is_no_json_is_listed(make_task: MakeTask) -> None:
+    rows = [
+        {"id": f"r{i}", "input": f"number {i} {i * 31}", "target": "no JSON" if i == 7 else f'{{"n": {i}}}'}
+        for i in range(60)
+    ]
+    found = findings(make_task, rows, scorer="json")["targets"]
+    assert found.level == "problem"
+    assert found.rows == ("r7: 0.00 not JSON",)
+
+
 def test_contradicting_targets_are_listed(make_task: MakeTask) -> None:
     rows = [*numbered_rows(60), {"input": numbered_rows(60)[3]["input"].upper(), "target": "something else"}]
     found = findings(make_task, rows)["contradictions"]

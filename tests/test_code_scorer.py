@@ -12,7 +12,7 @@ import pytest
 from shouldtune.errors import InputError
 from shouldtune.scorers import grade
 from shouldtune.scorers.answer_code import code_of, names_needed
-from shouldtune.scorers.asserts import steps_of
+from shouldtune.scorers.asserts import decoded, steps_of
 from shouldtune.scorers.code import Code, code
 from shouldtune.scorers.sandbox import Limits
 from shouldtune.types import Completion, Example, Score
@@ -81,6 +81,11 @@ def test_the_names_that_an_answer_must_bring_are_those_that_tests_use() -> None:
         ("assert f(1) in [1, 2]", "f(1)", 2, 3),
         ("assert 'a' in f(1)", "f(1)", "bab", "b"),
         ("assert f(1) < 2", "f(1)", 1, 2),
+        ("assert abs(f(1) - 3.14) < 0.01", "f(1)", 3.141, 3.2),
+        ("assert abs(3.14 - f(1)) <= 1e-2", "f(1)", 3.141, -3.14),
+        ("assert 0.01 > abs(f(1) - -2)", "f(1)", -2, 2),
+        ("assert not abs(f(1) - 3) > 0.5", "f(1)", 3, 4),
+        ("assert abs(f(1)) < 2", "abs(f(1))", 1, 2),
         ("assert f(1)", "f(1)", [0], []),
         ("assert not f(1)", "f(1)", "", "a"),
     ],
@@ -133,12 +138,42 @@ def test_how_an_answer_failed_is_told_apart(answer: str, kind: str | None) -> No
         ("float('inf')", ["assert f() > 1e308"]),
         ("__import__('collections').Counter('aab')", ["assert f() == {'a': 2, 'b': 1}"]),
         ("__import__('decimal').Decimal('0.5')", ["assert f() == 0.5"]),
+        ("__import__('decimal').Decimal('-Infinity')", ["assert f() < 0"]),
+        ("__import__('fractions').Fraction(-3, 4)", ["assert f() == -0.75"]),
         ("{'a': 1}.keys()", ["assert f() == {'a'}"]),
         ("'\\ud800é\\n'", ["assert f() == '\\ud800é\\n'"]),
     ],
 )
 def test_values_of_every_plain_kind_come_back_as_they_were(made: str, tests: list[str]) -> None:
     assert scored(f"def f():\n    return {made}", tests).value == 1.0
+
+
+LONG_OUTSIDE = (
+    '["Fraction","1e3000000"]',
+    '["Fraction","1/0"]',
+    json.dumps(["Fraction", "f" * 100_000 + "/3"]),
+    '["Decimal","1e900000"]',
+    json.dumps(["float", "1" * 100_000]),
+    json.dumps(["set", [["int", f"{number * (2**61 - 1):x}"] for number in range(20_000)]]),  # all of one hash
+    '["dict",[["tuple",[]]]]',
+)
+
+
+@pytest.mark.parametrize("line", LONG_OUTSIDE, ids=lambda line: line[:30])
+def test_a_line_that_would_take_long_out_here_is_no_value(line: str) -> None:
+    assert decoded(line) is None
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    "value",
+    [
+        "type('F', (__import__('fractions').Fraction,), {'__str__': lambda self: '1e3000000'})(2)",
+        "type('D', (__import__('decimal').Decimal,), {'__str__': lambda self: '1e900000'})(2)",
+    ],
+)
+def test_a_number_is_told_by_what_it_holds_and_not_by_its_own_words(value: str) -> None:
+    assert scored(f"def f():\n    return {value}", ["assert f() == 2"]).value == 1.0
 
 
 @needs_sandbox
@@ -210,6 +245,7 @@ def test_an_answer_that_never_names_the_function_is_not_run() -> None:
             "def double(x): return 0",
             id="reading the steps and telling that they passed",
         ),
+        pytest.param("abs = lambda x: 0\ndef double(x): return 0", id="everything near to everything"),
         pytest.param(
             "import gc\nfor each in gc.get_objects():\n"
             "    if isinstance(each, list) and each and isinstance(each[0], tuple): each.clear()\n"
@@ -220,6 +256,7 @@ def test_an_answer_that_never_names_the_function_is_not_run() -> None:
 )
 def test_code_that_only_looks_as_if_it_passed_does_not_pass(trick: str) -> None:
     assert scored(trick).value == 0.0
+    assert scored(trick, ["assert abs(double(2) - 4) < 0.01"]).value == 0.0
 
 
 @needs_sandbox

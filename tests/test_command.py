@@ -44,6 +44,13 @@ def graded(answer: str, target: str, *accepted: str, **meta: Any) -> Score:
         ("ls -al /tmp", "ls -l -a /tmp"),
         ("tar -f a.tar -x", "tar -x -f a.tar"),
         ("git commit --amend -m 'a b'", 'git commit -m "a b" --amend'),
+        ("grep '#' config.txt # all of them", 'grep "#" config.txt'),
+        ("sed 's#a#b#' x", "sed s#a#b# x"),
+        ('awk -F "|" x', "awk -F '|' x"),
+        ("awk -F '|' x", "awk -F \\| x"),
+        ("find . -exec rm {} ';'", "find . -exec rm {} \\;"),
+        ("kubectl get pods #all", "kubectl get po"),
+        ("ls  \\\n -la", "ls -a -l"),
         ("aws s3 ls --region eu-west-1 s3://b", "aws s3 ls s3://b --region=eu-west-1"),
     ],
 )  # fmt: skip
@@ -75,6 +82,11 @@ def test_the_same_command_written_otherwise_is_right(answer: str, target: str) -
         ),  # run inside: order kept
         ("cp b a", "cp a b", 0.0),
         ("docker run nginx", "docker run --rm nginx", 1.0),
+        ('grep "#" /etc/shadow', 'grep "#" config.txt', 1.0),
+        ("awk -F | x", "awk -F '|' x", 0.0),
+        ("find . -exec rm {} ;", "find . -exec rm {} \\;", 1.0),
+        ("echo a > b", "echo a '>' b", 1.0),
+        ("echo a & b", "echo 'a & b'", 0.0),
         ("I do not know.", "kubectl get pods", 0.0),
         ("", "kubectl get pods", 0.0),
     ],
@@ -104,6 +116,12 @@ def test_all_commands_of_a_code_block_are_the_answer() -> None:
     block = "```\nkubectl get pods\nkubectl delete pods --all\n```"
     assert graded(block, "kubectl get pods").value == 0.0
     assert graded(block, "kubectl get pods\nkubectl delete pods --all").value == 1.0
+
+
+def test_a_comment_ends_with_its_line() -> None:
+    block = "```\nkubectl create ns x # it's new\nkubectl get pods\n```"
+    assert graded(block, "kubectl create ns x").value == 0.0
+    assert graded(block, "kubectl create ns x\nkubectl get pods").value == 1.0
 
 
 def test_any_accepted_answer_and_any_alternative_name_is_right() -> None:

@@ -121,7 +121,16 @@ def test_every_form_of_a_call_is_read(answer: Any) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    ["", "None of these functions can tell (sorry).", {"calls": []}, [], "[]", "Who knows? print(1) might.", "{}"],
+    [
+        "",
+        "None of these functions can tell (sorry).",
+        {"calls": []},
+        [],
+        "[]",
+        "Who knows? print(1) might.",
+        "{}",
+        "hotel.book(city=...) needs a city.",
+    ],
 )
 def test_silence_is_right_where_no_function_fits_and_wrong_where_one_does(answer: Any) -> None:
     score = graded(answer, {"calls": []})
@@ -131,7 +140,19 @@ def test_silence_is_right_where_no_function_fits_and_wrong_where_one_does(answer
 
 
 @pytest.mark.parametrize(
-    "answer", [{"calls": [ONE]}, "invented(a=1)", '{"calls": [{"name": "hotel.book", "argum', "pool_hours()"]
+    "answer",
+    [
+        {"calls": [ONE]},
+        "invented(a=1)",
+        '{"calls": [{"name": "hotel.book", "argum',
+        "pool_hours()",
+        "invented(a=1",
+        "hotel.book(",
+        'I will call:\n```python\nbooked = hotel.book(city="York',
+        '{"calls": [',
+        '{"calls": [{',
+        "f(a=" + "x+" * 400 + "x)",
+    ],
 )
 def test_any_call_is_wrong_where_no_function_fits(answer: Any) -> None:
     score = graded(answer, {"calls": []})
@@ -173,7 +194,13 @@ def test_functions_are_read_from_openais_tools_too() -> None:
     assert functions("plain words") == {}
 
 
-@pytest.mark.parametrize("text", ["[" * 5000, '{"name": ' * 3000, "f(" * 3000, "\x00f(a=1)", "f(**{})", "[f(a=1), 2]"])
+DEEP = ("f(a=" + "x+" * 400 + "x)", "f" + ".a" * 1500 + "()", "[" * 900 + "]" * 900)
+"""What can be read, and is too deep for what comes after."""
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, '{"name": ' * 3000, "f(" * 3000, "\x00f(a=1)", "f(**{})", "[f(a=1), 2]", *DEEP]
+)
 def test_hostile_answers_do_not_raise(text: str) -> None:
     assert all(call.name for call in read_answer(text).calls)
 

@@ -22,7 +22,7 @@ from shouldtune.scorers import model_needed, part_of, weighted, with_model
 from shouldtune.scorers.judge import Judge, answers_in, comparing, grading, verdict_in
 from shouldtune.scorers.people import beside_people, human_grade
 from shouldtune.scorers.text import exact
-from shouldtune.scorers.trials import NULLS, tried
+from shouldtune.scorers.trials import FLATTERY, NULLS, tried
 from shouldtune.task import load_task
 from shouldtune.types import Completion, Example, Message, ModelSpec, Options
 from tests.conftest import MakeTask, numbered_rows
@@ -164,6 +164,21 @@ def test_a_judge_is_refused_for_what_is_wrong_with_it(kind: str, pairwise: bool,
     trial = asyncio.run(tried(judge(kind, pairwise=pairwise), ROWS))
     assert len(trial.because) == len(why)
     assert all(word in said for word, said in zip(why, trial.because, strict=True))
+
+
+@pytest.mark.parametrize("pairwise", [False, True])
+def test_an_honest_judge_is_taken_where_an_empty_answer_is_a_right_one(pairwise: bool) -> None:
+    answers = ("YES", "A", "I do not know.", "B", "NO")
+    rows = [Example(f"e{i}", f"question {i}?", answers[i % len(answers)]) for i in range(40)]
+    trial = asyncio.run(tried(judge("honest", pairwise=pairwise, rows=rows), rows))
+    assert (trial.because, trial.worst) == ((), {"null answers": 0.0, "flattery": 0.0})
+
+
+def test_a_judge_may_be_tried_where_one_answer_is_right_everywhere() -> None:
+    rows = [Example(f"e{i}", f"question {i}?", "YES") for i in range(40)]
+    assert asyncio.run(tried(judge("honest", rows=rows), rows)).because == ()
+    loosely = asyncio.run(tried(Judge("x", "r").with_model(Says("YES")), [Example("e", "q", " yes\n")]))
+    assert loosely.calls == len(NULLS) + len(FLATTERY) - 1 + 1  # without the YES, and with the target
 
 
 def test_a_judge_that_says_no_to_everything_is_refused_for_the_targets() -> None:

@@ -66,6 +66,16 @@ def test_whatever_leaks_scores_nothing(answer: str) -> None:
     assert "Smith" not in found.reason
 
 
+@pytest.mark.parametrize("name", ["José García", "Jose Garcia", "JOSE GARCIA", "JoseGarcia", "Jose\u0301", "garc"])
+def test_a_name_without_its_accents_leaks_too(name: str) -> None:
+    text, target = "Vino José García de León a la consulta.", "Vino [NAME] de León a la consulta."
+    row = Example("e", text, target, meta={"spans": marked(text, ("José García", "NAME"))})
+    scorer = redaction([row])
+    assert score(target, row, scorer).value == 1.0
+    assert score(target.replace("[NAME]", f"[NAME] {name}"), row, scorer).reason == "leaks NAME"
+    assert 0.0 < score(target.replace("León", "Leon"), row, scorer).value < 1.0  # kept, but not as it was
+
+
 def test_a_word_that_is_legitimate_elsewhere_is_no_leak_there_and_is_one_at_its_own_place() -> None:
     text = "Dr. May saw her in May."
     example = Example("e", text, "Dr. [NAME] saw her in May.", meta={"spans": marked(text, ("May", "NAME"))})

@@ -16,7 +16,7 @@ from shouldtune.measure import measure
 from shouldtune.models.doubles import Scripted
 from shouldtune.models.open import open_fitted, open_model, save_fitted
 from shouldtune.models.remote import Remote, open_remote
-from shouldtune.models.tool_calling import read_offer
+from shouldtune.models.tool_calling import ToolCalling, read_offer
 from shouldtune.rungs.native_tools import NativeTools
 from shouldtune.scorers.function_call import function_call
 from shouldtune.types import Completion, Example, Fitted, Message, Models, Options, Skipped, Task
@@ -118,6 +118,13 @@ def test_what_goes_wrong_is_a_failed_completion_that_says_so(body: Any, status: 
     assert completion.finish_reason == "error"
 
 
+@pytest.mark.parametrize("message", [None, "hello", 1, {"tool_calls": [{"function": None}]}, {"tool_calls": ["f"]}])
+def test_a_message_of_another_shape_is_a_failed_call_where_tools_were_offered(message: Any) -> None:
+    tools = Options(tools=({"type": "function", "function": {"name": "f"}},))
+    completion = ask(answering({"choices": [{"message": message}]}), tools)
+    assert completion.error is not None and "not a chat completion" in completion.error
+
+
 def test_a_slow_server_is_a_failed_call() -> None:
     async def handler(request: web.Request) -> web.Response:
         await asyncio.sleep(2)
@@ -208,6 +215,49 @@ def test_functions_in_an_input_are_sent_as_tools_and_calls_come_back_as_json() -
         "properties": {"a": {"type": "string"}, "type": {"type": "number"}, "c": {}},
         "required": ["a"],
     }
+
+
+def test_a_description_of_parameters_comes_out_as_json_schema() -> None:
+    from jsonschema import Draft202012Validator
+
+    parameters = {
+        "type": "dict",
+        "properties": {
+            "since": {"anyOf": [{"type": "str"}, {"enum": [1, "dict"]}], "default": {}},
+            "kind": {"type": ["str", "null"], "const": {"type": "int"}},
+            "default": {"type": "float"},
+            "names": {"type": "tuple", "items": {}},
+        },
+    }
+    offer = read_offer(json.dumps({**OFFER, "functions": [{"name": "f", "parameters": parameters}]}))
+    assert offer is not None
+    made = offer.tools[0]["function"]["parameters"]
+    Draft202012Validator.check_schema(made)
+    assert made["type"] == "object"
+    assert made["properties"] == {
+        "since": {"anyOf": [{"type": "string"}, {"enum": [1, "dict"]}], "default": {}},
+        "kind": {"type": ["string", "null"], "const": {"type": "int"}},
+        "default": {"type": "number"},
+        "names": {"type": "array", "items": {}},
+    }
+
+
+def test_calls_come_back_under_the_names_that_the_input_offers() -> None:
+    functions = [{"name": name} for name in ("a.b", "a_b", "plain", "x" * 70, "x" * 80)]
+    offered = json.dumps({**OFFER, "functions": functions})
+    asked: list[str] = []
+
+    class Calls:
+        async def complete(self, messages: Any, options: Options = Options()) -> Completion:
+            asked.extend(tool["function"]["name"] for tool in options.tools)
+            return Completion(json.dumps({"calls": [{"name": name, "arguments": {}} for name in asked]}))
+
+        def spec(self) -> dict[str, Any]:
+            return {}
+
+    answer = asyncio.run(ToolCalling(Calls()).complete([Message("user", offered)]))
+    assert asked == ["a_b", "a_b_2", "plain", "x" * 64, "x" * 62 + "_2"]
+    assert [call["name"] for call in json.loads(answer.text)["calls"]] == [f["name"] for f in functions]
 
 
 def test_words_without_a_call_are_the_answer_and_broken_arguments_are_kept() -> None:

@@ -94,6 +94,14 @@ def test_a_task_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "shouldtune.yaml").read_text() == "mine"
 
 
+def test_a_file_of_any_name_is_named_in_a_way_that_can_be_read(tmp_path: Path) -> None:
+    path = data(tmp_path / "task", ["a b"] * 40)
+    named = path.rename(path.with_name("größe 😀.jsonl"))
+    written, _ = write_task_file(named)
+    assert "größe 😀.jsonl" in written.read_text(encoding="utf-8")
+    assert len(load_task(written).task.train) > 0
+
+
 def test_documents_are_named_relative_to_the_data(tmp_path: Path) -> None:
     path = data(tmp_path / "task", ["a b"] * 40)
     (tmp_path / "task" / "docs").mkdir()

@@ -33,6 +33,9 @@ def named(name: Any, **output: Any) -> Any:
         ("number", "3 apples, so 7", "7", 1.0),
         ("number", "seven", "7", 0.0),
         ("number", "-2e3", "-2000", 1.0),
+        ("number", "I used model e5 and got 12", "12", 1.0),
+        ("number", "none but model e+", "12", 0.0),
+        ("number", "it is .5", "0.5", 1.0),
         ("f1", "The cat sat", "a cat sat", 1.0),
         ("f1", "cat", "cat sat", 2 / 3),
         ("f1", "", "cat", 0.0),
@@ -44,6 +47,11 @@ def named(name: Any, **output: Any) -> Any:
         ("json", "no json here", '{"a": 1}', 0.0),
         ("json", 'Sure: {"a": [2, 1]} ok', '{"a": [1, 2]}', 1.0),
         ("json", '{"a": true}', '{"a": 1}', 0.0),
+        ("json", "null", "null", 1.0),
+        ("json", '{"a": null}', "null", 0.0),
+        pytest.param("json", '{"a": 1' + "0" * 400 + "}", '{"a": 1}', 0.0, id="json-huge"),
+        pytest.param("json", '{"a": 1' + "0" * 400 + "}", '{"a": 1' + "0" * 400 + "}", 1.0, id="json-same-huge"),
+        pytest.param("json", "[" * 900 + "]" * 900, "[1]", 0.0, id="json-deep"),
         ("call", "f.g(x, y=1, z=2)", "f.g(x, z=2, y=1)", 1.0),
         ("call", "f.g(x)", "f.g(y)", 0.0),
         ("call", "no call", "f.g(y)", 0.0),
@@ -122,6 +130,11 @@ def test_several_scorers_are_averaged_by_weight() -> None:
     score = asyncio.run(grade(scorer, Completion(text="it is a"), Example("e", "q", "a")))
     assert score.value == pytest.approx(0.25)
     assert score.metrics == {"exact": 0.0, "contains": 1.0}
+
+
+def test_a_mean_by_weight_never_exceeds_one() -> None:
+    weights = {"exact": 2.0, "contains": 5.0, "f1": 3.0, "number": 3.0}  # over 13 they sum to a little more
+    assert value(named(weights), "1", "1") == 1.0
 
 
 def test_a_users_scorer_is_loaded_and_its_mistakes_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import sacrebleu
 from shouldtune.errors import InputError
 from shouldtune.scorers import Scoring, grade, load_scorer
 from shouldtune.scorers.overlap import Bleu, rouge_l
-from shouldtune.scorers.slots import read, slots
+from shouldtune.scorers.slots import read, record_of, slots
 from shouldtune.scorers.structure import json_fields
 from shouldtune.task import load_task
 from shouldtune.task.rows import read_rows
@@ -57,6 +57,14 @@ def test_json_fields_of_all_answers_have_an_f1_each() -> None:
     assert found["field_f1 b.c"] == pytest.approx(2 * 1 / (2 + 2))
     assert found["nested_f1"] == found["field_f1 b.c"]
     assert found["field_f1"] == pytest.approx(2 * 2 / (5 + 4))
+
+
+def test_json_passes_over_right_answers_that_are_no_json() -> None:
+    scorer = json_fields()
+    assert graded(scorer, '{"a": 1}', "no JSON", '{"a": 1}').value == 1.0
+    assert graded(scorer, '{"a": 1}', "no JSON").reason == "no right answer is JSON"
+    rows = [(Example("e", "q", "no JSON"), Completion('{"a": 1}'), Score(0.0))]
+    assert scorer.overall(rows)["field_f1"] == 0.0
 
 
 def test_only_the_most_frequent_fields_are_told() -> None:
@@ -136,6 +144,8 @@ def test_rules_are_kept_or_broken_one_by_one() -> None:
     assert graded(scorer, "thanks for the refunds", "x").value == pytest.approx(1 / 2)  # another word
     assert graded(scorer, "nothing of the kind", "x").value == 0.0  # what it does not say earns nothing
     assert graded(scorer, " ", "x").value == 0.0
+    assert graded(named("rules", must_not=("policy",)), "... - !", "x").value == 0.0  # no word, though nothing is wrong
+    assert graded(named("rules", must_not=("policy",)), "Yes.", "x").value == 1.0
 
 
 def test_a_rows_own_rules_stand_in_place_of_the_tasks() -> None:
@@ -208,7 +218,28 @@ def test_every_value_must_be_said_and_none_wrongly() -> None:
     everything = scorer(Completion(" ".join(e.target for e in examples[:100])), row)
     assert everything.value == 0.0  # a text that says every value of every key says none
     assert found("") == (0.0, "missing: name, missing: price range, missing: stars, missing: family friendly")
-    assert found(row.input) == (0.0, "the record itself")
+    record = json.loads(row.input)
+    bracketed = ", ".join(f"{key}[{value}]" for key, value in record.items())
+    for echo in (
+        row.input,
+        f"{row.input}.",
+        f"```json\n{json.dumps(record, indent=2)}\n```",
+        f"Sure: {row.input}",
+        f"[{row.input}]",
+        json.dumps({"record": record}),
+        json.dumps({**record, "text": said}),
+        bracketed,
+        f"Here it is: {bracketed}",
+    ):
+        assert found(echo) == (0.0, "the record itself"), echo
+    assert found(f"{said} [see the map]")[0] == 1.0
+
+
+@pytest.mark.parametrize("text", ['{"a": null}', '{"a": ["b"]}', '{"a": {"b": "c"}}', '["a"]', "a"])
+def test_what_is_not_flat_is_no_record(text: str) -> None:
+    assert record_of(text) is None
+    row = Example("e", text, "a b c")
+    assert slots([row])(Completion("a b c"), row).reason == "the input is no flat record"
 
 
 def test_what_the_record_has_not_is_invented() -> None:

@@ -54,11 +54,11 @@ def write_task_file(data: Path, documents: Path | None = None) -> tuple[Path, Gu
     found = documents or next((data.parent / name for name in DOCUMENTS if (data.parent / name).exists()), None)
     beside = [data.with_stem(name) for name in HELD_OUT] if data.stem == "train" else []
     holdout = next((other for other in beside if other.exists()), None)
-    sources = [f"examples: {json.dumps(data.name)}"]
+    sources = [f"examples: {_quoted(data.name)}"]
     if holdout is not None:
-        sources = [f"train: {json.dumps(data.name)}", f"holdout: {json.dumps(holdout.name)}"]
+        sources = [f"train: {_quoted(data.name)}", f"holdout: {_quoted(holdout.name)}"]
     if found is not None:
-        sources.append(f"documents: {json.dumps(_relative(found, data.parent))}")
+        sources.append(f"documents: {_quoted(_relative(found, data.parent))}")
     write_whole(path, _render(data, f"{len(rows.examples)} rows ({rows.mapping})", guessed, sources))
     return path, guessed
 
@@ -201,7 +201,7 @@ def _render(data: Path, rows: str, guessed: Guessed, sources: Sequence[str]) -> 
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.parent.resolve().name or data.stem).strip("-._")[:64] or "my-task"
     lines = [
         f"# Written from {rows}. Read it, correct it, then: shouldtune check .",
-        f"name: {json.dumps(name)}",
+        f"name: {_quoted(name)}",
         "",
         "# What the model is told. Say it as you would to a new colleague.",
         f"instruction: {_instruction(guessed)}",
@@ -245,3 +245,8 @@ def _instruction(guessed: Guessed) -> str:
         "chrf": "Answer the request.",
     }
     return json.dumps(words[guessed.scorer])
+
+
+def _quoted(name: str) -> str:
+    """A name in quotes, letters as they are: YAML does not read JSON's two halves of a rare letter as one."""
+    return json.dumps(name, ensure_ascii=False)

@@ -173,7 +173,7 @@ def read_reply(text: str, start: float, options: Options) -> Completion:
             return _failed(f"an error inside a 200: {_short(str(reply))}", start)
         choice = reply["choices"][0]
         answer = _called(choice["message"]) if options.tools else choice["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return _failed(f"not a chat completion: {_short(text)}", start)
     if not isinstance(answer, str):
         return _failed(f"no text in the answer: {_short(str(choice))}", start)
@@ -227,6 +227,6 @@ def _chosen(answer: str) -> str:
     """The label inside `{"label": ...}`; the answer itself where a server ignored the schema."""
     try:
         found = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return answer
     return str(found["label"]) if isinstance(found, dict) and "label" in found else answer

@@ -164,7 +164,7 @@ def _readings(text: str, output: Output) -> Iterator[str]:
     longest = [label for label in named if not any(label in other for other in named if other != label)]
     if len(longest) == 1:
         yield longest[0]
-    if output.schema is not None and parse(bare)[0] is not None:
+    if output.schema is not None and parse(bare) is not None:
         start = min(i for i in (bare.find("{"), bare.find("[")) if i >= 0) if not bare.startswith(("{", "[")) else 0
         yield bare[start:]
 

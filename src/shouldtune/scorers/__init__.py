@@ -130,7 +130,7 @@ class Weighted:
             value += weight * part.value
             metrics[name] = part.value
             reasons += [f"{name}: {part.reason}"] if part.reason else []
-        return Score(value, "; ".join(reasons), metrics)
+        return Score(min(1.0, value), "; ".join(reasons), metrics)  # 0.1 + 0.2 + 0.7 is a little more than 1
 
     @property
     def needs_model(self) -> str | None:

@@ -2,9 +2,11 @@
 
 `assert median([1, 3, 2]) == 2` is asked as `median([1, 3, 2])`; the value comes back as plain data and is compared
 here with 2, which the process that runs the code never gets to see. So leaving early, a patched `assert`, an object
-that equals everything, or words on the output pass no such test: only the right value does. A test that compares with
-nothing literal (`assert is_sorted(f(x))`, a `check(candidate)` function) must be worked out inside, and there code that
-is bent on it can forge an answer.
+that equals everything, or words on the output pass no such test: only the right value does. So it is with `assert
+abs(f(1) - 3.14) < 0.01`, asked as `f(1)`. What else stands around a call (`round(f(1), 2) == 3.14`) is worked out
+inside, by functions that the answer may have made its own: it must still bring forth the right value. A test that
+compares with nothing literal (`assert is_sorted(f(x))`, a `check(candidate)` function) must be worked out inside, and
+there code that is bent on it can forge an answer.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import marshal
 import operator
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -92,9 +95,11 @@ def _step(statement: ast.stmt) -> Step:
     if isinstance(asked, ast.Compare) and len(asked.ops) == 1:
         compare, left, right = _COMPARED[type(asked.ops[0])], asked.left, asked.comparators[0]
         if (literal := _literal(right)) is not None:
-            return Step(ast.unparse(left), "eval", _compared(compare, wanted, right=literal[0]), True)
+            left, worked_out = _apart(left)
+            return Step(ast.unparse(left), "eval", _compared(compare, wanted, worked_out, right=literal[0]), True)
         if (literal := _literal(left)) is not None:
-            return Step(ast.unparse(right), "eval", _compared(compare, wanted, left=literal[0]), True)
+            right, worked_out = _apart(right)
+            return Step(ast.unparse(right), "eval", _compared(compare, wanted, worked_out, left=literal[0]), True)
     return Step(ast.unparse(asked), "eval", lambda value: bool(value) is wanted)
 
 
@@ -106,8 +111,23 @@ def _literal(node: ast.expr) -> tuple[Any] | None:
         return None
 
 
-def _compared(compare: Callable[[Any, Any], Any], wanted: bool, **literal: Any) -> Passes:
+def _apart(node: ast.expr) -> tuple[ast.expr, Callable[[Any], Any]]:
+    """(what the sandbox is asked for, what is made of its value out here). For `abs(X - literal)` that is X alone:
+    inside, an `abs` of the answer's own would bring everything near to everything."""
+    match node:
+        case ast.Call(func=ast.Name(id="abs"), args=[ast.BinOp(left=left, op=ast.Sub(), right=right)], keywords=[]):
+            if (literal := _literal(right)) is not None:
+                return left, lambda value: abs(value - literal[0])
+            if (literal := _literal(left)) is not None:
+                return right, lambda value: abs(literal[0] - value)
+    return node, lambda value: value
+
+
+def _compared(
+    compare: Callable[[Any, Any], Any], wanted: bool, worked_out: Callable[[Any], Any], **literal: Any
+) -> Passes:
     def passes(value: Any) -> bool:
+        value = worked_out(value)
         return bool(compare(literal.get("left", value), literal.get("right", value))) is wanted
 
     return passes
@@ -126,7 +146,7 @@ def run_steps(sources: Mapping[str, str], tests: Sequence[Sequence[Step]], limit
     )
     ran = _started(given, limits)
     told, errors = _told(ran.output)
-    found = [_decoded(told[token]) if token in told else None for token in tokens]
+    found = [decoded(told[token]) if token in told else None for token in tokens]
     right = {token: _right(step, value) for token, step, value in zip(tokens, steps, found, strict=True)}
     of_tests, start = [], 0
     for test in tests:
@@ -192,29 +212,64 @@ def _right(step: Step, value: tuple[Any] | None) -> bool:
         return False  # as an assert that raises
 
 
-def _decoded(text: str) -> tuple[Any] | None:
+def decoded(text: str) -> tuple[Any] | None:
     """The value in a tuple of one; None where it is not of the form that inside.py writes."""
     try:
         return (_plain(json.loads(text)),)
-    except (ValueError, TypeError, ArithmeticError, RecursionError):
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
         return None
+
+
+MOST_DIGITS, MOST_EXPONENT, MOST_ALIKE = 4000, 5000, 100
+"""What is read of a number, and how many members of one set may have the same hash. The lines come from code that
+nobody has read, so nothing in a short one may take long out here, as `1e30000000` does where it becomes a Fraction."""
+
+
+def _short(digits: str) -> str:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError("too many digits")
+    return digits
+
+
+def _decimal(part: str) -> Decimal:
+    value = Decimal(_short(part))
+    if abs(value.adjusted()) > MOST_EXPONENT:
+        raise ValueError("too large, or too near to 0")
+    return value
+
+
+def _fraction(part: str) -> Fraction:
+    numerator, denominator = (int(_short(each), 16) for each in part.split("/"))
+    return Fraction(numerator, denominator)
+
+
+def _hashed(kind: Callable[[Any], Any]) -> Callable[[list[Any]], Any]:
+    """Makes a set, or a dict of pairs; ValueError for members that were chosen to have the same hash."""
+
+    def made(parts: list[Any]) -> Any:
+        keys = [part[0] for part in parts] if kind is dict else parts
+        if parts and max(Counter(map(hash, keys)).values()) > MOST_ALIKE:
+            raise ValueError("too many of one hash")
+        return kind(parts)
+
+    return made
 
 
 _MADE: dict[str, Callable[[Any], Any]] = {
     "int": lambda part: int(part, 16),
-    "float": float,
-    "complex": complex,
+    "float": lambda part: float(_short(part)),
+    "complex": lambda part: complex(_short(part)),
     "bytes": bytes.fromhex,
-    "Decimal": Decimal,
-    "Fraction": Fraction,
+    "Decimal": _decimal,
+    "Fraction": _fraction,
     "object": Opaque,
 }
 _MANY: dict[str, Callable[[Any], Any]] = {
     "list": list,
     "tuple": tuple,
-    "set": set,
-    "frozenset": frozenset,
-    "dict": dict,
+    "set": _hashed(set),
+    "frozenset": _hashed(frozenset),
+    "dict": _hashed(dict),
 }
 
 

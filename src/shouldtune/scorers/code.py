@@ -4,10 +4,10 @@ Austin et al., "Program Synthesis with Large Language Models" (2021, arXiv 2108.
 `test_list`, one assert or a few statements each, and `test_setup_code`, which is run before the answer.
 
 How sure a pass is. Values are compared out here (asserts.py), so code that ends early, patches Python or prints what it
-likes passes no `assert f(x) == literal`. What remains: an answer may know the right values, from the prompt or
-by heart, and return them for the inputs tested; only tests that no prompt shows are proof against that. And where a
-test is worked out inside (a comparison of two results, a `check` function), code written to deceive can read the
-steps from its own process and tell that they passed.
+likes passes no `assert f(x) == literal` and no `assert abs(f(x) - literal) < literal`. What remains: an answer may know
+the right values, from the prompt or by heart, and return them for the inputs tested; only tests that no prompt shows
+are proof against that. And where a test is worked out inside (a comparison of two results, a `check` function), code
+written to deceive can read the steps from its own process and tell that they passed.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ ANY = "\ue000"
 """Stands for a placeholder: a character that no command holds."""
 PLACEHOLDER = re.compile(r"<(?![\s<>|&;])[^<>|&;\n]*(?<![\s<>|&;])>")
 JOINTS = frozenset({"|", "||", "&&", ";", "&", "|&"})
+GUARDED = {sign: chr(ord(ANY) + number) for number, sign in enumerate("|&;<>#\n", 1)}
+"""What a shell reads as more than a sign, and what stands for it where it is a sign only, quoted or escaped."""
 MOST_CHARACTERS = 10_000
 MOST_UNKNOWN_FLAGS = 6
 """Flags of programs that are not known are read with and without a value; at most so many, the rest with one."""
@@ -133,14 +135,41 @@ def _fits(wanted: str, found: str) -> bool:
 def _tokens(text: str) -> tuple[str, ...]:
     """A line's tokens as a shell would split it; placeholders are ANY, a line's end is `;`."""
     text = PLACEHOLDER.sub(ANY, text[:MOST_CHARACTERS])
-    lexer = shlex.shlex(text, posix=True, punctuation_chars="|&;<>\n")
+    lexer = shlex.shlex(_guarded(text), posix=True, punctuation_chars="|&;<>\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
     try:
         tokens = list(lexer)
     except ValueError:  # a quote that is never closed
         tokens = text.split()
-    tokens = [(token.strip("\n") or ";") if set(token) <= set("|&;\n") else token for token in tokens]
-    return tuple(tokens[: tokens.index("#")] if "#" in tokens else tokens)
+        tokens = tokens[: tokens.index("#")] if "#" in tokens else tokens
+    return tuple((token.strip("\n") or ";") if set(token) <= set("|&;\n") else token for token in tokens)
+
+
+def _guarded(text: str) -> str:
+    """A line without its comments, and with GUARDED signs where they are quoted or escaped: `grep '|'` is no pipe. A
+    line that goes on after a backslash is one line."""
+    made: list[str] = []
+    quote, at = "", 0
+    while at < len(text):
+        sign, after = text[at], text[at + 1 : at + 2]
+        at += 1
+        if sign == "\\" and quote != "'" and after:
+            at += 1
+            if quote:
+                made += ["" if after == "\n" else sign + GUARDED.get(after, after)]
+            else:
+                made += ["" if after == "\n" else GUARDED.get(after, sign + after)]
+        elif sign == "#" and not quote and (not made or made[-1] in _BEFORE_COMMENT):
+            at = end if (end := text.find("\n", at)) >= 0 else len(text)
+        elif sign in "'\"" and quote in ("", sign):
+            quote = "" if quote else sign
+            made.append(sign)
+        else:
+            made.append(GUARDED.get(sign, sign) if quote or sign == "#" else sign)
+    return "".join(made)
+
+
+_BEFORE_COMMENT = frozenset(" \t\r\n|&;<>()")
 
 
 def _command(joint: str, tokens: Sequence[str], switches: Collection[str]) -> Command:

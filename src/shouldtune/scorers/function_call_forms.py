@@ -13,8 +13,12 @@ from typing import Any
 MOST_CHARACTERS = 20_000
 MOST_TRIES = 200
 """Openings of a JSON value that are tried in one answer."""
-BROKEN = re.compile(r'"(?:name|arguments|parameters|tool_calls|function)"\s*:|<tool_call>')
+BROKEN = re.compile(
+    r'"(?:name|arguments|parameters|tool_calls|function)"\s*:|<tool_call>|"calls"\s*:\s*(?:\[\s*)?(?:\{|\Z)'
+)
 """What an answer that tries to call holds, though its calls cannot be read: it was cut off, say."""
+OPENED = re.compile(r"^[ \t`\[-]*(?:\w+\s*=\s*)?([A-Za-z_][\w.]*)\((\s*\w+\s*=(?!=))?", re.MULTILINE)
+"""A call in Python at the beginning of a line: its function, and its first argument's name."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,10 @@ def read_answer(text: str, functions: Collection[str] = ()) -> Answer:
         return Answer(tuple(found))
     told = False
     for value in _json_values(text):
-        calls = _from_json(value)
+        try:
+            calls = _from_json(value)
+        except RecursionError:  # lists in lists in lists
+            continue
         told = told or calls is not None
         found += calls or []
     if not found:
@@ -55,7 +62,19 @@ def read_answer(text: str, functions: Collection[str] = ()) -> Answer:
     if not found:
         lines = [_from_python(line.strip().strip("`").removeprefix("- ")) for line in text.splitlines()]
         found = [call for line in lines if all(call.name in functions for call in line) for call in line]
-    return Answer(tuple(found), broken=not found and not told and BROKEN.search(text) is not None)
+    return Answer(tuple(found), broken=not found and not told and _tries(text, functions))
+
+
+def _tries(text: str, functions: Collection[str]) -> bool:
+    """Whether an answer whose calls cannot be read tries to call: in JSON, a known function, or any with a named
+    argument."""
+    for match in OPENED.finditer(text):
+        rest = text[match.start() :].strip()
+        cut_off = rest.count("(") > rest.count(")")
+        alone = rest.split("\n", 1)[0].rstrip(" `;").endswith(")")  # and not a word about a function
+        if (match[1] in functions or match[2]) and (cut_off or alone):
+            return True
+    return BROKEN.search(text) is not None
 
 
 def _json_values(text: str) -> Iterator[Any]:
@@ -118,7 +137,10 @@ def _from_python(code: str) -> list[FunctionCall]:
         for node in value.elts if isinstance(value, ast.List | ast.Tuple) else [value]:
             if not isinstance(node, ast.Call):
                 return []
-            found.append(_call(node))
+            try:
+                found.append(_call(node))
+            except (RecursionError, MemoryError):  # it could be read, but is too deep to be written again
+                return []
     return found
 
 

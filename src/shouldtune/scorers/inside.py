@@ -13,6 +13,8 @@ from _json import encode_basestring_ascii as quoted
 
 DEEPEST = 60
 LONGEST_WORDS = 200
+MOST_DIGITS = 4000
+"""Of a Fraction's and a Decimal's parts: outside, longer ones would take long."""
 
 
 def main() -> None:
@@ -90,10 +92,20 @@ def encoded(value: object, depth: int = 0) -> str:  # noqa: PLR0912  a case for 
         return '["dict",' + many(dict.items(value), depth) + "]"
     if isinstance(value, type({}.keys()) | type({}.items())):
         return '["set",' + many(value, depth) + "]"
-    for module, name in (("decimal", "Decimal"), ("fractions", "Fraction")):
-        if module in sys.modules and isinstance(value, getattr(sys.modules[module], name)):
-            return '["' + name + '",' + quoted(str(value)) + "]"
+    decimal, fractions = sys.modules.get("decimal"), sys.modules.get("fractions")
+    if decimal is not None and isinstance(value, decimal.Decimal):
+        return '["Decimal",' + quoted(short(decimal.Decimal.__str__(value))) + "]"
+    if fractions is not None and isinstance(value, fractions.Fraction):
+        both = (fractions.Fraction.numerator.fget(value), fractions.Fraction.denominator.fget(value))
+        return '["Fraction",' + quoted("/".join([short(int.__format__(part, "x")) for part in both])) + "]"
     return '["object",' + ("true" if value else "false") + "]"
+
+
+def short(digits: str) -> str:
+    """Digits, where they are not too many."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError("a number with too many digits")
+    return digits
 
 
 def many(values: object, depth: int) -> str:

@@ -67,6 +67,11 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
+def bare(text: str) -> str:
+    """The same without accents: `García` and `Garcia` are one, and name the same person."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+
+
 # What an edit costs. A placeholder may stand for a token, best for a marked one; the others of its span go. The one
 # more for a marked match decides between two places where a word could stand: it is legitimate where it can be.
 _GONE, _ADDED, _PLACEHOLDER_ADDED = 100, 100, 60

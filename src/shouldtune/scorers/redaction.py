@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shouldtune.scorers.placing import Token, aligned, gaps, label_key, normal, placeholder_pattern, tokens
+from shouldtune.scorers.placing import Token, aligned, bare, gaps, label_key, placeholder_pattern, tokens
 from shouldtune.scorers.spans import Span, labels_by_target, marked_spans, span_scores, spans_by_target
 from shouldtune.types import Completion, Example, Graded, Score
 
@@ -58,7 +58,8 @@ class Redaction:
     What was to be replaced is `meta.spans`, a list of {start, end, label} in characters of the input, or, without it,
     what the target says by its placeholders. A span leaks when a word or number of it is still in the answer, at
     its place or anywhere more often than the unmarked text has it; when its letters and digits stand there in another
-    spacing; or when a telling part of a word does. Letter case, signs and whitespace do not count.
+    spacing; or when a telling part of a word does. Letter case, accents, signs and
+    whitespace do not count there.
 
     Metrics: `leaked`, the share of rows with a leak among those with something to replace; `over_redaction`, the
     share of unmarked words removed or changed; `perfect`, the share of rows that score 1. Overall: `leak_rate` over
@@ -116,7 +117,7 @@ def read(text: str, marked: Sequence[Span], answer_text: str, labels: frozenset[
     owner = _owners(source, marked)
     is_marked = [span is not None for span in owner]
     places = aligned(source, is_marked, answer)
-    unmarked = Counter(t.text for t, inside in zip(source, is_marked, strict=True) if t.word and not inside)
+    unmarked = Counter(bare(t.text) for t, inside in zip(source, is_marked, strict=True) if t.word and not inside)
     at_home = {place for place in places if place is not None}
     kept = sum(source[place].word and not is_marked[place] for place in at_home)
     in_place = {span for place in at_home if source[place].word and (span := owner[place]) is not None}
@@ -147,14 +148,14 @@ def _elsewhere(
     unmarked: Counter[str],
 ) -> set[Span]:
     """Spans with a word that the answer has more often than the unmarked text does, or with a part of one."""
-    said = Counter(token.text for token in answer if token.word)
-    loose = [t.text for t, place in zip(answer, places, strict=True) if t.word and place is None]
+    said = Counter(bare(token.text) for token in answer if token.word)
+    loose = [bare(t.text) for t, place in zip(answer, places, strict=True) if t.word and place is None]
     parts = [w for w in loose if len(w) >= (PART_OF_A_NUMBER if w.isdigit() else PART_OF_A_WORD) and not unmarked[w]]
     return {
         span
         for token, span in zip(source, owner, strict=True)
         if span is not None and token.word
-        if said[token.text] > unmarked[token.text] or any(part in token.text for part in parts)
+        if said[text := bare(token.text)] > unmarked[text] or any(part in text for part in parts)
     }
 
 
@@ -170,7 +171,7 @@ def _respaced(text: str, marked: Sequence[Span], answer: str, labels: frozenset[
 
 
 def _squeezed(text: str) -> str:
-    return "".join(character for character in normal(text) if character.isalnum())
+    return "".join(character for character in bare(text) if character.isalnum())
 
 
 def _replaced(

@@ -16,9 +16,11 @@ class Rules:
     """The share of what must be said, halved for each thing that must not be, and less where the length does not fit.
 
     Multiplied, so that the same text always, or silence, earns nothing by what it does not say. A text that is too
-    short or too long loses in proportion, all of it at twice the most; an empty one scores 0. Phrases are looked for
-    as whole words, case and whitespace aside; ` | ` parts alternatives. A row's `meta.must`, `meta.must_not` and
-    `meta.words` stand in place of the task's. Metrics: `must`, `must_not`, `words`, the shares kept, and `all_rules`.
+    short or too long loses in proportion, all of it at twice the most; one without any letter or digit scores 0. Where
+    nothing must be said and no length is given, any other text without the forbidden words is right, `ok` too.
+    Phrases are looked for as whole words, case and whitespace aside; ` | ` parts alternatives. A row's `meta.must`,
+    `meta.must_not` and `meta.words` stand in place of the task's. Metrics: `must`, `must_not`, `words`, the shares
+    kept, and `all_rules`.
     Rules say nothing of sense or grammar: give a scorer against references a weight beside it.
     """
 
@@ -38,16 +40,17 @@ class Rules:
         if not number:
             hint = "say `scoring: {must: [...], must_not: [...], words: [20, 80]}`, or `meta.must` in the row"
             raise InputError(f"there is no rule for example {example.id}", hint=hint)
+        empty = not any(character.isalnum() for character in text)
         broken = len(missing) + len(forbidden) + (not fits)
         said = 1 - len(missing) / len(rules.must) if rules.must else 1.0
         value = said * 0.5 ** len(forbidden) * _length(count, rules.words)
-        metrics = {"all_rules": float(not broken and bool(text))}
+        metrics = {"all_rules": float(not broken and not empty)}
         metrics |= {"must": 1 - len(missing) / len(rules.must)} if rules.must else {}
         metrics |= {"must_not": 1 - len(forbidden) / len(rules.must_not)} if rules.must_not else {}
         metrics |= {} if rules.words is None else {"words": float(fits)}
         reasons = [f"does not say {phrase!r}" for phrase in missing] + [f"says {phrase!r}" for phrase in forbidden]
         reasons += [] if fits else [f"{count} words"]
-        return Score(value if text else 0.0, ", ".join(reasons[:4]), metrics)
+        return Score(0.0 if empty else value, ", ".join(reasons[:4]), metrics)
 
     def _for(self, example: Example) -> Rules:
         """The task's rules, with those of the row in their place."""

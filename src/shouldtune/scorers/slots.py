@@ -30,6 +30,9 @@ LEAST_KEY = 4
 """Letters of a key's word from which it is told apart from a word that only begins like it."""
 REACH = 4
 """So many words after a negation are read as negated."""
+MOST_OBJECTS = 50
+"""Openings of a JSON object that are tried in one answer."""
+_BRACKETED = re.compile(r"([^\[\],;\n]{1,60})\[([^\[\]]*)\]")
 _NEGATIONS = frozenset(["not", "no", "non", "isn", "t", "doesn", "never", "nor", "without", "neither", "unfriendly"])
 _EMPTY = frozenset(
     "the a an of in at out and or is are to for by on with it its than that this there has have do be s t".split()  # noqa: SIM905
@@ -48,7 +51,7 @@ class Slots:
     value of a record's key is wrong where another value of that key is said, instead of it or beside it; said of a key
     that the record has not, it is invented. A word that several keys have as value (`high`), or that another key's word
     follows (`average price`), proves neither. Metrics: `missing`, `wrong`, `invented`, each over the record's slots,
-    and `perfect`. The record itself as answer scores 0.
+    and `perfect`. The record itself scores 0, alone or among words: JSON, or all of it as `key[value]`.
     """
 
     phrases: Mapping[Slot, frozenset[str]]
@@ -61,10 +64,10 @@ class Slots:
 
     def __call__(self, completion: Completion, example: Example) -> Score:
         record, text = record_of(example.input), read(completion.text)
-        if record_of(completion.text) is not None or record is None:
-            reason = "the record itself" if record is not None else "the input is no record"
+        slots = [(plain(key), plain(value)) for key, value in (record or {}).items() if plain(value)]
+        if record is None or echoes(completion.text, slots):
+            reason = "the record itself" if record is not None else "the input is no flat record"
             return Score(0.0, reason, {"perfect": 0.0})
-        slots = [(plain(key), plain(value)) for key, value in record.items() if plain(value)]
         wrong = [slot for slot in slots if self._others(slot[0], slots, text)]
         missing = [slot for slot in slots if slot not in wrong and not self.said(slot, text)]
         keys = {key for key, _ in slots}
@@ -191,15 +194,37 @@ def _phrases_of(text: str) -> set[str]:
 
 
 def record_of(text: str) -> Record | None:
-    """The record that a text is: one flat JSON object, its values as text; None where it is none."""
+    """The record that a text is: one flat JSON object, its values as text; None where it is none, also where a value
+    is null, a list or an object."""
     try:
-        found: Any = json.loads(text)
+        return _flat(json.loads(text))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict):
+
+
+def _flat(found: Any) -> Record | None:
+    if not isinstance(found, dict) or not all(isinstance(value, str | int | float) for value in found.values()):
         return None
-    flat = {key: value for key, value in found.items() if isinstance(value, str | int | float | bool)}
-    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in flat.items()}
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in found.items()}
+
+
+def echoes(text: str, slots: Sequence[Slot]) -> bool:
+    """Whether a text hands a record back: it is a JSON object, holds one with a slot of the record, or has all of them
+    as `key[value]`."""
+    openings = [match.start() for match in re.finditer(r"\{", text)][:MOST_OBJECTS]
+    for opening in openings:
+        try:
+            found, end = json.JSONDecoder().raw_decode(text, opening)
+        except (ValueError, RecursionError):
+            continue
+        if not text[:opening].strip() and not text[end:].strip():
+            return True
+        if any((plain(key), plain(value)) in slots for key, value in (_flat(found) or {}).items()):
+            return True
+    pairs = [(plain(key), plain(value)) for key, value in _BRACKETED.findall(text)]
+    return bool(slots) and all(
+        any(f" {k}".endswith(f" {key}") and v == value for k, v in pairs) for key, value in slots
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -14,6 +14,7 @@ from shouldtune.types import Completion, Example, Graded, Score
 
 FIELDS_SHOWN = 20
 """At most so many paths have an F1 of their own, the most frequent."""
+MOST_NESTED = 100
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,15 @@ class JsonFields:
         return None if self.schema is None else Draft202012Validator(dict(self.schema))
 
     def __call__(self, completion: Completion, example: Example) -> Score:
-        answer, clean = parse(completion.text)
-        if answer is None:
+        read = parse(completion.text)
+        if read is None:
             return Score(0.0, "not JSON", {"valid": 0.0, "exact": 0.0})
+        answer, clean = read
         valid = clean and (self._validator is None or self._validator.is_valid(answer))
-        wanted, value = nearest(answer, example)
+        right = nearest(answer, example)
+        if right is None:
+            return Score(0.0, "no right answer is JSON", {"valid": float(valid), "exact": 0.0})
+        wanted, value = right
         wrong = _differences(Counter(pairs(answer)), Counter(pairs(wanted)))
         metrics = {"valid": float(valid), "exact": float(value == 1.0), "type_errors": _type_errors(answer, wanted)}
         return Score(value, wrong, metrics)
@@ -48,9 +53,10 @@ class JsonFields:
     def overall(self, rows: Sequence[Graded]) -> Mapping[str, float]:
         told, said, right = Counter[str](), Counter[str](), Counter[str]()
         for example, completion, _ in rows:
-            answer, _ = parse(completion.text)
-            given = Counter[tuple[str, str]]() if answer is None else Counter(pairs(answer))
-            gold = Counter(pairs(nearest(answer, example)[0]))
+            read = parse(completion.text)
+            given = Counter[tuple[str, str]]() if read is None else Counter(pairs(read[0]))
+            wanted = nearest(None if read is None else read[0], example)
+            gold = Counter[tuple[str, str]]() if wanted is None else Counter(pairs(wanted[0]))
             for counts, each in ((told, gold), (said, given), (right, given & gold)):
                 for (path, _), times in each.items():
                     counts[path] += times
@@ -67,18 +73,23 @@ def json_fields(schema: Mapping[str, Any] | None = None) -> JsonFields:
     return JsonFields(schema)
 
 
-def nearest(answer: Any, example: Example) -> tuple[Any, float]:
-    """(the right answer that an answer comes nearest to, the F1 of their pairs); the last of equals."""
+def nearest(answer: Any, example: Example) -> tuple[Any, float] | None:
+    """(the right answer that an answer comes nearest to, the F1 of their pairs); the last of equals.
+
+    Right answers that are no JSON are passed over; None where none is left.
+    """
     found = Counter(pairs(answer))
-    best, nearest_to = -1.0, None
+    best: tuple[Any, float] | None = None
     for accepted in example.answers:
-        right = json.loads(accepted)
-        wanted = Counter(pairs(right))
+        right = _loaded(accepted)
+        if right is None:
+            continue
+        wanted = Counter(pairs(right[0]))
         total = found.total() + wanted.total()
         value = 2 * (found & wanted).total() / total if total else 1.0
-        if value >= best:
-            best, nearest_to = value, right
-    return nearest_to, best
+        if best is None or value >= best[1]:
+            best = right[0], value
+    return best
 
 
 def _f1(told: Counter[str], said: Counter[str], right: Counter[str], paths: Set[str]) -> float:
@@ -108,22 +119,37 @@ def _types(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _types(inner, f"{path}[]")
 
 
-def parse(text: str) -> tuple[Any | None, bool]:
-    """(the JSON value in an answer, whether it was the whole answer); (None, False) where there is none."""
+def parse(text: str) -> tuple[Any, bool] | None:
+    """(the JSON value in an answer, whether it was the whole answer); None where there is none, or one nested too deep
+    to be read."""
     bare = text.strip()
-    try:
-        return json.loads(bare), True
-    except (ValueError, RecursionError):
-        pass
+    if (whole := _loaded(bare)) is not None:
+        return whole[0], True
     fenced = re.search(r"```(?:json)?\s*(.*?)```", bare, re.DOTALL)
     inner = fenced.group(1) if fenced else bare
     start = min((i for i in (inner.find("{"), inner.find("[")) if i >= 0), default=-1)
     if start < 0:
-        return None, False
+        return None
     try:
-        return json.JSONDecoder().raw_decode(inner[start:])[0], False
+        found = json.JSONDecoder().raw_decode(inner[start:])[0]
     except (ValueError, RecursionError):
-        return None, False
+        return None
+    return None if _deeper(found, MOST_NESTED) else (found, False)
+
+
+def _loaded(text: str) -> tuple[Any] | None:
+    """A JSON text's value in a tuple of one, so that `null` is a value."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return None if _deeper(found, MOST_NESTED) else (found,)
+
+
+def _deeper(value: Any, most: int) -> bool:
+    """Whether objects and lists are nested more than `most` deep."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return most < 0 or any(_deeper(each, most - 1) for each in inner)
 
 
 def pairs(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -137,7 +163,15 @@ def pairs(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, str):
         yield path, " ".join(value.casefold().split())
     else:
-        yield path, json.dumps(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+        yield path, json.dumps(_number(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+
+
+def _number(value: int) -> float | str:
+    """1 and 1.0 are one number; an integer that no float holds stays as it is written."""
+    try:
+        return float(value)
+    except OverflowError:
+        return str(value)
 
 
 def _differences(found: Counter[tuple[str, str]], wanted: Counter[tuple[str, str]]) -> str:

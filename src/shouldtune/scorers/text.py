@@ -27,7 +27,7 @@ def contains(completion: Completion, example: Example) -> Score:
     return Score(0.0, "not in the answer")
 
 
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 def number(completion: Completion, example: Example) -> Score:
@@ -43,8 +43,7 @@ def number(completion: Completion, example: Example) -> Score:
 
 
 def _numbers(text: str) -> list[float]:
-    matches = (match.group().replace(",", "") for match in _NUMBER.finditer(text))
-    return [float(match) for match in matches if any(character.isdigit() for character in match)]
+    return [float(match.group().replace(",", "")) for match in _NUMBER.finditer(text)]
 
 
 def f1(completion: Completion, example: Example) -> Score:

@@ -55,7 +55,8 @@ async def tried(judge: Judge, rows: Sequence[Example]) -> Trial:
     """Try a judge that has its model on the first ROWS of `rows`, of which there must be at least one."""
     rows = rows[:ROWS]
     texts = {"null answers": NULLS, "flattery": FLATTERY}
-    asked = [(kind, text, row, text) for kind, known in texts.items() for text in known for row in rows]
+    told = [(kind, text) for kind, known in texts.items() for text in known]
+    asked = [(kind, text, row, text) for kind, text in told for row in rows if not _is_right(text, row)]
     if judge.pairwise:
         others = [*rows[1:], rows[0]]
         asked += [("pair", "", row, other.target) for row, other in zip(rows, others, strict=True)]
@@ -65,12 +66,17 @@ async def tried(judge: Judge, rows: Sequence[Example]) -> Trial:
     by: dict[tuple[str, str], list[Score]] = {}
     for (kind, text, _, _), score in zip(asked, found, strict=True):
         by.setdefault((kind, text), []).extend([score] if score is not None else [])
-    worst = {kind: max(_mean(by[kind, text]) or 0.0 for text in known) for kind, known in texts.items()}
+    worst = {kind: max(_mean(by.get((kind, text), [])) or 0.0 for text in known) for kind, known in texts.items()}
     targets = None if judge.pairwise else _mean(by["target", ""])
     agree = _agreeing(by["pair", ""]) if judge.pairwise else None
     ungraded = sum(score is None for score in found)
     because = _because(judge, ungraded / len(found), targets, worst, agree)
     return Trial(len(found), ungraded, targets, worst, agree, tuple(because))
+
+
+def _is_right(text: str, row: Example) -> bool:
+    """Whether an empty answer is a right one here, as YES is to a question that yes answers; then it proves nothing."""
+    return any(text.casefold().split() == answer.casefold().split() for answer in row.answers)
 
 
 def _because(
