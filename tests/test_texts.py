@@ -242,6 +242,10 @@ def test_what_is_not_flat_is_no_record(text: str) -> None:
     assert slots([row])(Completion("a b c"), row).reason == "the input is no flat record"
 
 
+def test_what_is_null_need_not_be_said() -> None:
+    assert record_of('{"name": "Blue", "area": null}') == {"name": "Blue"}
+
+
 def test_what_the_record_has_not_is_invented() -> None:
     examples = inns()
     bare = Example("b", '{"name": "The Bell", "stars": "3 of 5"}', "The Bell has 3 of 5 stars.")

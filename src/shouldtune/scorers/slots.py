@@ -194,8 +194,8 @@ def _phrases_of(text: str) -> set[str]:
 
 
 def record_of(text: str) -> Record | None:
-    """The record that a text is: one flat JSON object, its values as text; None where it is none, also where a value
-    is null, a list or an object."""
+    """The record that a text is: one flat JSON object, its values as text, without those that are null; None where it
+    is none, also where a value is a list or an object."""
     try:
         return _flat(json.loads(text))
     except (ValueError, RecursionError):
@@ -203,9 +203,12 @@ def record_of(text: str) -> Record | None:
 
 
 def _flat(found: Any) -> Record | None:
-    if not isinstance(found, dict) or not all(isinstance(value, str | int | float) for value in found.values()):
+    if not isinstance(found, dict):
         return None
-    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in found.items()}
+    known = {key: value for key, value in found.items() if value is not None}
+    if not known or not all(isinstance(value, str | int | float) for value in known.values()):
+        return None
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in known.items()}
 
 
 def echoes(text: str, slots: Sequence[Slot]) -> bool:
