@@ -93,16 +93,7 @@ class Linear:
         pipeline = self._pipeline
         start = perf_counter()
         text = str(pipeline.predict([messages[-1].content])[0])
-        seconds = perf_counter() - start
-        return Completion(
-            text=text,
-            prompt_tokens=0,
-            completion_tokens=0,
-            latency_s=seconds,
-            compute_s=seconds,
-            cost_usd=0.0,
-            engine="scikit-learn",
-        )
+        return computed(text, start, "scikit-learn")
 
     def probabilities(self, texts: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         """(the labels, how likely each is for each text: shape (texts, labels))."""
@@ -131,3 +122,9 @@ def _fitted(classifier: Any, table: Any, targets: Sequence[str]) -> Any:
     classifier.coef_ = np.asarray((classifier.coef_ / lengths) @ basis.T @ table)
     classifier.n_features_in_ = table.shape[1]
     return classifier
+
+
+def computed(text: str, start: float, engine: str) -> Completion:
+    """An answer that took this machine's time since `start` (perf_counter) and read and wrote no tokens."""
+    seconds = perf_counter() - start
+    return Completion(text, 0, 0, latency_s=seconds, compute_s=seconds, cost_usd=0.0, engine=engine)

@@ -10,6 +10,7 @@ from functools import cached_property
 from time import perf_counter
 
 from shouldtune.identifiers import RULES, Identifier, apart, identifiers
+from shouldtune.models.plain import computed
 from shouldtune.scorers.redaction import Redaction
 from shouldtune.scorers.spans import Span
 from shouldtune.types import Completion, Example, Message, ModelSpec, Options
@@ -34,16 +35,7 @@ class Redactor:
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         start = perf_counter()
         text = self.redact(messages[-1].content)
-        seconds = perf_counter() - start
-        return Completion(
-            text=text,
-            prompt_tokens=0,
-            completion_tokens=0,
-            latency_s=seconds,
-            compute_s=seconds,
-            cost_usd=0.0,
-            engine="rules",
-        )
+        return computed(text, start, "rules")
 
     def spec(self) -> ModelSpec:
         lists = {"rules": self.rules, "phrases": self.phrases, "words": self.words}
