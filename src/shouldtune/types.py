@@ -45,6 +45,16 @@ class Options:
     """Where the model can: score all choices, tell their log-probabilities, and answer with the likeliest."""
 
 
+Failure = Literal["transient", "permanent", "refused", "malformed", "unknown", "not_asked"]
+"""Why a call has no answer.
+
+`transient`: overload, a broken connection, an error inside a 200; another try may succeed. `permanent`: this request
+can never succeed (too long, not understood). `refused`: a policy of the server, or the model, declined. `malformed`: a
+reply that is no answer. `unknown`: sent, and no reply seen, so it may have been answered and billed. `not_asked`: a
+limit of the run ended first.
+"""
+
+
 @dataclass(frozen=True)
 class Completion:
     """One answer of a model, or the reason why there is none."""
@@ -65,6 +75,8 @@ class Completion:
     """What computed it: `torch-bf16`, a server's model name, `scripted`."""
     error: str | None = None
     """Set when the call failed: then there is no answer, and it is neither right nor wrong."""
+    failure: Failure | None = None
+    """What kind of failure `error` tells of, where it is known."""
     passages: tuple[str, ...] = ()
     """Ids of the documents that stood in the prompt."""
     cited: tuple[str, ...] = ()
