@@ -33,7 +33,7 @@ check: .venv/.installed-dev ## lint, format and types
 	$(BIN)/mypy
 
 test: check ## everything that runs in minutes
-	$(BIN)/pytest -m 'not slow and not browser'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow and not browser' -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/.installed-dev ## the slow tests and those in a real browser (needs Chromium)
 	$(BIN)/pytest -m 'slow or browser'
