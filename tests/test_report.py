@@ -354,7 +354,17 @@ def test_every_example_is_in_the_data() -> None:
     assert data["rungs"][data["untuned"]]["name"] == "nearest_shots"
     failed = [row for row in data["examples"] if row[4][5][1] is None]
     assert len(failed) == 4
-    assert all(row[4][5][3] for row in failed)
+    assert all(data["said"][row[4][5][2]].startswith("TimeoutError") for row in failed)
+    for place, measurement in enumerate(record.measurements):
+        said = [row[2][row[4][place][0]] for row in data["examples"]]
+        assert said == [prediction.completion.text for prediction in measurement.predictions]
+
+
+def test_no_text_of_an_example_stands_twice_in_the_data() -> None:
+    """Most answers are the target, or what another rung said too."""
+    data = json.loads(Outline(page_of(a_yes)).raw["script"][0])
+    assert all(len(set(texts)) == len(texts) for _, _, texts, _, _ in data["examples"])
+    assert len(set(data["said"])) == len(data["said"])
 
 
 def test_unknown_prices_are_left_out_and_known_ones_shown() -> None:
@@ -367,7 +377,7 @@ def test_unknown_prices_are_left_out_and_known_ones_shown() -> None:
 
 def test_without_a_goal_nothing_speaks_of_one() -> None:
     record = ladder_record(HERE, goal=None)
-    assert "no goal was set" in plain_lines(record)[5] + plain_lines(record)[6]
+    assert "no goal was set" in " ".join(plain_lines(record))
     assert "The dashed line is the goal" not in to_html(record)
 
 
@@ -422,8 +432,8 @@ def test_every_colour_of_a_chart_is_mapped_by_the_style_sheet() -> None:
 
 def test_dollars_are_drawn_only_when_every_price_is_known() -> None:
     priced = tuple(replace(approach, cost=0.4) for approach in LADDER)
-    dollars = charts.effort_chart(ladder_record(HERE, ladder=priced))
-    seconds = charts.effort_chart(ladder_record(HERE, ladder=(*priced[:-1], LADDER[-1])))
+    dollars = charts.cost_chart(ladder_record(HERE, ladder=priced))
+    seconds = charts.cost_chart(ladder_record(HERE, ladder=(*priced[:-1], LADDER[-1])))
     assert dollars is not None
     assert "dollars for 1,000" in dollars.description
     assert seconds is not None
