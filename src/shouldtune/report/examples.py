@@ -136,6 +136,7 @@ def _controls() -> Html:
         ("←", "→", "page, from within the list"),
         (f"1–{len(FILTERS)}", "what to show"),
         ("/", "search"),
+        ("Enter", "from the search to what it found"),
         ("Esc", "close"),
         ("?", "this help"),
     )

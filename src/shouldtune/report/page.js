@@ -257,7 +257,10 @@
       choose();
     }, 120);
   });
-  at("controls").addEventListener("submit", (event) => event.preventDefault());
+  at("controls").addEventListener("submit", (event) => {
+    event.preventDefault();
+    at("search").blur(); // so that j and k go through what was found
+  });
   at("previous").addEventListener("click", () => turn(-1));
   at("next").addEventListener("click", () => turn(1));
   document.addEventListener("keydown", press);
