@@ -77,6 +77,7 @@ def test_a_finished_run_has_told_every_answer_and_its_end(make_task: MakeTask) -
     for measurement in record.measurements:
         heard = told.rungs[measurement.rung].predictions
         assert {p.example_id: p for p in measurement.predictions} == heard
+    assert list(told.rungs) == [rung.name for rung in record.verdict.rungs]
     assert told.skipped == {r.name: r.skipped_because for r in record.verdict.rungs if r.name in told.skipped}
     assert not is_alive(record.folder)
 
@@ -197,7 +198,8 @@ def test_what_a_run_does_is_said_in_words(make_task: MakeTask) -> None:
     assert re.fullmatch(r"few_shot: measuring, \d+ of at most 120 examples, quality 0\.\d{3}\.", doing(told))
     for event, said in (
         ({"event": "trained", "done": 3, "total": 40, "loss": 0.5}, "training, step 3 of 40, loss 0.500."),
-        ({"event": "called", "name": "few_shot", "purpose": "fit", "calls": 9}, "choosing settings, 9 answers."),
+        ({"event": "called", "by": "few_shot", "purpose": "fit", "calls": 9}, "choosing settings, 9 answers."),
+        ({"event": "called", "by": "forgetting", "purpose": "measure", "calls": 1}, "what was forgotten, 1 answer."),
         ({"event": "skipped", "name": "classic", "because": "no labels"}, "classic: skipped."),
     ):
         told.hear(event)

@@ -35,10 +35,12 @@ class Trail(Progress):
         self._beside = beside
         self._file: TextIO | None = None
         self._told = 0.0
-        self._calls: Counter[str] = Counter()
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self._ladder: frozenset[str] = frozenset()
 
     def begin(self, folder: Path, rungs: Sequence[Rung], facts: Mapping[str, Any]) -> None:
         """Begin the file anew, with the ladder and what else a reader cannot find in run.json."""
+        self._ladder = frozenset(rung.name for rung in rungs)
         ladder = [{"name": r.name, "training": r.training, "uses_llm": r.uses_llm} for r in rungs]
         try:
             fresh = folder / f".{FILE}.{os.getpid()}"
@@ -90,9 +92,9 @@ class Trail(Progress):
         self._beside.rung_finished(name, measurement)
 
     def called(self, rung: str, purpose: str, completion: Completion, new: bool) -> None:
-        self._calls[f"{rung} {purpose}"] += 1
-        if purpose != "measure":
-            self._now_and_then("called", name=rung, purpose=purpose, calls=self._calls[f"{rung} {purpose}"])
+        self._calls[rung, purpose] += 1
+        if purpose != "measure" or rung not in self._ladder:  # what is measured is told by its predictions
+            self._now_and_then("called", by=rung, purpose=purpose, calls=self._calls[rung, purpose])
         self._beside.called(rung, purpose, completion, new)
 
     def trained(self, done: int, total: int, loss: float) -> None:

@@ -28,7 +28,7 @@ PURPOSES = {
     "choose": "choosing the best prompt",
     "probe": "probing failures",
     "forecast": "measuring a learning curve",
-    "forget": "asking what was forgotten",
+    "measure": "asking what was forgotten",
     "grade": "grading",
 }
 

@@ -50,7 +50,7 @@ class Told:
     def hear(self, event: Event) -> None:
         """Take in one line. KeyError or TypeError where it is not one of trail.py's."""
         kind, name = event["event"], event.get("name", "")
-        rung = self.rungs.setdefault(name, Heard()) if name else Heard()
+        rung = self.rungs.get(name) or Heard()
         if kind == "begun":
             self.rungs = {each["name"]: Heard(each["training"], each["uses_llm"]) for each in event["rungs"]}
             self.facts = event
