@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from shouldtune.judgement import Comparison, RungResult, Verdict
+from shouldtune.causes import Diagnosed
+from shouldtune.judgement import Comparison, Interval, RungResult, Verdict
 from shouldtune.report import charts, layout, svg, words
 from shouldtune.report.markup import element
 from shouldtune.report.page import to_html
@@ -387,6 +388,13 @@ def test_a_run_of_almost_nothing_is_told(n: int) -> None:
     record = RunRecord(HERE, {}, verdict, a_no(HERE).holdout[:n], ())
     assert "No rung was tried." in text_of(to_html(record))
     assert plain_lines(record)[0].startswith("Should you fine-tune? Not yet:")
+
+
+def test_where_nothing_speaks_against_the_data_that_is_said() -> None:
+    record = a_yes(HERE)
+    sound = Diagnosed((), Interval(None, 0.0, 1.0, 0), False, (), 0, 412)
+    page = text_of(to_html(replace(record, verdict=replace(record.verdict, diagnosis=sound))))
+    assert "The data Nothing was found that speaks against the 412 training rows." in page
 
 
 def test_metrics_notes_and_trials_are_shown() -> None:

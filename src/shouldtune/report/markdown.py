@@ -17,8 +17,10 @@ from shouldtune.report.words import one_line
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord
 
-_ACTS = re.compile(r"([\\`*_\[\]<>|~$&]|^[-+=#]|:(?=//|\w+:)|(?<=^\d)[.)])")
-"""What can begin markup: anywhere, at the beginning of a line, in an address or an emoji's name, after a number."""
+_ACTS = re.compile(r"([\\`*_\[\]<>|~$&]|^[-+=#](?=[-=#\s]|$)|:(?=//|\w+:))")
+"""What can begin markup: anywhere, at the beginning of a line, in an address or an emoji's name."""
+_COUNTS = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
+"""A number that would begin a list."""
 _CALLS = re.compile(r"(?<=[@#])(?=\w)|(?<=\bwww)(?=\.)|(?<=\w)(?=@\w)")
 NOTHING = "\u200b"
 """A space of no width: beside an @ or a # it keeps a name or a number from being looked up."""
@@ -52,7 +54,8 @@ def to_markdown(record: RunRecord) -> str:
 
 def plain(text: object) -> str:
     """Text as text, on one line."""
-    return _ACTS.sub(r"\\\1", _CALLS.sub(NOTHING, one_line(text)))
+    escaped = _ACTS.sub(r"\\\1", _CALLS.sub(NOTHING, one_line(text)))
+    return _COUNTS.sub(r"\1\\\2", escaped)
 
 
 def _ladder(record: RunRecord) -> str:
@@ -83,7 +86,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     marks = ["---", *("--:" for _ in heads[1:])]
     if not heads[-1]:
         marks[-1] = "---"
-    lines = [heads, marks, *(tuple(map(plain, row)) for row in rows)]
+    lines = [heads, marks, *(["-" if each == "-" else plain(each) for each in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from altair import LayerChart
 
 SAID = (
-    "Beside each rung: the requests a month from which tuning is the better bargain (`below`: up to which), "
+    "Beside each rung: the requests a month from which tuning is the better bargain (or up to which: below) "
     "and the band that what was measured leaves. The dashed line is the volume that was told."
 )
 
@@ -60,7 +60,7 @@ def _chart(found: list[BreakEven], told: float | None, shape: Shape) -> LayerCha
                 **{"x": across(each.per_month) if each.per_month else None, "stroke": ACCENT, "fill": ACCENT},
                 **{"low": across(each.low) if known and each.low is not None else None},
                 **{"high": (shape.plot if each.high is None else across(each.high)) if known else None},
-                **{"top": at - 0.2, "bottom": at + 0.25},
+                **{"top": at - 0.14, "bottom": at + 0.25},
             }
         )
     powers = range(first, last + 1, max(1, math.ceil((last - first) / (6 if shape is WIDE else 4))))

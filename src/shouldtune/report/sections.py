@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shouldtune.run import RunRecord
 
 KEY = {"no language model": "□", "prompting": "○", "weights tuned": "◇"}
-TRADE = "Up is better, left is cheaper. Marks as above."
+TRADE = "Up is better, left takes less. Marks as above."
 INSTALL = 'pip install "shouldtune[report]"'
 
 

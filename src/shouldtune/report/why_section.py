@@ -38,13 +38,16 @@ def failures(record: RunRecord) -> Html | None:
     why = record.verdict.diagnosis
     if why is None:
         return None
+    found = why.rung or why.flaws or why.doubts or why.misses or beside(why)
+    nothing = f"Nothing was found that speaks against the {words.counted(why.rows, 'training row')}."
     return element(
         "section",
         element("h2", TITLE if why.rung else "The data"),
+        None if found else element("p", nothing),
         element("p", f"{whose(why)}. One thing was changed about them at a time.") if why.rung else None,
         _figure(why),
         _segments(why) if why.shares else None,
-        element("ul", *(element("li", line) for line in beside(why))),
+        element("ul", *(element("li", line) for line in beside(why))) if beside(why) else None,
         _flaws(why),
         _folded(f"Targets to look at ({why.doubted:,})", _doubts(why)) if why.doubts else None,
         _folded(f"Passages that were missed ({why.missed:,})", _misses(why.misses)) if why.misses else None,
