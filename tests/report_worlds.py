@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shouldtune.judgement import Comparison, RungResult, Verdict
+from shouldtune.causes import (
+    Ahead,
+    Diagnosed,
+    Doubt,
+    ExamplesUntil,
+    Flaw,
+    Forecasted,
+    Forgetting,
+    Kept,
+    Miss,
+    MoreShots,
+    Probe,
+    Seen,
+    Segment,
+    Share,
+)
+from shouldtune.judgement import Comparison, Economics, Flip, Interval, MoneyTable, RungResult, Verdict
+from shouldtune.measure import mean_score
 from shouldtune.run import RunRecord
 from shouldtune.types import Completion, Example, Measurement, Prediction, Score, Spent, Trial
+from shouldtune.verdict.economics import Money, break_even, price, rung_cost
 
 
 @dataclass(frozen=True)
@@ -248,3 +266,114 @@ def poisoned(*texts: str, rungs: int = 60) -> RunRecord:
     first = {"name": texts[0], "model": texts[-1], "instruction": texts[0], "list": list(texts)}
     made = {**first, "goal": {"quality": 0.9}, **{text: {text: text} for text in texts}}
     return RunRecord(Path("run"), made, verdict, examples, measurements)
+
+
+def everything(folder: Path, n: int = 200) -> RunRecord:
+    """A yes with all that a report can tell: prices, latency, why, a forecast, shots, forgetting, what flips it."""
+    record = ladder_record(folder, n=n)
+    measured = tuple(map(_timed, record.measurements))
+    economics = Economics(60_000, 12, 0.02, 0.5, 300, 0.8)
+    money = price(economics, measured)
+    gains = {c.worse: Interval(c.gain, c.low, c.high, c.n) for c in record.verdict.comparisons}
+    crossings = [break_even(money, "fine_tune", name, gains[name], (0.025, 0.025), 0.05, 0) for name in gains]
+    quality = {m.rung: mean_score(m.predictions) for m in measured}
+    table = MoneyTable(
+        *(economics.per_month, economics.months, economics.value_per_correct),
+        tuple(rung_cost(money, name, quality[name]) for name in quality),
+        tuple(each for each in crossings if each is not None),
+    )
+    rungs = tuple(_with_all(rung, money) if rung.applied else rung for rung in record.verdict.rungs)
+    verdict = replace(
+        record.verdict,
+        rungs=rungs,
+        economics=table,
+        diagnosis=_diagnosis(),
+        forecast=_forecast(),
+        shots=(MoreShots("few_shot", (Seen(2, 0.61, 48), Seen(4, 0.66, 48), Seen(8, 0.71, 48)), 8),),
+        forgetting=Forgetting(
+            "fine_tune",
+            (
+                Kept("general questions", 0.55, 0.52, Interval(-0.03, -0.11, 0.05, 60)),
+                Kept("ticket-triage", 0.71, 0.48, Interval(-0.23, -0.31, -0.14, 200)),
+            ),
+        ),
+        sensitivity=(
+            *(Flip("goal.quality", 0.9, 0.94, "not_yet", "out_of_reach", None, _FLIPS[0]),),
+            *(Flip("economics.per_month", 60_000, 900, "no", "does_not_pay", "nearest_shots", _FLIPS[1]),),
+        ),
+    )
+    return replace(
+        record, verdict=verdict, measurements=measured, asked={**record.asked, "economics": asdict(economics)}
+    )
+
+
+_FLIPS = (
+    "At a goal of 0.94 instead of 0.9 the answer would be not yet: no rung reaches it.",
+    "Below 900 requests a month instead of 60,000 the answer would be no: ship nearest_shots.",
+)
+
+
+def _timed(m: Measurement) -> Measurement:
+    """With the time that each answer took."""
+    per = {"guess": 0.0, "classic": 0.0004}.get(m.rung, 0.06 + 0.01 * len(m.rung))
+    told = tuple(
+        replace(p, completion=replace(p.completion, compute_s=per * (1 + at % 7 / 10), latency_s=per * (5 + at % 9)))
+        for at, p in enumerate(m.predictions)
+    )
+    return replace(m, predictions=told)
+
+
+def _with_all(rung: RungResult, money: Money) -> RungResult:
+    spread = 0.06 + 0.01 * len(rung.name) if rung.uses_llm else 0.0004
+    slow = {"latency_p50": spread * 9, "latency_p95": spread * 13, "cost_per_1k": money.per_1k(rung.name)}
+    return replace(rung, **slow, metrics={"valid": 0.9, "macro F1": 0.71, "hallucinated": 0.04})
+
+
+def _diagnosis() -> Diagnosed:
+    def share(segment: Segment, probe: Probe | None, low: float, at: float, high: float, repaired: int) -> Share:
+        return Share(segment, probe, Interval(at, low, high, 44), repaired, 44, Interval(0.02, 0.0, 0.09, 40))
+
+    shares = (
+        share("noise", "label", 0.0, 0.04, 0.12, 2),
+        share("format", "form", 0.1, 0.2, 0.33, 11),
+        Share("retrieval", "passage", Interval(None, 0.0, 1.0, 0)),
+        share("examples", "shots", 0.14, 0.26, 0.39, 17),
+        share("capacity", "stronger", 0.05, 0.12, 0.22, 9),
+        share("unexplained", None, 0.25, 0.38, 0.52, 0),
+    )
+    return Diagnosed(
+        flaws=(Flaw("contradictory", Interval(0.02, 0.01, 0.05, 412), ("ex-0007 and ex-0113 say different things",)),),
+        ceiling=Interval(0.97, 0.93, 0.98, 412),
+        goal_above_ceiling=False,
+        doubts=(Doubt("tr-0031", "max(3, 9)", "max(3, 9, key=abs)", 0.8, ("tr-0040", "tr-0222")),),
+        doubted=9,
+        rows=412,
+        rung="nearest_shots",
+        shares=shares,
+        placebo=Interval(0.03, 0.0, 0.1, 44),
+        failing=44,
+        asked=128,
+        readings={"again": Interval(0.05, -0.02, 0.12, 44)},
+        misses=(Miss("tr-0009", ("pathlib.md",), 7, ("os.md", "io.md")),),
+        missed=12,
+        calls=410,
+    )
+
+
+def _forecast() -> Forecasted:
+    def ahead(size: int, times: int, score: tuple[float, float, float]) -> Ahead:
+        low, at, high = score
+        return Ahead(size, times, Interval(at, low, high, 3), Interval(at - 0.78, low - 0.78, high - 0.78, 3))
+
+    return Forecasted(
+        rung="nearest_shots",
+        beside=0.78,
+        points=(Seen(25, 0.31, 48), Seen(51, 0.52, 48), Seen(103, 0.69, 48)),
+        ahead=(
+            ahead(412, 1, (0.78, 0.9, 0.97)),
+            ahead(1648, 4, (0.82, 0.95, 0.99)),
+            ahead(4120, 10, (0.83, 0.97, 1.0)),
+        ),
+        level=0.9,
+        until=ExamplesUntil(0.9, 420, 210, 2400, 0.93, 41_200),
+    )

@@ -41,11 +41,13 @@ LAYERS = {
     "ladder": 7,
     "ascent": 7,
     "conclusion": 7,
+    "trail": 7,
     "inquiring": 7,
     "forgetting": 6,
     "judging": 7,
     "rejudge": 7,
     "report": 8,
+    "viewing": 8,
     "cli": 9,
     "scaffold": 8,
     "demo": 8,
@@ -71,6 +73,8 @@ HEAVY = {
     "selectolax",
     "tokenizers",
     "safetensors",
+    "starlette",
+    "uvicorn",
 }
 
 TORCH_THROUGHOUT = {

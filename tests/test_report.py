@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from shouldtune.judgement import Comparison, RungResult, Verdict
+from shouldtune.causes import Diagnosed
+from shouldtune.judgement import Comparison, Interval, RungResult, Verdict
 from shouldtune.report import charts, layout, svg, words
 from shouldtune.report.markup import element
 from shouldtune.report.page import to_html
@@ -354,7 +355,17 @@ def test_every_example_is_in_the_data() -> None:
     assert data["rungs"][data["untuned"]]["name"] == "nearest_shots"
     failed = [row for row in data["examples"] if row[4][5][1] is None]
     assert len(failed) == 4
-    assert all(row[4][5][3] for row in failed)
+    assert all(data["said"][row[4][5][2]].startswith("TimeoutError") for row in failed)
+    for place, measurement in enumerate(record.measurements):
+        said = [row[2][row[4][place][0]] for row in data["examples"]]
+        assert said == [prediction.completion.text for prediction in measurement.predictions]
+
+
+def test_no_text_of_an_example_stands_twice_in_the_data() -> None:
+    """Most answers are the target, or what another rung said too."""
+    data = json.loads(Outline(page_of(a_yes)).raw["script"][0])
+    assert all(len(set(texts)) == len(texts) for _, _, texts, _, _ in data["examples"])
+    assert len(set(data["said"])) == len(data["said"])
 
 
 def test_unknown_prices_are_left_out_and_known_ones_shown() -> None:
@@ -367,7 +378,7 @@ def test_unknown_prices_are_left_out_and_known_ones_shown() -> None:
 
 def test_without_a_goal_nothing_speaks_of_one() -> None:
     record = ladder_record(HERE, goal=None)
-    assert "no goal was set" in plain_lines(record)[5] + plain_lines(record)[6]
+    assert "no goal was set" in " ".join(plain_lines(record))
     assert "The dashed line is the goal" not in to_html(record)
 
 
@@ -377,6 +388,13 @@ def test_a_run_of_almost_nothing_is_told(n: int) -> None:
     record = RunRecord(HERE, {}, verdict, a_no(HERE).holdout[:n], ())
     assert "No rung was tried." in text_of(to_html(record))
     assert plain_lines(record)[0].startswith("Should you fine-tune? Not yet:")
+
+
+def test_where_nothing_speaks_against_the_data_that_is_said() -> None:
+    record = a_yes(HERE)
+    sound = Diagnosed((), Interval(None, 0.0, 1.0, 0), False, (), 0, 412)
+    page = text_of(to_html(replace(record, verdict=replace(record.verdict, diagnosis=sound))))
+    assert "The data Nothing was found that speaks against the 412 training rows." in page
 
 
 def test_metrics_notes_and_trials_are_shown() -> None:
@@ -422,8 +440,8 @@ def test_every_colour_of_a_chart_is_mapped_by_the_style_sheet() -> None:
 
 def test_dollars_are_drawn_only_when_every_price_is_known() -> None:
     priced = tuple(replace(approach, cost=0.4) for approach in LADDER)
-    dollars = charts.effort_chart(ladder_record(HERE, ladder=priced))
-    seconds = charts.effort_chart(ladder_record(HERE, ladder=(*priced[:-1], LADDER[-1])))
+    dollars = charts.cost_chart(ladder_record(HERE, ladder=priced))
+    seconds = charts.cost_chart(ladder_record(HERE, ladder=(*priced[:-1], LADDER[-1])))
     assert dollars is not None
     assert "dollars for 1,000" in dollars.description
     assert seconds is not None

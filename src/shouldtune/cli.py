@@ -156,16 +156,40 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
 
 
 @app.command()
+def view(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a task's folder for its newest run.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Show the report's page while the run goes on, to this machine's browser alone. Reads, and writes nothing."""
+    from shouldtune.run import newest_run
+    from shouldtune.viewing import view as serve
+
+    folder = newest_run(run)
+
+    def ready(address: str) -> None:
+        typer.echo(address)
+        _say(f"shows {folder}; Ctrl-C ends it")
+        if open_browser:
+            typer.launch(address)
+
+    serve(folder, port, ready)
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="A run's folder, or a task's folder for its newest run.")],
     json: JsonOption = False,
     html: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown on stdout, for a pull request.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for a build server to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write every example with every rung's answer to this file.")] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Judge again under this, for nothing: goal.quality=0.8"),
     ] = None,
 ) -> None:
-    """Show a finished run: in the terminal, as JSON, or as one self-contained page."""
+    """Show a finished run: in the terminal, as JSON, Markdown, JUnit or CSV, or as one self-contained page."""
     from shouldtune.run import load_run
 
     record = load_run(run)
@@ -175,10 +199,23 @@ def report(
         record = judge_again(record, changes)
     if html is not None:
         _write_page(record, html)
-        _say(f"wrote {html}")
-    elif json:
+    if junit is not None:
+        from shouldtune.report.junit import to_junit
+
+        _write(junit, to_junit(record))
+    if csv is not None:
+        from shouldtune.report.spreadsheet import to_csv
+
+        _write(csv, to_csv(record))
+    for written in filter(None, (html, junit, csv)):
+        _say(f"wrote {written}")
+    if json:
         _print_json(record)
-    else:
+    elif markdown:
+        from shouldtune.report.markdown import to_markdown
+
+        typer.echo(to_markdown(record), nl=False)
+    elif not (html or junit or csv):
         _show(record)
 
 
@@ -226,10 +263,15 @@ def _climb_and_show(loaded: LoadedTask, how: Climb, *, as_json: bool) -> RunReco
 
 
 def _write_page(record: RunRecord, path: Path) -> None:
-    from shouldtune.files import write_whole
     from shouldtune.report.page import to_html
 
-    write_whole(path, to_html(record))
+    _write(path, to_html(record))
+
+
+def _write(path: Path, text: str) -> None:
+    from shouldtune.files import write_whole
+
+    write_whole(path, text)
 
 
 def _print_json(record: RunRecord) -> None:

@@ -16,9 +16,19 @@ from shouldtune.looks import look_at, looks_path
 from shouldtune.models.ledger import Ledger
 from shouldtune.models.open import is_simulated
 from shouldtune.progress import Progress
-from shouldtune.run import RunRecord, ledger_path, load_run, run_folder, save_asked, save_measurements, save_verdict
+from shouldtune.run import (
+    RunRecord,
+    ledger_path,
+    load_run,
+    run_folder,
+    save_asked,
+    save_inquiry,
+    save_measurements,
+    save_verdict,
+)
 from shouldtune.scorers import model_needed
 from shouldtune.task import LoadedTask
+from shouldtune.trail import Trail
 from shouldtune.types import Fitted, Rung, Skipped
 from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.race import Ask, Done, Open, trained_enough
@@ -36,17 +46,17 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
     passed no further call is begun, and what was measured is judged. Raises CannotMeasure when no model can be had,
     InputError for what the user must mend.
     """
-    progress = progress or Progress()
+    trail = Trail(progress or Progress())
     simulated = any(map(is_simulated, (loaded.file.model, loaded.file.tune, model_needed(loaded.task.scorer))))
     if simulated and not how.allow_simulated:
         raise InputError(
             "a scripted model's answers are simulated: they can lead to no verdict",
             hint="--allow-simulated, to see how a verdict would read",
         )
-    ledger = Ledger(ledger_path(loaded.folder), lambda who, completion, new: progress.called(*who, completion, new))
+    ledger = Ledger(ledger_path(loaded.folder), lambda who, completion, new: trail.called(*who, completion, new))
     try:
         ledger.budget = budget_of(loaded)
-        models = open_models(loaded, ledger, progress)
+        models = open_models(loaded, ledger, trail)
         asked = what_is_asked(loaded, how, models)
         loaded = with_judge(loaded, models)
         folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
@@ -54,13 +64,16 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
         save_asked(
             folder, {**asked, "created": datetime.now(UTC).isoformat(timespec="seconds"), **machine()}, loaded.holdout
         )
+        trail.begin(folder, how.rungs, {"look": look.number, "simulated": simulated})
         try:
-            verdict = await _climb(Ascent(loaded, how, ledger, models, folder, progress, simulated, asked, look))
+            verdict = await _climb(Ascent(loaded, how, ledger, models, folder, trail, simulated, asked, look))
         finally:
             await models.aclose()
         save_verdict(folder, verdict)
         save_winner(folder, verdict)
+        trail.end()
     finally:
+        trail.close()
         ledger.close()
     return load_run(folder)
 
@@ -106,6 +119,7 @@ async def _take_steps(ascent: Ascent, ahead: FitsAhead) -> None:
             if asking not in told:
                 _tell(ascent, asking, told)
             save_measurements(ascent.folder, ascent.measured())
+            save_inquiry(ascent.folder, ascent.inquirer.inquiry)
             asking = None
         if isinstance(step, Done) or ascent.ledger.budget_ended():
             if not ascent.ledger.budget_ended() and not ascent.is_settled():

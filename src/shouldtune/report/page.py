@@ -1,8 +1,9 @@
-"""A finished run as one HTML file that works offline, from a mail attachment, and without its script.
+"""A run as one HTML page: a file that works offline, from a mail attachment, and without its script; or served live.
 
-The page fetches nothing and allows nothing to be fetched: its policy names the one script and the one style sheet
-by their hashes, and forbids every other source, form and base. Text of models and users is escaped by
-`markup.element` or stands in a JSON block that the script shows with textContent alone.
+The file fetches nothing and allows nothing to be fetched: its policy names the one script and the one style sheet
+by their hashes, and forbids every other source, form and base. The live page may ask its own server for news, and
+nothing else. Text of models and users is escaped by `markup.element` or stands in a JSON block that the script shows
+with textContent alone.
 """
 
 from __future__ import annotations
@@ -12,38 +13,56 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from shouldtune.report import examples, sections, why_section, words
+from shouldtune.report import examples, money_section, sections, why_section, words
 from shouldtune.report.markup import Html, element, together, trusted
+from shouldtune.report.under_way import UNKNOWN, UnderWay
 from shouldtune.report.words import one_line
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord
 
 
-def to_html(record: RunRecord) -> str:
-    """The whole page. Nothing else is needed to read it."""
-    style, script = _part("page.css"), _part("page.js")
-    said, clause = words.headline(record.verdict)
+SCRIPTS = ("differences.js", "page.js")
+LIVE = "live.js"
+
+
+def to_html(record: RunRecord, now: UnderWay | None = None) -> str:
+    """The whole page. Nothing else is needed to read it; `now` is how the run is getting on, where it is served."""
+    style, script = _part("page.css"), _script(live=now is not None)
+    said, clause = words.headline(record.verdict) if now is None or now.state == "ended" else (UNKNOWN, now.clause)
     head = element(
         "head",
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy(style, script)),
+        element("meta", http_equiv="Content-Security-Policy", content=policy(style, script, live=now is not None)),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", f"{said}: {clause} {one_line(record.asked.get('name') or '')}".strip()),
         element("style", trusted(style)),
     )
-    body = element("body", _skip_link(), _main(record), examples.data_block(record), element("script", trusted(script)))
-    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+    parts = (_skip_link(), _main(record, now), examples.data_block(record), element("script", trusted(script)))
+    return f"<!doctype html>\n{element('html', head, element('body', *parts), lang='en')}\n"
 
 
-def policy(style: str, script: str) -> str:
-    """The Content-Security-Policy: this style sheet, this script, and nothing from anywhere."""
+def policy(style: str, script: str, *, live: bool = False) -> str:
+    """The Content-Security-Policy: this style sheet, this script, and nothing from anywhere; live, its own server."""
     return (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; base-uri 'none'; "
-        "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+        f"form-action 'none'; {LIVE_ONLY if live else ''}require-trusted-types-for 'script'; trusted-types 'none'"
     )
+
+
+LIVE_ONLY = "connect-src 'self'; img-src 'self'; "
+"""News, and the icon that browsers ask for."""
+
+
+def live_policy() -> str:
+    """For the header of the live page, which a frame cannot be told by the page itself."""
+    return f"{policy(_part('page.css'), _script(live=True), live=True)}; frame-ancestors 'none'"
+
+
+def _script(*, live: bool) -> str:
+    return "".join(map(_part, (*SCRIPTS, LIVE) if live else SCRIPTS))
 
 
 def _hash(text: str) -> str:
@@ -58,23 +77,24 @@ def _skip_link() -> Html:
     return element("a", "Skip to the examples", class_="skip", href="#examples")
 
 
-def _main(record: RunRecord) -> Html:
+def _main(record: RunRecord, now: UnderWay | None) -> Html:
     made = one_line(record.asked.get("created") or "").partition("T")[0]
-    footer = f"Written by shouldtune{f' from the run of {made}' if made else ''}. This file fetches nothing."
+    where = "This file fetches nothing." if now is None else "This page is served from this machine, to this machine."
+    footer = f"Written by shouldtune{f' from the run of {made}' if made else ''}. {where}"
     return together(
         element(
             "main",
-            sections.answer(record),
+            sections.answer(record, now),
             sections.contents(record),
             sections.ladder(record),
             sections.compared(record),
             why_section.failures(record),
             why_section.ahead(record),
             why_section.forgotten(record),
-            sections.money(record),
+            money_section.money(record),
             sections.effort(record),
-            sections.asked(record),
             examples.browser(record),
+            sections.asked(record),
         ),
         element("footer", element("p", footer)),
     )

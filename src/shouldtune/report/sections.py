@@ -9,6 +9,7 @@ from shouldtune.judgement import RungResult
 from shouldtune.report import charts, costs, words
 from shouldtune.report.charts import Drawing
 from shouldtune.report.markup import Html, element, together
+from shouldtune.report.under_way import UNKNOWN, UnderWay
 from shouldtune.report.words import one_line
 from shouldtune.types import Measurement, Spent, Trial
 
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
     from shouldtune.run import RunRecord
 
 KEY = {"no language model": "□", "prompting": "○", "weights tuned": "◇"}
-TRADE = "Up is better, left is cheaper. Marks as above."
+TRADE = "Up is better, left takes less. Marks as above."
 INSTALL = 'pip install "shouldtune[report]"'
 
 
-def answer(record: RunRecord) -> Html:
-    """The question, the answer and the reasons: what most readers came for."""
+def answer(record: RunRecord, now: UnderWay | None = None) -> Html:
+    """The question, the answer, the money and the reasons: what most readers came for."""
     verdict = record.verdict
-    said, clause = words.headline(verdict)
+    known = now is None or now.state == "ended"
+    said, clause = words.headline(verdict) if now is None or known else (UNKNOWN, now.clause)
     where = [one_line(record.asked.get("name") or "a task"), words.counted(len(record.holdout), "held-out example")]
     if record.asked.get("model"):
         where.append(one_line(record.asked["model"]))
@@ -33,28 +35,40 @@ def answer(record: RunRecord) -> Html:
         " ",
         element("span", element("strong", f"{said}:"), f" {clause}", class_="said"),
     )
-    meanwhile = verdict.answer == "not_yet" and verdict.rung is not None
+    meanwhile = known and verdict.answer == "not_yet" and verdict.rung is not None
     return element(
         "header",
         element("p", " · ".join(where), class_="where"),
         heading,
+        _doing(now) if now is not None else None,
         element("p", words.SIMULATED, class_="simulated", role="note") if verdict.simulated else None,
         element("p", again, class_="simulated", role="note") if (again := words.judged_again(verdict)) else None,
+        element("p", costs.sentence(record), class_="money") if known else None,
         element("ul", *(element("li", one_line(line)) for line in verdict.because), class_="because"),
         element("p", f"Until then, ship {one_line(verdict.rung)}.", class_="meanwhile") if meanwhile else None,
+        id="answer",
     )
+
+
+def _doing(now: UnderWay) -> Html:
+    """What the run does now, kept up to date by the script; and what it found so far."""
+    lines = element("ul", *(element("li", line) for line in now.lines))
+    found = element("details", element("summary", f"Found so far ({len(now.lines)})"), lines) if now.lines else None
+    doing = element("p", now.said, id="doing", role="status")
+    return element("div", doing, found, id="now", data_version=now.version, data_state=now.state)
 
 
 def contents(record: RunRecord) -> Html:
     """Links to the sections."""
-    priced = [("money", "Money" if record.verdict.economics else "What flips it")] if has_money(record) else []
-    why = [("why", "Why it fails" if record.verdict.diagnosis.rung else "Data")] if record.verdict.diagnosis else []
-    ahead = [("ahead", "More examples")] if record.verdict.forecast or record.verdict.shots else []
-    forgot = [("forgotten", "Forgotten")] if record.verdict.forgetting else []
+    verdict = record.verdict
+    priced = [("money", "Money" if verdict.economics else "What flips it")] if costs.known(verdict) else []
+    why = [("why", "Why it fails" if verdict.diagnosis.rung else "Data")] if verdict.diagnosis else []
+    ahead = [("ahead", "More examples")] if verdict.forecast or verdict.shots else []
+    forgot = [("forgotten", "Forgotten")] if verdict.forgetting else []
     found = (("ladder", "Ladder"), ("compared", "Compared"), *why, *ahead, *forgot, *priced)
-    parts = (*found, ("effort", "Effort"), ("asked", "Asked"))
-    links = [element("li", element("a", name, href=f"#{part}")) for part, name in (*parts, ("examples", "Examples"))]
-    return element("nav", element("ul", *links), aria_label="Sections")
+    parts = (*found, ("effort", "Effort"), ("examples", "Examples"), ("asked", "Asked"))
+    links = [element("li", element("a", name, href=f"#{part}")) for part, name in parts]
+    return element("nav", element("ul", *links), aria_label="Sections", id="contents")
 
 
 # ---------------------------------------------------------------- the ladder
@@ -64,13 +78,12 @@ def ladder(record: RunRecord) -> Html:
     """Two charts, the same as a table, and how to read them."""
     measured = any(rung.quality is not None for rung in record.verdict.rungs)
     drawn: list[Html] = []
-    if not measured:
-        pass
-    elif charts.can_draw():
-        first, second = charts.ladder_chart(record), charts.effort_chart(record)
-        drawn += [_figure(first, "Quality of each rung.", _key(first, record))] if first else []
-        drawn += [_figure(second, "Quality against what an answer takes.", TRADE)] if second else []
-    else:
+    if measured and charts.can_draw():
+        first = charts.ladder_chart(record)
+        drawn += [figure(first, "Quality of each rung.", _key(first, record))] if first else []
+        against = (charts.cost_chart(record), charts.latency_chart(record))
+        drawn += [figure(each, each.title, TRADE) for each in against if each is not None]
+    elif measured:
         drawn = [element("p", "To see charts here, ", element("code", INSTALL), " and write the report again.")]
     return element(
         "section",
@@ -87,7 +100,8 @@ def ladder(record: RunRecord) -> Html:
     )
 
 
-def _figure(drawing: Drawing, title: str, said: str) -> Html:
+def figure(drawing: Drawing, title: str, said: str) -> Html:
+    """A chart with its caption; a screen reader hears the description instead."""
     caption = element("figcaption", element("b", title), f" {said}")
     return element("figure", element("div", drawing.svg, role="img", aria_label=drawing.description), caption)
 
@@ -106,7 +120,7 @@ def _ladder_table(record: RunRecord) -> Html:
     timed = any(rung.latency_p50 is not None for rung in record.verdict.rungs)
     headings = ["Quality (interval)", *(["Goal"] if goal is not None else []), "Answers", "Seconds per 1,000"]
     headings += [*(["Cost per 1,000"] if priced else []), *(["Latency"] if timed else [])]
-    headings += ["Prompt tokens", "Fit time", "Settings tried"]
+    headings += ["Prompt tokens"]
     rows = []
     for rung in record.verdict.rungs:
         cells = _ladder_cells(rung, goal, priced, timed)
@@ -135,7 +149,7 @@ def _ladder_cells(rung: RungResult, goal: float | None, priced: bool, timed: boo
     cells += [(f"{rung.n:,}", failed), (words.amount(rung.seconds_per_1k), "")]
     cells += [(words.money(rung.cost_per_1k), "")] if priced else []
     cells += [(words.duration(rung.latency_p50), slow)] if timed else []
-    cells += [(tokens, ""), (words.duration(rung.fit_seconds), ""), (str(rung.settings_tried), "")]
+    cells += [(tokens, "")]
     return [element("td", text, _small(below)) for text, below in cells]
 
 
@@ -162,7 +176,7 @@ def _metrics_table(rungs: Sequence[RungResult]) -> Html | None:
         lines, columns, corner = names, lines, "Metric"
         cells = {(name, rung): value for (rung, name), value in cells.items()}
     rows = [
-        element("tr", element("th", one_line(line), scope="row"), *_cells(*(cells[line, each] for each in columns)))
+        element("tr", element("th", one_line(line), scope="row"), *cells_of(*(cells[line, each] for each in columns)))
         for line in lines
     ]
     return data_table("What the scorer reported beside the score", [corner, *map(one_line, columns)], rows)
@@ -181,30 +195,6 @@ def compared(record: RunRecord) -> Html:
     return element("section", element("h2", "Compared"), body, id="compared")
 
 
-def has_money(record: RunRecord) -> bool:
-    """Whether anything can be said of what the rungs cost or of what would flip the answer."""
-    return record.verdict.economics is not None or bool(record.verdict.sensitivity)
-
-
-def money(record: RunRecord) -> Html | None:
-    """What each rung costs and when tuning pays, and what would flip the answer; None where neither is known."""
-    table, changes = record.verdict.economics, record.verdict.sensitivity
-    if not has_money(record):
-        return None
-    named = ((element("th", name, scope="row"), cells) for name, cells in costs.rows(record.verdict))
-    rows = [element("tr", name, *_cells(*cells)) for name, cells in named]
-    lines = [element("li", one_line(flip.sentence)) for flip in changes]
-    return element(
-        "section",
-        element("h2", "Money" if table else costs.FLIPS),
-        data_table(costs.title(table), ["Rung", *costs.HEADINGS], rows) if table else None,
-        element("p", costs.key(record.verdict), class_="aside") if table else None,
-        element("h3", costs.FLIPS) if table and lines else None,
-        element("ul", *lines) if lines else None,
-        id="money",
-    )
-
-
 def effort(record: RunRecord) -> Html:
     """What each rung was given, so that nobody compares a tuned model with a prompt that nobody tried to improve."""
     columns = ["Calls", "Tokens", "Seconds"]
@@ -220,7 +210,7 @@ def effort(record: RunRecord) -> Html:
         element(
             "tr",
             element("th", one_line(each.rung), scope="row"),
-            *_cells(str(len(each.trials)), *_taken(each.fit), *_taken(each.measured), words.money(_cost(each))),
+            *cells_of(str(len(each.trials)), *_taken(each.fit), *_taken(each.measured), words.money(_cost(each))),
         )
         for each in record.measurements
     ]
@@ -312,5 +302,5 @@ def _caption(text: str) -> Html:
     return element("caption", text)
 
 
-def _cells(*texts: str) -> list[Html]:
+def cells_of(*texts: str) -> list[Html]:
     return [element("td", text) for text in texts]

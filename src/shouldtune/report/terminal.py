@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from shouldtune.judgement import RungResult
-from shouldtune.report import costs, why, words
+from shouldtune.report import costs, words
+from shouldtune.report.found import COMPARED, inquiry, ladder_title
 from shouldtune.report.words import one_line
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ ROOM_FOR_TABLE = 96
 NAME = 16
 ROOM_FOR_BAR = 116
 BAR = 22
-LEAST_SHARE = 0.05
-"""A segment that is surely smaller is left to the page."""
-COMPARED = "Compared, where both answered"
 
 
 def show(record: RunRecord, console: Console) -> None:
@@ -55,12 +53,13 @@ def plain_lines(record: RunRecord, width: int = PLAIN_WIDTH) -> list[str]:
     if verdict.simulated:
         lines += _wrapped(words.SIMULATED, width)
     lines += _wrapped(again, width) if (again := words.judged_again(verdict)) else []
+    lines += _wrapped(costs.sentence(record), width)
     lines += [line for sentence in verdict.because for line in _wrapped(one_line(sentence), width, "- ")]
     lines += ["", *_plain_ladder(record, width)]
     if verdict.comparisons:
         lines += ["", COMPARED]
         lines += [line for each in verdict.comparisons for line in _wrapped(words.compared(each), width, "- ")]
-    for title, said in _inquiry(record):
+    for title, said in inquiry(record):
         lines += ["", *_wrapped(title, width), *(line for each in said for line in _wrapped(each, width, "- "))]
     lines += _plain_money(record, width)
     if verdict.sensitivity:
@@ -79,7 +78,7 @@ def _wrapped(text: str, width: int, bullet: str = "") -> list[str]:
 
 def _plain_ladder(record: RunRecord, width: int) -> list[str]:
     applied = [rung for rung in record.verdict.rungs if rung.applied]
-    lines = _wrapped(_ladder_title(record), width)
+    lines = _wrapped(ladder_title(record), width)
     if applied:
         lines += _columns([("", HEADINGS), *((_starred(record, rung), _cells(rung)) for rung in applied)], width)
         lines += _wrapped(KEY, width)
@@ -131,13 +130,6 @@ def _starred(record: RunRecord, rung: RungResult) -> str:
     return f"{one_line(rung.name)} *" if rung.name == record.verdict.rung else one_line(rung.name)
 
 
-def _ladder_title(record: RunRecord) -> str:
-    goal = words.goal_quality(record)
-    line = "no goal was set" if goal is None else f"goal {words.score(goal)}"
-    shipped = f"; * is the one to ship: {one_line(record.verdict.rung)}" if record.verdict.rung else ""
-    return f"The ladder ({words.counted(len(record.holdout), 'held-out example')}; {line}{shipped})"
-
-
 def _notes(record: RunRecord) -> list[str]:
     """Why a rung was not measured on all held-out examples, or not at all: one line each."""
     rungs = record.verdict.rungs
@@ -146,25 +138,6 @@ def _notes(record: RunRecord) -> list[str]:
         for rung in rungs
         if not rung.applied
     ]
-
-
-def _inquiry(record: RunRecord) -> list[tuple[str, list[str]]]:
-    """What was found about the data, the failures and the learning curve: a title and its lines."""
-    verdict, found = record.verdict, []
-    looked = verdict.diagnosis
-    if looked is not None:
-        shown = [each for each in looked.shares if each.share.estimate is None or each.share.high >= LEAST_SHARE]
-        said = [why.segment(each) for each in shown] + why.beside(looked)
-        flawed = [f"{why.FLAWS[flaw.kind]}: {', '.join(flaw.rows[:3])}" for flaw in looked.flaws]
-        title = f"{why.TITLE} ({why.whose(looked)})" if looked.rung else "The data"
-        found += [(title, [one_line(line) for line in (*said, *flawed)])] if said or flawed else []
-    more = why.more_in_words(verdict)
-    if more:
-        found.append((why.AHEAD, more))
-    if verdict.forgetting is not None:
-        title = f"{why.FORGOTTEN} ({one_line(verdict.forgetting.rung)})"
-        found.append((title, why.kept_in_words(verdict.forgetting)))
-    return found
 
 
 def _closing(record: RunRecord) -> list[tuple[str, str]]:
@@ -187,10 +160,11 @@ def _show_drawn(record: RunRecord, console: Console) -> None:
         console.print(Text(words.SIMULATED, style="yellow"))
     if again := words.judged_again(verdict):
         console.print(Text(again, style="yellow"))
+    console.print(Text(costs.sentence(record), overflow="fold"))
     console.print()
     for sentence in verdict.because:
         _bullet(console, one_line(sentence))
-    console.print(Text(f"\n{_ladder_title(record)}", style="bold"))
+    console.print(Text(f"\n{ladder_title(record)}", style="bold"))
     if any(rung.applied for rung in verdict.rungs):
         console.print(_table(record, bar=BAR if console.width >= ROOM_FOR_BAR else 0))
         console.print(Padding(Text(KEY, style="dim"), (0, 1)))
@@ -217,7 +191,7 @@ def _show_drawn(record: RunRecord, console: Console) -> None:
 def _show_found(record: RunRecord, console: Console) -> None:
     """What beat what, why failures fail, and what more examples would bring."""
     compared = [words.compared(each) for each in record.verdict.comparisons]
-    for title, said in ((COMPARED, compared), *_inquiry(record)):
+    for title, said in ((COMPARED, compared), *inquiry(record)):
         if said:
             console.print(Text(f"\n{title}", style="bold"))
         for line in said:

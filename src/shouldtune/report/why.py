@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shouldtune.causes import Diagnosed, Forecasted, Forgetting, MoreShots, Segment, Share
+from shouldtune.causes import Diagnosed, Forecasted, Forgetting, Kept, MoreShots, Segment, Share
 from shouldtune.judgement import Interval, Verdict
 from shouldtune.report.words import counted, one_line, score
 
@@ -91,11 +91,14 @@ def kept_in_words(found: Forgetting) -> list[str]:
     """What a tuned model does at other things, beside its base: a line each."""
     said = []
     for each in found.kept:
-        change = each.change
-        told = "it forgot" if change.high < 0 else "it gained" if change.low > 0 else "no change is shown"
         figures = f"{score(each.base)} before tuning, {score(each.tuned)} after"
-        said.append(f"{one_line(each.what)}: {figures}; change {span(change)}: {told}")
+        said.append(f"{one_line(each.what)}: {figures}; change {span(each.change)}: {told(each)}")
     return said
+
+
+def told(each: Kept) -> str:
+    """What the interval of a change says."""
+    return "it forgot" if each.change.high < 0 else "it gained" if each.change.low > 0 else "no change is shown"
 
 
 def shots_in_words(more: MoreShots) -> str:

@@ -10,7 +10,8 @@ from shouldtune.report import words
 from shouldtune.report.charts import Drawing, as_given, dashed, drawing_library, pixel_axis, texts
 from shouldtune.report.markup import together
 from shouldtune.report.svg import ACCENT, INK, LINE, MUTED, NARROW, PAPER, WIDE, Shape, draw
-from shouldtune.report.why import SEGMENTS, share_in_words, span
+from shouldtune.report.why import SEGMENTS, share_in_words
+from shouldtune.report.why import span as span_in_words
 
 if TYPE_CHECKING:
     from altair import LayerChart
@@ -48,8 +49,11 @@ def _segments(why: Diagnosed, shape: Shape) -> LayerChart:
         y=alt.Y("top:Q", scale=down, axis=None),
         y2="bottom:Q",
     )
-    rule = base.mark_rule(color=INK, strokeWidth=2).encode(x=alt.X("low:Q", scale=scale, axis=ruler), x2="high:Q")
-    layers: list[Any] = [bar, rule]
+    span = base.encode(x=alt.X("low:Q", scale=scale, axis=ruler), x2="high:Q")
+    halo = span.mark_rule(
+        color=PAPER, strokeWidth=6
+    )  # so that the line is seen on the bar, in the light and in the dark
+    layers: list[Any] = [bar, halo, span.mark_rule(color=INK, strokeWidth=2)]
     if shape.names:
         left, right = alt.value(-shape.names), alt.value(shape.plot + 14)
         layers += texts(base.encode(x=left, text="name:N"), align="left", fontSize=14, limit=shape.names - 14)
@@ -65,7 +69,7 @@ def _segments(why: Diagnosed, shape: Shape) -> LayerChart:
 def forecast_chart(ahead: Forecasted, goal: float | None, measured: float | None) -> Drawing:
     """The points seen and the intervals ahead, against the rung beside; `measured` is the full fine-tune's score."""
     seen = "; ".join(f"{point.size:,} examples: {words.score(point.score)}" for point in ahead.points)
-    later = "; ".join(f"{each.size:,} examples: {span(each.score)}" for each in ahead.ahead)
+    later = "; ".join(f"{each.size:,} examples: {span_in_words(each.score)}" for each in ahead.ahead)
     svg = together(*(draw(_forecast(ahead, goal, measured, shape), shape) for shape in (WIDE, NARROW)))
     return Drawing(svg, f"Quality by examples learnt from. Seen: {seen}. Ahead: {later}.", ())
 

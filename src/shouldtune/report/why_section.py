@@ -18,9 +18,9 @@ from shouldtune.report.why import (
     SEGMENTS,
     TITLE,
     beside,
-    kept_in_words,
     more_in_words,
     span,
+    told,
     whose,
 )
 from shouldtune.report.why import ceiling as ceiling_in_words
@@ -38,13 +38,16 @@ def failures(record: RunRecord) -> Html | None:
     why = record.verdict.diagnosis
     if why is None:
         return None
+    found = why.rung or why.flaws or why.doubts or why.misses or beside(why)
+    nothing = f"Nothing was found that speaks against the {words.counted(why.rows, 'training row')}."
     return element(
         "section",
         element("h2", TITLE if why.rung else "The data"),
+        None if found else element("p", nothing),
         element("p", f"{whose(why)}. One thing was changed about them at a time.") if why.rung else None,
         _figure(why),
         _segments(why) if why.shares else None,
-        element("ul", *(element("li", line) for line in beside(why))),
+        element("ul", *(element("li", line) for line in beside(why))) if beside(why) else None,
         _flaws(why),
         _folded(f"Targets to look at ({why.doubted:,})", _doubts(why)) if why.doubts else None,
         _folded(f"Passages that were missed ({why.missed:,})", _misses(why.misses)) if why.misses else None,
@@ -149,8 +152,19 @@ def forgotten(record: RunRecord) -> Html | None:
     if found is None:
         return None
     said = f"{one_line(found.rung)} beside its base, both without any prompt of the ladder. This decides nothing."
-    lines = (element("li", line) for line in kept_in_words(found))
-    return element("section", element("h2", FORGOTTEN), element("p", said), element("ul", *lines), id="forgotten")
+    rows = [
+        element(
+            "tr",
+            element("th", one_line(each.what), scope="row"),
+            element("td", words.score(each.base)),
+            element("td", words.score(each.tuned)),
+            element("td", span(each.change), element("small", told(each))),
+        )
+        for each in found.kept
+    ]
+    headings = ["Asked", "Before tuning", "After", "Change (95% interval)"]
+    table = data_table("Mean scores at what it was not tuned for", headings, rows)
+    return element("section", element("h2", FORGOTTEN), element("p", said), table, id="forgotten")
 
 
 def _learnt(found: Forecasted, record: RunRecord) -> list[Html | None]:
