@@ -21,7 +21,8 @@ from shouldtune.ladder import climb
 from shouldtune.models.bill import most_dollars
 from shouldtune.models.budget import OVER, Budget
 from shouldtune.models.doubles import Flaky
-from shouldtune.models.ledger import Ledger, Ledgered, paying
+from shouldtune.models.ledger import Ledger, paying
+from shouldtune.models.ledgered import Ledgered
 from shouldtune.models.past_calls import dollars_paid
 from shouldtune.models.plain import Constant
 from shouldtune.rejudge import judge_again

@@ -18,7 +18,8 @@ import pytest
 from shouldtune.errors import CannotMeasure
 from shouldtune.judgement import Price
 from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
-from shouldtune.models.ledger import Ledger, Ledgered, paying
+from shouldtune.models.ledger import Ledger, paying
+from shouldtune.models.ledgered import Ledgered
 from shouldtune.models.past_calls import dollars_paid
 from shouldtune.models.plain import Constant
 from shouldtune.types import Completion, Message, Model, ModelSpec, Options
@@ -74,7 +75,7 @@ def test_any_change_of_the_request_is_another_question(ledger: Ledger) -> None:
 
 
 def test_where_an_adapter_lies_does_not_matter_but_what_it_holds_does(tmp_path: Path) -> None:
-    from shouldtune.models.ledger import digest, identity
+    from shouldtune.models.keys import digest, identity
 
     spec = {"kind": "local", "adapter": {"path": "/here", "sha256": "1"}}
     assert identity(spec) == identity({"kind": "local", "adapter": {"path": "/there", "sha256": "1"}})
@@ -175,7 +176,8 @@ def test_answers_are_priced_anew_at_the_price_of_now(tmp_path: Path) -> None:
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from shouldtune.models.ledger import Ledger, Ledgered
+from shouldtune.models.ledger import Ledger
+from shouldtune.models.ledgered import Ledgered
 from shouldtune.models.doubles import Abilities, Scripted
 from shouldtune.types import Message
 async def main():

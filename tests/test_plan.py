@@ -17,7 +17,8 @@ from shouldtune.asked import Climb, chosen_rungs
 from shouldtune.judgement import Price
 from shouldtune.ladder import climb
 from shouldtune.looks import rows_of
-from shouldtune.models.ledger import Ledger, canonical, request_of
+from shouldtune.models.keys import canonical, request_of
+from shouldtune.models.ledger import Ledger
 from shouldtune.models.past_calls import dollars_paid, past_calls
 from shouldtune.planning import Plan, plan
 from shouldtune.provable import GAIN, GOAL, NO_GAIN, RUNGS, provable

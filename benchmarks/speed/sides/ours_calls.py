@@ -12,7 +12,8 @@ from typing import Any
 from turns import take_turns
 
 from shouldtune.measure import measure
-from shouldtune.models.ledger import Ledger, Ledgered
+from shouldtune.models.ledger import Ledger
+from shouldtune.models.ledgered import Ledgered
 from shouldtune.models.prompted import Prompted
 from shouldtune.models.remote import open_remote
 from shouldtune.types import Completion, Example, Score

@@ -133,6 +133,10 @@ class TaskFile(Part):
     budget: float | None = Field(
         default=None, ge=0, le=1e9, description="dollars that the calls of all runs of this task may cost"
     )
+    max_calls: int | None = Field(default=None, ge=0, le=10**9, description="new calls of models that one run may make")
+    max_minutes: float | None = Field(
+        default=None, ge=0, le=1e6, description="minutes after which a run begins nothing more"
+    )
     strong: str | None = Field(default=None, description="the strongest model that one may use")
     probes: bool = Field(default=True, description="whether to ask why the best prompt's failures fail")
     forecast: bool | None = Field(
