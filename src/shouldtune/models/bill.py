@@ -123,6 +123,6 @@ def lost_calls(completion: Completion) -> int:
 
     A failed call is one of them, unless it is known what it cost, as of a refusal, which costs nothing.
     """
-    if not completion.failed or completion.cost_usd is not None:
+    if not completion.failed or completion.failure == "not_asked" or completion.cost_usd is not None:
         return completion.lost
     return max(completion.lost, 1) if completion.failure == "unknown" else completion.lost + 1

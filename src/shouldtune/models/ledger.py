@@ -160,9 +160,11 @@ class Ledger:
 
         A failure is no answer: the next run may ask again. What calls may have cost whose outcome nobody knows is kept.
         """
-        self.new_calls += 1
         statements: list[Statement] = []
-        if completion.failed:
+        self.new_calls += completion.failure != "not_asked"
+        if completion.failure == "not_asked":
+            pass
+        elif completion.failed:
             statements.append((_ADD_FAILED, (key, completion.failure, *_paying.get())))
         else:
             row = (key, request, canonical(vars(completion)), *_paying.get())

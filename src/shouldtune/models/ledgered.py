@@ -91,6 +91,8 @@ class Ledgered:
 
     def _charged(self, call: _Call, completion: Completion, *, new: bool) -> Completion:
         priced = at_price(completion, self.price, call.size)
+        if completion.failure == "not_asked":
+            return priced
         self.ledger.charge(call.key, priced, new=new)
         return priced
 
