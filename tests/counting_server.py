@@ -36,7 +36,7 @@ class CountingServer:
     latency_s: float = 0.001
     url: str = ""
     asked: Counter[str] = field(default_factory=Counter)
-    """How often each request came, by its hash."""
+    """How often each request came, by the hash of its messages and how much may be answered."""
     under_way: int = 0
     most_at_once: int = 0
     tokens: list[tuple[int, int, int]] = field(default_factory=list)
@@ -57,7 +57,9 @@ class CountingServer:
         read, written, cached = size // 3, len(text) // 4 + 1, size // 6
         if self.worst:
             read, written, cached = size + 4 * len(body["messages"]), body["max_tokens"], 0
-        self.asked[hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()] += 1
+        said = [[message["role"], message["content"]] for message in body["messages"]]
+        name = json.dumps({"messages": said, "max_tokens": body["max_tokens"]}, sort_keys=True)
+        self.asked[hashlib.sha256(name.encode()).hexdigest()] += 1
         self.tokens.append((read, written, cached))
         self.under_way += 1
         self.most_at_once = max(self.most_at_once, self.under_way)
