@@ -51,7 +51,7 @@ def test_no_order_of_answers_passes_the_wall_and_little_is_left_below_it() -> No
             cost = most * rng.choice([0.1, 0.5, 1.0])
             paid += cost
             assert paid <= 10.0
-            await budget.settle(most, cost)
+            budget.settle(most, cost)
 
         await asyncio.gather(*(one() for _ in range(200)))
         return budget, paid
@@ -70,9 +70,9 @@ def test_a_call_that_does_not_fit_waits_for_those_under_way_and_nothing_is_begun
         waiting = asyncio.create_task(budget.begin(0.5))
         await asyncio.sleep(0)
         assert not waiting.done()
-        await budget.settle(0.9, 0.1)  # it cost less than was set aside
+        budget.settle(0.9, 0.1)  # it cost less than was set aside
         fits = await waiting
-        await budget.settle(0.5, None)  # what it cost is not known: all of it counts
+        budget.settle(0.5, None)  # what it cost is not known: all of it counts
         assert budget.spent == pytest.approx(0.6)
         return [fits, await budget.begin(0.41), await budget.begin(0.01)]
 

@@ -43,7 +43,7 @@ class Budget:
         self._until = None if minutes is None else monotonic() + 60 * minutes
         self._aside = 0.0
         self._under_way = 0
-        self._settled = asyncio.Condition()
+        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def ended(self) -> bool:
@@ -60,31 +60,41 @@ class Budget:
     def may_go_on(self) -> bool:
         """Whether more may be begun. Asked where something is about to be: it ends the budget whose time is over."""
         if self.ended_by is None and self._until is not None and monotonic() >= self._until:
-            self.ended_by = "minutes"
+            self._end("minutes")
         return self.ended_by is None
 
     async def begin(self, most: float) -> bool:
         """Set `most` dollars aside for a call; False where it must not be begun."""
-        async with self._settled:
-            while self.may_go_on() and self.usd is not None and self.spent + self._aside + most > self.usd:
-                if self._under_way == 0:
-                    self.ended_by = "dollars"
-                    break
-                await self._settled.wait()
-            if not self.ended and self.calls is not None and self._begun >= self.calls:
-                self.ended_by = "calls"
-            if self.ended:
-                self._settled.notify_all()
-                return False
-            self._begun += 1
-            self._aside += most
-            self._under_way += 1
-            return True
+        while self.may_go_on() and self.usd is not None and self.spent + self._aside + most > self.usd:
+            if self._under_way == 0:
+                self._end("dollars")
+                break
+            settled = asyncio.get_running_loop().create_future()
+            self._waiting.append(settled)
+            await settled
+        if not self.ended and self.calls is not None and self._begun >= self.calls:
+            self._end("calls")
+        if self.ended:
+            return False
+        self._begun += 1
+        self._aside += most
+        self._under_way += 1
+        return True
 
-    async def settle(self, most: float, cost: float | None) -> None:
+    def settle(self, most: float, cost: float | None) -> None:
         """A call has ended: put `cost` in place of what was set aside; None where it is not known, then all of it."""
-        async with self._settled:
-            self.spent += most if cost is None else cost
-            self._under_way -= 1
-            self._aside = self._aside - most if self._under_way else 0.0
-            self._settled.notify_all()
+        self.spent += most if cost is None else cost
+        self._under_way -= 1
+        self._aside = self._aside - most if self._under_way else 0.0
+        self._wake()
+
+    def _end(self, by: Ended) -> None:
+        self.ended_by = by
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let those that wait look again."""
+        waiting, self._waiting = self._waiting, []
+        for settled in waiting:
+            if not settled.done():
+                settled.set_result(None)

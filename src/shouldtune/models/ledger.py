@@ -8,6 +8,7 @@ disk before it is sent, so that what a killed run may have been billed for is kn
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 from collections import deque
@@ -55,20 +56,32 @@ class Sent:
     """What was set aside for it: that of all its attempts."""
 
 
-Statement = tuple[str, tuple[Any, ...]]
+Row = tuple[str | int | float | None, ...]
 
-_ADD_CALL = "INSERT OR REPLACE INTO calls (key, request, completion, rung, purpose) VALUES (?, ?, ?, ?, ?)"
-_ADD_SENT = "INSERT INTO sent (id, key, model, read, written, usd, rung, purpose) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_ADD_FAILED = "INSERT INTO failed (key, failure, rung, purpose) VALUES (?, ?, ?, ?)"
-_REMOVE_SENT = "DELETE FROM sent WHERE id = ?"
+
+def _insert(table: str, columns: str) -> str:
+    """One statement for all rows of a commit, which come as JSON: one a row would wait for the interpreter's lock at
+    each of them."""
+    values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(columns.split(","))))
+    return f"INSERT OR REPLACE INTO {table} ({columns}) SELECT {values} FROM json_each(?)"  # noqa: S608  our own words
+
+
+_WRITE = {
+    "calls": _insert("calls", "key, request, completion, rung, purpose"),
+    "sent": _insert("sent", "id, key, model, read, written, usd, rung, purpose"),
+    "failed": _insert("failed", "key, failure, rung, purpose"),
+    "known": "DELETE FROM sent WHERE id IN (SELECT value FROM json_each(?))",
+}
 
 
 @dataclass
 class _Write:
-    statements: Sequence[Statement]
-    answered: str | None
-    """The key that has an answer from then on."""
     saved: asyncio.Future[None]
+    calls: Sequence[Row] = ()
+    sent: Sequence[Row] = ()
+    failed: Sequence[Row] = ()
+    known: Sequence[int] = ()
+    """Numbers of those sent whose outcome is known."""
 
 
 @dataclass
@@ -148,35 +161,35 @@ class Ledger:
         self._sent += 1
         aside = None if usd is None else usd * attempts
         sent = Sent(self._sent, key, model, size, usd, aside)
-        await self._write([_sent_row(sent, aside, sent.number)])
+        await self._write(sent=[_sent_row(sent, aside, sent.number)])
         return sent
 
     async def withdraw(self, sent: Sent) -> None:
         """It was not sent after all, or cannot have been answered."""
-        await self._write([(_REMOVE_SENT, (sent.number,))])
+        await self._write(known=[sent.number])
 
     async def record(self, key: str, request: str, completion: Completion, sent: Sent | None = None) -> None:
         """Write one answer to a canonical request; returns when it is on disk. Those that wait share one sync.
 
         A failure is no answer: the next run may ask again. What calls may have cost whose outcome nobody knows is kept.
         """
-        statements: list[Statement] = []
-        self.new_calls += completion.failure != "not_asked"
-        if completion.failure == "not_asked":
-            pass
-        elif completion.failed:
-            statements.append((_ADD_FAILED, (key, completion.failure, *_paying.get())))
-        else:
+        if completion.failure != "not_asked":
+            self.new_calls += 1
+        rows: dict[str, list[Any]] = {kind: [] for kind in _WRITE}
+        if not completion.failed:
             row = (key, request, canonical(vars(completion)), *_paying.get())
             self._refuse_unwritable(row)
-            statements.append((_ADD_CALL, row))
+            rows["calls"].append(row)
+        elif completion.failure != "not_asked":
+            rows["failed"].append((key, completion.failure, *_paying.get()))
         if sent is not None:
-            statements.append((_REMOVE_SENT, (sent.number,)))
+            rows["known"].append(sent.number)
             for usd in self._lost(completion, sent):
                 self._sent += 1
                 self._unknown.setdefault(key, []).append(usd)
-                statements.append(_sent_row(sent, usd, self._sent))
-        await self._write(statements, None if completion.failed else key)
+                rows["sent"].append(_sent_row(sent, usd, self._sent))
+        if any(rows.values()):
+            await self._write(**rows)
 
     def _lost(self, completion: Completion, sent: Sent) -> list[float | None]:
         """What each call for this answer may have cost of which nobody knows; a failure whose cost is told, that."""
@@ -193,9 +206,9 @@ class Ledger:
 
     # ------------------------------------------------------------ on disk
 
-    async def _write(self, statements: Sequence[Statement], answered: str | None = None) -> None:
+    async def _write(self, **rows: Sequence[Any]) -> None:
         saved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Write(statements, answered, saved))
+        self._waiting.append(_Write(saved, **rows))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
         await saved
@@ -225,12 +238,13 @@ class Ledger:
                 batch.append(self._waiting.popleft())
             if not batch:
                 return
+            together = {kind: [row for write in batch for row in getattr(write, kind)] for kind in _WRITE}
             self._database.execute("BEGIN IMMEDIATE")
             with self._database:
-                for write in batch:
-                    for statement, values in write.statements:
-                        self._database.execute(statement, values)
-            self._keys.update(write.answered for write in batch if write.answered is not None)
+                for kind, rows in together.items():
+                    if rows:
+                        self._database.execute(_WRITE[kind], (json.dumps(rows, ensure_ascii=False),))
+            self._keys.update(str(row[0]) for row in together["calls"])
 
     # ------------------------------------------------------------ what it took
 
@@ -266,6 +280,5 @@ class Ledger:
         self.close()
 
 
-def _sent_row(sent: Sent, usd: float | None, number: int) -> Statement:
-    size = sent.size
-    return _ADD_SENT, (number, sent.key, sent.model, size.read, size.written, usd, *_paying.get())
+def _sent_row(sent: Sent, usd: float | None, number: int) -> Row:
+    return (number, sent.key, sent.model, sent.size.read, sent.size.written, usd, *_paying.get())

@@ -18,8 +18,8 @@ from shouldtune.models.ledger import Ledger, Sent
 from shouldtune.models.prices import id_of
 from shouldtune.types import Completion, Conversation, Message, Model, ModelSpec, Options, Tunable, TuneSettings
 
-AHEAD = 16
-"""How many more calls are written down as sent than a server's client has under way, so that it never waits."""
+AHEAD = 2
+"""How many times as many calls are written down as sent as a server's client has under way, so that it never waits."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Ledgered:
     @cached_property
     def _wire(self) -> _Wire:
         under_way = getattr(self.model, "concurrency", None)
-        return _Wire(None if under_way is None else under_way + AHEAD)
+        return _Wire(None if under_way is None else AHEAD * under_way)
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         call = _Call.of(self.model.spec(), messages, options, self.price)
@@ -130,7 +130,7 @@ class Ledgered:
             raise
         finally:
             if budget is not None:
-                await budget.settle(self._aside(call), cost)
+                budget.settle(self._aside(call), cost)
         return completion, sent
 
     async def _withdraw(self, sent: Sent | None) -> None:
