@@ -24,7 +24,7 @@ from shouldtune.run import adapters_path, ledger_path
 from shouldtune.rungs import LADDER
 from shouldtune.scorers import model_needed, with_model
 from shouldtune.task import LoadedTask
-from shouldtune.task.file import price_table
+from shouldtune.task.file import price_table, prices_of
 from shouldtune.tuning import open_tunable
 from shouldtune.types import Example, Model, Models, Rung
 
@@ -100,8 +100,7 @@ def price_paid(model: str, price: Price | None) -> Price | None:
 
 def dollars_so_far(loaded: LoadedTask) -> tuple[float, tuple[str, ...]]:
     """(dollars that the calls of all runs of a task cost at list price, models whose price is not known)."""
-    table = price_table(loaded.file)
-    return dollars_paid(ledger_path(loaded.folder), lambda model_id: price_of(model_id, table))
+    return dollars_paid(ledger_path(loaded.folder), prices_of(loaded.file))
 
 
 def budget_of(loaded: LoadedTask, how: Climb = Climb()) -> Budget | None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shouldtune import __version__
-from shouldtune.errors import BudgetError, InputError, ShouldTuneError
+from shouldtune.errors import BudgetError, CannotMeasure, InputError, ShouldTuneError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shouldtune.asked import Climb
     from shouldtune.run import RunRecord
     from shouldtune.task import LoadedTask
@@ -199,6 +201,48 @@ def report(
         _print_json(record)
     else:
         _show(record)
+
+
+@app.command()
+def ledger(
+    task: TaskArgument,
+    check: Annotated[bool, typer.Option("--check", help="Is the file whole, and every answer readable?")] = False,
+    compact: Annotated[bool, typer.Option("--compact", help="Make the file as small as it can be.")] = False,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write every answer as JSON lines; - for stdout.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Every call of every run of a task: by rung and purpose, tokens, dollars, what is unknown. Asks no model."""
+    from shouldtune.models import audit
+    from shouldtune.report import ledgers
+    from shouldtune.run import ledger_path
+    from shouldtune.task.file import prices_of, read_task_file
+
+    path = ledger_path(task if task.is_dir() else task.parent)
+    if compact:
+        before, after = audit.compact(path)
+        _say(f"{path}: {before:,} bytes before, {after:,} now")
+    elif export is not None:
+        _export(audit.lines_of(path), export)
+    elif check:
+        wrong = audit.problems(path)
+        typer.echo(ledgers.problems_to_json(wrong) if json else ledgers.problems_to_text(wrong), nl=False)
+        if wrong:
+            raise CannotMeasure("the ledger is not sound", where=path, hint="move it away to start a new one")
+    else:
+        found = audit.accounts_of(path, prices_of(read_task_file(task)))
+        typer.echo(ledgers.accounts_to_json(found) if json else ledgers.accounts_to_text(found), nl=False)
+
+
+def _export(lines: Iterator[str], path: Path) -> None:
+    from shouldtune.files import write_whole
+
+    if str(path) != "-":
+        write_whole(path, lines)
+        return
+    for line in lines:
+        typer.echo(line, nl=False)
 
 
 def _load(task: Path, model: str | None = None, tune: str | None = None) -> LoadedTask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -187,6 +188,12 @@ def economics_of(file: TaskFile) -> Economics:
 def price_table(file: TaskFile) -> dict[str, Price]:
     """The user's own prices, by the id of the model."""
     return {name: Price(part.read, part.written, cached=part.cached) for name, part in file.prices.items()}
+
+
+def prices_of(file: TaskFile) -> Callable[[str], Price | None]:
+    """From a model's id to its price, the user's own table first; None where it is not known."""
+    table = price_table(file)
+    return lambda model_id: price_of(model_id, table)
 
 
 def read_task_file(path: Path) -> TaskFile:
