@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,19 @@ from shouldtune.asked import Climb, chosen_rungs
 from shouldtune.errors import InputError
 from shouldtune.judgement import Price
 from shouldtune.ladder import climb
+from shouldtune.models import budget
 from shouldtune.models.bill import Size
 from shouldtune.models.budget import OVER, Budget
-from shouldtune.models.doubles import Flaky
+from shouldtune.models.doubles import Abilities, Flaky, Scripted
 from shouldtune.models.ledger import Ledger, paying
-from shouldtune.models.ledgered import Ledgered
-from shouldtune.models.past_calls import dollars_paid
+from shouldtune.models.ledgered import Ledgered, LedgeredTunable
+from shouldtune.models.past_calls import dollars_paid, past_calls
 from shouldtune.models.plain import Constant
 from shouldtune.rejudge import judge_again
 from shouldtune.report.terminal import plain_lines
 from shouldtune.run import RunRecord, ledger_path, load_run
 from shouldtune.task import load_task
-from shouldtune.types import Completion, Message, ModelSpec, Options
+from shouldtune.types import Completion, Message, ModelSpec, Options, TuneSettings
 from tests.conftest import MakeTask, numbered_rows
 from tests.counting_server import CountingServer, serving
 from tests.test_cli import shouldtune
@@ -242,10 +244,54 @@ def test_a_budget_that_cannot_be_kept_is_refused(make_task: MakeTask) -> None:
     folder = make_task(numbered_rows(60), model="http://127.0.0.1:9/v1#m", tune=None, budget=5)
     with pytest.raises(InputError, match=r"a budget of \$5 cannot be kept: no price is known of http://127") as caught:
         run(folder)
-    assert "prices:" in caught.value.hint
+    assert "--price READ,WRITTEN" in caught.value.hint and "prices:" in caught.value.hint
+    assert "--no-price-limit" in caught.value.hint
     done = shouldtune("run", folder)
     assert done.returncode == 2
     assert done.stderr.count("error:") == 1
+    for price in ("1", "1,2,3", "1,x", "-1,2", "nan,1"):
+        bad = shouldtune("run", folder, "--price", price)
+        assert (bad.returncode, bad.stderr.count("error:")) == (2, 1)
+
+
+def test_a_run_ends_in_order_after_so_many_new_calls_and_the_next_one_goes_on(make_task: MakeTask) -> None:
+    folder = make_task(numbered_rows(200), model=WORLD, tune=WORLD, goal={"quality": 0.8})
+    calls = []
+    for most in (0, 40, 70):
+        record = run(folder, max_calls=most)
+        assert record.verdict.reason == "unmeasured"
+        told = record.verdict.provenance["budget"]
+        assert told == {"max_calls": most, "ended": True, "ended_by": "calls"}
+        calls.append(sum(not call.training for call in past_calls(ledger_path(folder))))
+    assert calls == [0, 40, 110]
+    done = run(folder, max_calls=100_000)
+    assert done.verdict.provenance["budget"] == {"max_calls": 100_000, "ended": False}
+    assert done.verdict.reason == "tune"
+    assert run(folder, max_calls=0).verdict.reason == "tune"  # nothing new is needed
+
+
+def test_a_run_ends_in_order_after_so_many_minutes(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_task(numbered_rows(200), model=WORLD, tune=WORLD, goal={"quality": 0.8}, max_minutes=10)
+    clock = iter(range(0, 10**9, 6))  # each look at it takes six seconds
+    monkeypatch.setattr(budget, "monotonic", lambda: float(next(clock)))
+    record = run(folder)
+    assert record.verdict.reason == "unmeasured"
+    assert record.verdict.provenance["budget"] == {"max_minutes": 10, "ended": True, "ended_by": "minutes"}
+    asked = sum(1 for _ in past_calls(ledger_path(folder)))
+    assert 50 < asked <= 100
+    monkeypatch.undo()
+    assert run(folder).verdict.reason == "tune"
+
+
+def test_training_ends_after_the_epoch_in_which_the_time_is_over(tmp_path: Path) -> None:
+    async def epochs(minutes: float) -> int:
+        with Ledger(tmp_path / "ledger.sqlite") as ledger:
+            ledger.budget = Budget(None, 0.0, minutes=minutes)
+            model = LedgeredTunable(Scripted({}, Abilities()), ledger)
+            return len([tuned async for tuned in model.tune([], TuneSettings(epochs=4))])
+
+    assert asyncio.run(epochs(0.0)) == 1
+    assert asyncio.run(epochs(60.0)) == 4
 
 
 # ---------------------------------------------------------------- a server that bills
@@ -275,6 +321,28 @@ def test_a_servers_bill_stays_within_the_budget_and_the_command_ends_with_3(make
         assert more.returncode == 0, more.stderr
         assert json.loads(more.stdout)["spent"]["usd"] > 0.2
         assert max(server.asked.values()) == 1  # nothing was bought twice
+
+
+def test_the_command_takes_a_price_and_limits_and_says_what_the_rest_would_take(make_task: MakeTask) -> None:
+    with serving(CountingServer()) as server:
+        folder = make_task(numbered_rows(60), model=f"{server.url}#m", tune=None, budget=5)
+        command = ("run", folder, "--json", "--no-probes", "--rungs", "guess,zero_shot,few_shot")
+        few = shouldtune(*command, "--price", "100,400", "--max-calls", "5")
+        assert (few.returncode, server.calls) == (3, 5)
+        assert "error: the budget ended: 5 new calls were allowed" in few.stderr
+        assert re.search(r"goes on from there; for all of it that would be \d+ calls more at most, \$\d", few.stderr)
+        late = shouldtune(*command, "--price", "100,400", "--max-minutes", "0")
+        assert (late.returncode, server.calls) == (3, 5)
+        assert "the budget ended: 0 s are over" in late.stderr
+        priced = json.loads(shouldtune(*command, "--price", "100,400").stdout)
+        assert priced["spent"]["usd"] == pytest.approx(server.billed(Price(100.0, 400.0)))
+        assert priced["provenance"]["budget"] == {"usd": 5.0, "ended": False}
+        free = shouldtune(*command, "--no-price-limit")
+        assert free.returncode == 0, free.stderr
+        assert "the budget of $5 does not hold" in free.stderr
+        told = json.loads(free.stdout)
+        assert told["provenance"]["budget"] == {"usd": 5.0, "ended": False, "holds": False}
+        assert "the budget of $5 does not hold" in shouldtune("report", folder).stdout
 
 
 def test_the_plan_says_whether_a_budget_is_enough(make_task: MakeTask) -> None:

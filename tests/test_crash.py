@@ -16,7 +16,7 @@ from shouldtune.models.past_calls import lost_calls, past_calls
 from shouldtune.run import ledger_path
 from tests.conftest import MakeTask, Rows
 from tests.counting_server import CountingServer, serving
-from tests.warm import Running, Warm, warm
+from tests.warm import Running, Warm
 
 PLACES = 16 + 16
 """Calls that are sent and written down as sent at once: those of the client, and those written ahead."""
@@ -122,17 +122,19 @@ class Cut:
 
 
 @pytest.mark.parametrize("points", [3, pytest.param(200, marks=pytest.mark.slow)])
-def test_a_killed_run_loses_no_result_and_ends_like_one_that_was_not(make_task: MakeTask, points: int) -> None:
+def test_a_killed_run_loses_no_result_and_ends_like_one_that_was_not(
+    make_task: MakeTask, warm: Warm, points: int
+) -> None:
     rng, cuts, runs, unknown = random.Random(points), 0, 0, 0
-    with warm() as parent, serving(server()) as counting:
+    with serving(server()) as counting:
         model = f"{counting.url}#m"
-        whole = Cut(parent, task_for(make_task, model, "whole"), counting, rng)
+        whole = Cut(warm, task_for(make_task, model, "whole"), counting, rng)
         truth = whole.end()
         needed = len(counting.asked)
         assert (whole.repeats, json.loads(truth)["spent"]["calls"]) == (0, needed)
         while cuts < points:
             counting.asked.clear()
-            cut = Cut(parent, task_for(make_task, model, f"cut-{runs}"), counting, rng)
+            cut = Cut(warm, task_for(make_task, model, f"cut-{runs}"), counting, rng)
             for how in rng.choice([[signal.SIGKILL], [signal.SIGKILL] * 2, [signal.SIGINT, signal.SIGKILL]]):
                 cut.cut(needed, how)
             text = cut.end()

@@ -10,8 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,12 +99,3 @@ class Warm:
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
-
-
-@contextmanager
-def warm() -> Iterator[Warm]:
-    found = Warm()
-    try:
-        yield found
-    finally:
-        found.close()

@@ -161,7 +161,11 @@ class Ledger:
         self._sent += 1
         aside = None if usd is None else usd * attempts
         sent = Sent(self._sent, key, model, size, usd, aside)
-        await self._write(sent=[_sent_row(sent, aside, sent.number)])
+        try:
+            await self._write(sent=[_sent_row(sent, aside, sent.number)])
+        except asyncio.CancelledError:  # then it is not sent
+            await self.withdraw(sent)
+            raise
         return sent
 
     async def withdraw(self, sent: Sent) -> None:
