@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from shouldtune.models.past_calls import dollars_paid, past_calls
 from shouldtune.models.plain import Constant
 from shouldtune.rejudge import judge_again
 from shouldtune.report.terminal import plain_lines
+from shouldtune.report.words import unknown_outcomes
 from shouldtune.run import RunRecord, ledger_path, load_run
 from shouldtune.task import load_task
-from shouldtune.types import Completion, Message, ModelSpec, Options, TuneSettings
+from shouldtune.types import Completion, Message, ModelSpec, Options, Spent, TuneSettings
 from tests.conftest import MakeTask, numbered_rows
 from tests.counting_server import CountingServer, serving
 from tests.test_cli import shouldtune
@@ -175,6 +176,12 @@ def test_an_answer_that_the_ledger_holds_is_had_beyond_the_wall(tmp_path: Path) 
         assert (refused.error, refused.failure) == (OVER, "not_asked")
         assert ledger.budget_ended()
         assert (ledger.new_calls, ledger.spent().calls) == (1, 1)
+
+
+def test_unknown_outcomes_are_shown_beside_what_was_spent() -> None:
+    spent = Spent(calls=5, usd=0.5, unknown_calls=2, unknown_usd=0.0123)
+    assert unknown_outcomes(spent) == "unknown outcomes: 2 calls, $0.012 at most"
+    assert unknown_outcomes(replace(spent, unknown_usd=None)) == "unknown outcomes: 2 calls, cost unknown"
 
 
 # ---------------------------------------------------------------- a climb that ends at it

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from shouldtune.models.past_calls import lost_calls, past_calls
-from shouldtune.run import ledger_path
+from shouldtune.report.terminal import plain_lines
+from shouldtune.run import ledger_path, load_run
 from tests.conftest import MakeTask, Rows
 from tests.counting_server import CountingServer, serving
 from tests.warm import Running, Warm
@@ -144,6 +145,8 @@ def test_a_killed_run_loses_no_result_and_ends_like_one_that_was_not(
             assert spent["unknown_calls"] == cut.unknown  # each is shown, at the most that it can have cost
             assert (spent["unknown_usd"] or 0.0) > 0.0 or not cut.unknown
             assert max(counting.asked.values()) <= 1 + cut.cuts
+            said = " ".join(plain_lines(load_run(cut.folder)))
+            assert ("unknown outcomes:" in said) == (cut.unknown > 0)
             cuts, runs, unknown = cuts + cut.cuts, runs + 1, unknown + cut.unknown
     print(f"{cuts} cuts of {runs} runs of {needed} calls, {unknown} calls under way")  # noqa: T201
     assert unknown > 0

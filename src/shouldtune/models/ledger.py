@@ -44,7 +44,7 @@ def paying(rung: str, purpose: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Sent:
-    """A paid call that is about to be sent, as the ledger has it until its outcome is known."""
+    """A paid call that was written down as about to be sent."""
 
     number: int
     key: str
@@ -52,8 +52,6 @@ class Sent:
     size: Size
     usd: float | None
     """The most that one attempt can cost; None where no price is known."""
-    aside: float | None
-    """What was set aside for it: that of all its attempts."""
 
 
 Row = tuple[str | int | float | None, ...]
@@ -157,10 +155,10 @@ class Ledger:
                 del self._asked[key]
 
     async def intend(self, key: str, model: str | None, size: Size, usd: float | None, attempts: int = 1) -> Sent:
-        """Write down that a paid call is about to be sent, at most `attempts` times; returns when it is on disk."""
+        """Write down that a paid call is about to be sent, at most `attempts` times at `usd` dollars at most each;
+        returns when it is on disk. Where it is never told what came of it, all of that counts."""
         self._sent += 1
-        aside = None if usd is None else usd * attempts
-        sent = Sent(self._sent, key, model, size, usd, aside)
+        sent, aside = Sent(self._sent, key, model, size, usd), None if usd is None else usd * attempts
         try:
             await self._write(sent=[_sent_row(sent, aside, sent.number)])
         except asyncio.CancelledError:  # then it is not sent
