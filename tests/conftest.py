@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.warm import Warm
+
 Rows = list[dict[str, Any]]
 MakeTask = Callable[..., Path]
 
@@ -28,6 +30,14 @@ def _nothing_leaves_the_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     for name in ("OPENAI_API_KEY", "SHOULDTUNE_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     yield
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Commands in processes of their own that start in a moment."""
+    parent = Warm()
+    yield parent
+    parent.close()
 
 
 @pytest.fixture

@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from shouldtune.cli import main
 from tests.conftest import MakeTask, numbered_rows
 
 SCRIPTED = {"model": "scripted:base=0.2,shots@4=0.95", "tune": "scripted:tuned=0.9", "goal": {"quality": 0.8}}
 
 
-def shouldtune(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def shouldtune(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command in this process, which has imported already what the command needs: seconds less than in its own."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["shouldtune", *map(str, arguments)]
+    code: object = 0
+    try:
+        with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            main()
+    except SystemExit as ended:
+        code = ended.code or 0
+    finally:
+        sys.argv = before
+    return subprocess.CompletedProcess(arguments, int(str(code)), out.getvalue(), err.getvalue())
+
+
+def in_its_own_process(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command as a user runs it."""
     command = [sys.executable, "-W", "ignore", "-m", "shouldtune.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_run_prints_its_verdict_and_writes_its_folder(make_task: MakeTask) -> None:
     folder = make_task(numbered_rows(400), **SCRIPTED)
-    done = shouldtune("run", folder, "--allow-simulated")
+    done = in_its_own_process("run", folder, "--allow-simulated")
     assert done.returncode == 0, done.stderr
     assert "Should you fine-tune?" in done.stdout
     assert "few_shot" in done.stdout

@@ -170,7 +170,7 @@ class Stop(Progress):
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(
     make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    monkeypatch.setattr("shouldtune.models.ledger.monotonic", lambda: 0.0)  # training takes longer on a busy machine
+    monkeypatch.setattr("shouldtune.models.ledgered.monotonic", lambda: 0.0)  # training takes longer on a busy machine
     whole = world(make_task, "base=0.2,tuned=0.95")
     wanted = (whole.folder / "verdict.json").read_bytes()
     task = make_task(

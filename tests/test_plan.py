@@ -17,7 +17,9 @@ from shouldtune.asked import Climb, chosen_rungs
 from shouldtune.judgement import Price
 from shouldtune.ladder import climb
 from shouldtune.looks import rows_of
-from shouldtune.models.ledger import Ledger, canonical, request_of
+from shouldtune.models.bill import Size
+from shouldtune.models.keys import canonical, request_of
+from shouldtune.models.ledger import Ledger
 from shouldtune.models.past_calls import dollars_paid, past_calls
 from shouldtune.planning import Plan, plan
 from shouldtune.provable import GAIN, GOAL, NO_GAIN, RUNGS, provable
@@ -42,6 +44,29 @@ def planned(folder: Path, **how: Any) -> Plan:
 
 def labelled_rows(n: int) -> Rows:
     return [{"input": f"lamp {i} of {i * 7919 % 991}", "target": f"label {i % 4}"} for i in range(n)]
+
+
+@pytest.mark.parametrize("pairwise", [False, True])
+def test_a_judges_calls_are_in_the_plan_and_no_climb_makes_more(make_task: MakeTask, pairwise: bool) -> None:
+    judge = "scripted:judge=honest"
+    folder = make_task(
+        numbered_rows(120),
+        model=MODEL,
+        tune=None,
+        scorer="judge",
+        scoring={"judge": judge, "rubric": "The answer is right.", "pairwise": pairwise},
+        prices={**PRICES["prices"], judge: {"read": 2.0, "written": 8.0}},
+    )
+    few = chosen_rungs(("guess", "zero_shot", "few_shot"))
+    made = planned(folder, rungs=few, probing=None)
+    found = {rung.name: rung for rung in made.rungs}
+    how = Climb(few, allow_simulated=True, whole_holdout=True, all_rungs=True, probing=None)
+    record = asyncio.run(climb(load_task(folder), how))
+    paid = Counter(call.rung for call in past_calls(ledger_path(folder)))
+    most = sum(rung.calls_most for rung in found.values())
+    assert 0.5 * most < sum(paid.values()) <= most
+    assert found["judge"].calls_most == found["judge"].calls_expected > 0
+    assert 0 < (record.verdict.spent.usd or 0.0) <= (made.usd_most or 0.0)
 
 
 @pytest.mark.parametrize("scorer", ["exact", "label"])
@@ -165,11 +190,12 @@ def test_a_ledger_tells_what_was_paid_and_for_whom_it_is_not_known(tmp_path: Pat
 
     async def fill(ledger: Ledger) -> None:
         say = [Message("user", "q")]
-        await ledger.record("a", request_of(remote, say, Options()), Completion("a", 1_000_000, 0, cost_usd=9.0))
+        await ledger.record("a", request_of(remote, say, Options()), Completion("", 1_000_000, 0, cost_usd=9.0))
         await ledger.record("b", request_of({"kind": "local"}, say, Options()), Completion("a", 5, 5, compute_s=1.0))
         await ledger.record("c", canonical({"tune": {"kind": "local"}}), Completion("epoch 1", compute_s=5.0))
         await ledger.record("d", request_of(other, say, Options()), Completion("a", 5, 5, cost_usd=0.5))
-        await ledger.record("e", "{}", Completion("", error="lost", cost_usd=0.25))
+        sent = await ledger.intend("e", "http://h/v1#m", Size(1, 1, 1), 0.25)
+        await ledger.record("e", "{}", Completion("", error="lost"), sent)
 
     assert dollars_paid(path, {}.get) == (0.0, ())
     with ledger_of(tmp_path) as ledger:

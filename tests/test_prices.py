@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from shouldtune.judgement import Price
-from shouldtune.models.bill import Bill, at_price, most_dollars
+from shouldtune.models.bill import Bill, Size, at_price, lost_calls
 from shouldtune.models.prices import id_of, is_remote, listed_price, price_of
 from shouldtune.models.remote import Remote
 from shouldtune.task import load_task
@@ -80,25 +80,39 @@ def test_cached_tokens_have_their_own_price_and_unreported_ones_none() -> None:
     assert str(price) == "$2 read, $0.5 cached, $8 written per million tokens (your price table)"
 
 
-def test_a_lost_call_counts_as_the_most_it_can_have_cost_and_a_refused_one_as_nothing() -> None:
-    price, lost = Price(1.0, 1.0), Completion("", error="no answer within 120 s", latency_s=120.0)
-    assert at_price(lost, price, 0.25).cost_usd == 0.25
-    refused = Completion("", error="HTTP 429", cost_usd=0.0)
-    assert at_price(refused, price, 0.25).cost_usd == 0.0
-    assert at_price(lost, None, None).cost_usd is None
-    assert at_price(Completion("a", 10, 10, cost_usd=9.0), price, None).cost_usd == pytest.approx(20 / 1e6)
-    assert at_price(Completion("a", None, 10, cost_usd=9.0), price, None).cost_usd is None
+def test_a_lost_call_may_have_been_billed_and_a_refused_one_was_not() -> None:
+    lost = Completion("", error="no answer within 120 s", latency_s=120.0)
+    assert lost_calls(lost) == lost_calls(replace(lost, failure="unknown")) == 1
+    assert lost_calls(replace(lost, failure="unknown", lost=2)) == 2  # it is one of them
+    assert lost_calls(replace(lost, failure="malformed", lost=1)) == 2  # answered, and what that cost is not known
+    assert lost_calls(replace(lost, cost_usd=0.0)) == 0
+    assert lost_calls(replace(lost, cost_usd=0.0, lost=1)) == 1
+    assert lost_calls(Completion("a", 10, 10)) == 0
+    assert lost_calls(Completion("a", 10, 10, lost=3)) == 3
+
+
+def test_an_answer_is_priced_by_its_tokens_unless_they_cannot_be_true() -> None:
+    price, size = Price(1.0, 1.0), Size.of([Message("user", "q" * 1000)], Options())
+    answer = Completion("a" * 300, 250, 75, cost_usd=9.0)
+    assert at_price(answer, price, size).cost_usd == pytest.approx(325 / 1e6)
+    assert at_price(answer, None, size) == answer
+    for wrong in ({"prompt_tokens": None}, {"prompt_tokens": 0}, {"prompt_tokens": 7}, {"completion_tokens": 0}):
+        assert at_price(replace(answer, **wrong), price, size).cost_usd is None
+    failed = Completion("", error="HTTP 429", cost_usd=0.0)
+    assert at_price(failed, price, size) == failed
 
 
 def test_the_most_that_a_call_can_cost_is_more_than_it_costs() -> None:
     price = Price(3.0, 15.0, cached=5.0)  # a cached token that is dearer is counted at its own price
     messages = [Message("system", "sé"), Message("user", "q" * 90)]
-    most = most_dollars(price, messages, Options(max_tokens=7))
+    most = Size.of(messages, Options(max_tokens=7)).dollars(price)
     assert most is not None
     assert most >= (93 * 5.0 + 7 * 15.0) / 1e6
     asked = Options(max_tokens=7, choices=("a" * 500,))
-    assert (most_dollars(price, messages, asked) or 0.0) >= most + 500 * 5.0 / 1e6
-    assert most_dollars(replace(price, up_to=100), messages, Options()) is None
+    assert (Size.of(messages, asked).dollars(price) or 0.0) >= most + 500 * 5.0 / 1e6
+    offered = Options(max_tokens=7, tools=({"description": "é" * 500},))
+    assert (Size.of(messages, offered).dollars(price) or 0.0) >= most + 1000 * 5.0 / 1e6
+    assert Size.of(messages, Options()).dollars(replace(price, up_to=100)) is None
 
 
 def test_a_bill_knows_dollars_from_machine_time_and_does_not_mind_the_order() -> None:
@@ -118,6 +132,14 @@ def test_a_bill_knows_dollars_from_machine_time_and_does_not_mind_the_order() ->
     assert bill().spent().usd is None
     assert bill(*bought, Completion("c", latency_s=1.0)).spent().usd is None
     assert bill(*bought, Completion("", error="lost", latency_s=1.0)).spent().usd == pytest.approx(3.6)
+
+
+def test_unknown_outcomes_stand_beside_what_is_known() -> None:
+    bill = Bill()
+    bill.add(Completion("a", 10, 1, latency_s=0.1, cost_usd=0.1), [0.5, 0.25])
+    assert (bill.spent().usd, bill.spent().unknown_calls, bill.spent().unknown_usd) == (0.1, 2, 0.75)
+    bill.add(Completion("a", 10, 1, latency_s=0.1, cost_usd=0.1), [None])
+    assert (bill.spent().unknown_calls, bill.spent().unknown_usd) == (3, None)
 
 
 def test_the_task_says_which_price_is_used_and_when_none_is_known(make_task: MakeTask) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from shouldtune.models.doubles import Flaky
-from shouldtune.models.ledger import Ledger, Ledgered
+from shouldtune.models.ledger import Ledger
+from shouldtune.models.ledgered import Ledgered
 from shouldtune.models.plain import Constant
 from shouldtune.models.prompted import NearestPassages, NearestShots, Prompted
 from shouldtune.probing import NothingFails, Probed, Probing, probe

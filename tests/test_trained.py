@@ -229,7 +229,7 @@ def test_nothing_is_distilled_from_half_of_the_answers_where_the_budget_ended() 
         async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
             self.asked.append(1)
             if len(self.asked) > 60:
-                return Completion("", finish_reason="error", error=OVER)
+                return Completion("", finish_reason="error", error=OVER, failure="not_asked")
             return await super().complete(messages, options)
 
     task = town_task(200)

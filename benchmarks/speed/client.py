@@ -1,4 +1,4 @@
-"""2,000 chat calls to a server that answers after 50 ms, ours (ledger on) beside the openai client, new and old.
+"""2,000 chat calls to a server that answers after 50 ms: ours with ledger and budget or without, and the openai client.
 
 Version 3 of that client left the HTTP library that made version 2 slow; both are in use.
 
@@ -28,7 +28,8 @@ def main() -> None:
     url = f"http://127.0.0.1:{server.stdout.readline().split()[1]}/v1"
     calls = str(chosen.calls)
     sides = {
-        "ours, ledger on": Side(OURS, "ours_calls.py", url, calls),
+        "ours, ledger and budget": Side(OURS, "ours_calls.py", url, calls, "ledger"),
+        "ours, neither": Side(OURS, "ours_calls.py", url, calls),
         "openai 3": Side(PEERS, "openai_calls.py", url, calls),
         "openai 2": Side(PEERS, "openai_calls.py", url, calls, str(OLDER)),
     }

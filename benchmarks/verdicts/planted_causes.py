@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from shouldtune.doubts import doubt
-from shouldtune.models.ledger import Ledger, Ledgered
+from shouldtune.models.ledger import Ledger
+from shouldtune.models.ledgered import Ledgered
 from shouldtune.models.open import open_model
 from shouldtune.models.prompted import NearestPassages, Prompted
 from shouldtune.probing import Probed, Probing, probe

@@ -13,7 +13,6 @@ from shouldtune.asked import Climb
 from shouldtune.inquiring import Inquirer, best_prompt
 from shouldtune.looks import Look, goal_at_look, looks_path, write_down
 from shouldtune.measure import measure
-from shouldtune.models.budget import OVER
 from shouldtune.models.ledger import Ledger, paying
 from shouldtune.models.open import save_fitted
 from shouldtune.progress import Progress
@@ -159,7 +158,7 @@ class Ascent:
 
         def heard(prediction: Prediction) -> None:
             nonlocal unseen
-            if prediction.completion.error == OVER:
+            if prediction.completion.failure == "not_asked":
                 return
             if unseen and not prediction.completion.failed:
                 write_down(looks_path(self.loaded.folder), self.look)
@@ -169,5 +168,5 @@ class Ascent:
         rows = self.loaded.holdout[step.start : step.stop]
         with paying(step.rung, "measure"):
             predictions = await measure(each.fitted.model, rows, self.loaded.task.scorer, heard)
-        begun = tuple(takewhile(lambda prediction: prediction.completion.error != OVER, predictions))
+        begun = tuple(takewhile(lambda prediction: prediction.completion.failure != "not_asked", predictions))
         self.opened[step.rung] = replace(each, predictions=each.predictions + begun)

@@ -11,7 +11,9 @@ from shouldtune import __version__
 from shouldtune.errors import InputError
 from shouldtune.judgement import Price
 from shouldtune.models.budget import Budget
-from shouldtune.models.ledger import Ledger, Ledgered, LedgeredTunable, digest, identity
+from shouldtune.models.keys import digest, identity
+from shouldtune.models.ledger import Ledger
+from shouldtune.models.ledgered import Ledgered, LedgeredTunable
 from shouldtune.models.open import is_local, open_model
 from shouldtune.models.paid_by import PaidBy
 from shouldtune.models.past_calls import dollars_paid
@@ -22,7 +24,7 @@ from shouldtune.run import adapters_path, ledger_path
 from shouldtune.rungs import LADDER
 from shouldtune.scorers import model_needed, with_model
 from shouldtune.task import LoadedTask
-from shouldtune.task.file import price_table
+from shouldtune.task.file import price_table, prices_of
 from shouldtune.tuning import open_tunable
 from shouldtune.types import Example, Model, Models, Rung
 
@@ -42,6 +44,8 @@ class Climb:
     """Whether to measure a learning curve before a fine-tune; None leaves it to the task file."""
     forgetting: bool = True
     """Whether to ask what a tuned model has forgotten."""
+    price_limit: bool = True
+    """Whether a budget is refused that cannot be kept, because the price of a model is not known."""
 
 
 def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
@@ -96,33 +100,44 @@ def price_paid(model: str, price: Price | None) -> Price | None:
 
 def dollars_so_far(loaded: LoadedTask) -> tuple[float, tuple[str, ...]]:
     """(dollars that the calls of all runs of a task cost at list price, models whose price is not known)."""
-    table = price_table(loaded.file)
-    return dollars_paid(ledger_path(loaded.folder), lambda model_id: price_of(model_id, table))
+    return dollars_paid(ledger_path(loaded.folder), prices_of(loaded.file))
 
 
-def budget_of(loaded: LoadedTask) -> Budget | None:
-    """The wall, less what earlier runs have paid; None where there is none.
+def budget_of(loaded: LoadedTask, how: Climb = Climb()) -> Budget | None:
+    """The wall, less what earlier runs have paid; None where there is none. Its minutes begin now.
 
-    InputError where it cannot be kept, because the price of a model is not known.
+    InputError where it cannot be kept, because the price of a model is not known, and `how.price_limit` is.
     """
-    usd = loaded.file.budget
-    if usd is None:
+    file, spent = loaded.file, 0.0
+    unknown: tuple[str, ...] = ()
+    if file.budget is None and file.max_calls is None and file.max_minutes is None:
         return None
-    spent, unknown = dollars_so_far(loaded)
+    if file.budget is not None:
+        spent, unknown = dollars_so_far(loaded)
+        unknown = tuple(dict.fromkeys((*unpriced(loaded), *unknown)))
+        if unknown and how.price_limit:
+            raise _cannot_be_kept(loaded, file.budget, unknown[0])
+    return Budget(file.budget, spent, calls=file.max_calls, minutes=file.max_minutes, holds=not unknown)
+
+
+def unpriced(loaded: LoadedTask) -> tuple[str, ...]:
+    """The models behind an address that a climb asks and whose price nobody has told."""
     asked = [(loaded.file.model, loaded.economics.prompt_price)]
     if loaded.file.strong is not None:
         asked.append((loaded.file.strong, loaded.economics.strong_price))
     judge = model_needed(loaded.task.scorer)
     if judge is not None:
         asked.append((judge, price_of(judge, price_table(loaded.file))))
-    unknown += tuple(model for model, price in asked if is_remote(model) and price is None)
-    if unknown:
-        raise InputError(
-            f"a budget of ${usd:g} cannot be kept: no price is known of {unknown[0]}",
-            where=loaded.path,
-            hint=f"say it: `prices: {{{unknown[0]}: {{read: ..., written: ...}}}}`, or leave out the budget",
-        )
-    return Budget(usd, spent)
+    return tuple(model for model, price in asked if is_remote(model) and price is None)
+
+
+def _cannot_be_kept(loaded: LoadedTask, usd: float, model: str) -> InputError:
+    say = "`--price READ,WRITTEN`, dollars per million tokens, or " if model == loaded.file.model else ""
+    return InputError(
+        f"a budget of ${usd:g} cannot be kept: no price is known of {model}",
+        where=loaded.path,
+        hint=f"say it: {say}`prices: {{{model}: {{read: ..., written: ...}}}}`; or go without: `--no-price-limit`",
+    )
 
 
 def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, Any]:

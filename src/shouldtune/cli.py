@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shouldtune import __version__
-from shouldtune.errors import BudgetError, InputError, ShouldTuneError
+from shouldtune.errors import BudgetError, CannotMeasure, InputError, ShouldTuneError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shouldtune.asked import Climb
     from shouldtune.run import RunRecord
     from shouldtune.task import LoadedTask
@@ -39,6 +42,19 @@ WholeHoldout = Annotated[
 Forecast = Annotated[
     bool,
     typer.Option("--forecast", help="Measure a learning curve before a fine-tune: what would more bring?"),
+]
+MaxCalls = Annotated[
+    int | None, typer.Option("--max-calls", min=0, help="New calls that this run may make; then it ends in order.")
+]
+MaxMinutes = Annotated[
+    float | None, typer.Option("--max-minutes", min=0.0, help="Minutes after which this run begins nothing more.")
+]
+PriceOption = Annotated[
+    str | None,
+    typer.Option("--price", metavar="READ,WRITTEN", help="What the prompted model costs, dollars per million tokens."),
+]
+NoPriceLimit = Annotated[
+    bool, typer.Option("--no-price-limit", help="Run although a price is not known; then the budget does not hold.")
 ]
 NoProbes = Annotated[bool, typer.Option("--no-probes", help="Do not ask why the best prompt's failures fail.")]
 GOAL_MISSED = 100
@@ -130,6 +146,10 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     budget: Annotated[
         float | None, typer.Option(min=0.0, help="Dollars that the calls of all runs of this task may cost.")
     ] = None,
+    max_calls: MaxCalls = None,
+    max_minutes: MaxMinutes = None,
+    price: PriceOption = None,
+    no_price_limit: NoPriceLimit = False,
     forecast: Forecast = False,
     no_probes: NoProbes = False,
     fail_on: Annotated[str | None, typer.Option(help="`goal`: exit with 100 when the goal is not met.")] = None,
@@ -143,14 +163,15 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
         raise InputError(f"--fail-on {fail_on} is not known", hint="--fail-on goal")
     from shouldtune.asked import Climb
     from shouldtune.probing import Probing
+    from shouldtune.task import load_task
 
-    how = Climb(
-        _rungs(rungs), all_rungs, allow_simulated, whole_holdout, None if no_probes else Probing(), forecast or None
-    )
-    loaded = _load(task, model, tune, budget)
+    probing = None if no_probes else Probing()
+    how = Climb(_rungs(rungs), all_rungs, allow_simulated, whole_holdout, probing, forecast or None)
+    how = replace(how, price_limit=not no_price_limit)
+    loaded = load_task(task, model, tune, budget, max_calls, max_minutes, _price(price))
     record = _climb_and_show(loaded, how, as_json=json)
     if (record.verdict.provenance.get("budget") or {}).get("ended"):
-        _budget_ended(loaded)
+        _budget_ended(loaded, how, record)
     if fail_on == "goal" and not any(rung.meets_goal for rung in record.verdict.rungs):
         raise typer.Exit(GOAL_MISSED)
 
@@ -219,20 +240,75 @@ def report(
         _show(record)
 
 
-def _load(task: Path, model: str | None = None, tune: str | None = None, budget: float | None = None) -> LoadedTask:
+@app.command()
+def ledger(
+    task: TaskArgument,
+    check: Annotated[bool, typer.Option("--check", help="Is the file whole, and every answer readable?")] = False,
+    compact: Annotated[bool, typer.Option("--compact", help="Make the file as small as it can be.")] = False,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write every answer as JSON lines; - for stdout.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Every call of every run of a task: by rung and purpose, tokens, dollars, what is unknown. Asks no model."""
+    from shouldtune.models import audit
+    from shouldtune.report import ledgers
+    from shouldtune.run import ledger_path
+    from shouldtune.task.file import prices_of, read_task_file
+
+    path = ledger_path(task if task.is_dir() else task.parent)
+    if compact:
+        before, after = audit.compact(path)
+        _say(f"{path}: {before:,} bytes before, {after:,} now")
+    elif export is not None:
+        _export(audit.lines_of(path), export)
+    elif check:
+        wrong = audit.problems(path)
+        typer.echo(ledgers.problems_to_json(wrong) if json else ledgers.problems_to_text(wrong), nl=False)
+        if wrong:
+            raise CannotMeasure("the ledger is not sound", where=path, hint="move it away to start a new one")
+    else:
+        found = audit.accounts_of(path, prices_of(read_task_file(task)))
+        typer.echo(ledgers.accounts_to_json(found) if json else ledgers.accounts_to_text(found), nl=False)
+
+
+def _export(lines: Iterator[str], path: Path) -> None:
+    from shouldtune.files import write_whole
+
+    if str(path) != "-":
+        write_whole(path, lines)
+        return
+    for line in lines:
+        typer.echo(line, nl=False)
+
+
+def _load(task: Path, model: str | None = None, tune: str | None = None) -> LoadedTask:
     from shouldtune.task import load_task
 
-    return load_task(task, model=model, tune=tune, budget=budget)
+    return load_task(task, model, tune)
 
 
-def _budget_ended(loaded: LoadedTask) -> None:
+def _price(text: str | None) -> tuple[float, float] | None:
+    """Dollars per million tokens, read and written."""
+    if text is None:
+        return None
+    try:
+        read, written = (float(part) for part in text.split(","))
+    except ValueError:
+        read = written = -1.0
+    if not (0 <= read <= 1e9 and 0 <= written <= 1e9):
+        raise InputError(f"--price {text} is no price", hint="READ,WRITTEN in dollars per million tokens: 0.25,2")
+    return read, written
+
+
+def _budget_ended(loaded: LoadedTask, how: Climb, record: RunRecord) -> None:
+    """Exit with 3: what ended the run, and what the rest would take, as far as a plan tells."""
     from shouldtune.asked import dollars_so_far
+    from shouldtune.report.budgets import ended, rest
 
-    spent, most = dollars_so_far(loaded)[0], loaded.file.budget or 0.0
-    raise BudgetError(
-        f"the budget ended: ${spent:,.4g} of ${most:,.4g} is spent on this task, and the next call may not fit",
-        hint="what was measured is kept; the same command with a higher --budget goes on from there",
-    )
+    spent = dollars_so_far(loaded)[0]
+    because, hint = ended(record.verdict.provenance["budget"], spent)
+    raise BudgetError(because, hint=f"{hint}{rest(loaded, how)}")
 
 
 def _rungs(names: str | None) -> tuple[Rung, ...]:

@@ -47,7 +47,7 @@ def conclude(ascent: Ascent) -> Verdict:
         "alpha": alpha,
     }
     if ascent.ledger.budget is not None:
-        told["budget"] = {"usd": ascent.ledger.budget.usd, "ended": ended}
+        told["budget"] = ascent.ledger.budget.plain()
     verdict = decide(case, spent=ascent.ledger.spent(), simulated=ascent.simulated, provenance=told)
     if verdict.reason not in ENDS_THE_CLIMB:
         _refuse_when_nothing_answered(measured)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from shouldtune.errors import CannotMeasure
@@ -20,21 +21,23 @@ def cache_root() -> Path:
     return (Path(shared) if shared else Path.home() / ".cache") / "shouldtune"
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes | Iterable[str]) -> None:
     """Write a file, text as UTF-8: a reader finds the old version or the new one, never a part. CannotMeasure."""
     name = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             name = file.name
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            for part in [content] if isinstance(content, str | bytes) else content:
+                file.write(part.encode("utf-8") if isinstance(part, str) else part)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except OSError as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
         raise CannotMeasure(
             f"cannot write: {error.strerror}", where=path, hint="is the disk full, or the folder read-only?"
         ) from None
+    finally:
+        if name:
+            Path(name).unlink(missing_ok=True)  # it is there where it was not whole

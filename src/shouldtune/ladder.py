@@ -30,6 +30,7 @@ from shouldtune.scorers import model_needed
 from shouldtune.task import LoadedTask
 from shouldtune.trail import Trail
 from shouldtune.types import Fitted, Rung, Skipped
+from shouldtune.verdict.case import NOT_REACHED
 from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.race import Ask, Done, Open, trained_enough
 
@@ -55,7 +56,7 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
         )
     ledger = Ledger(ledger_path(loaded.folder), lambda who, completion, new: trail.called(*who, completion, new))
     try:
-        ledger.budget = budget_of(loaded)
+        ledger.budget = budget_of(loaded, how)
         models = open_models(loaded, ledger, trail)
         asked = what_is_asked(loaded, how, models)
         loaded = with_judge(loaded, models)
@@ -83,6 +84,9 @@ async def _climb(ascent: Ascent) -> Verdict:
     if len(ascent.loaded.task.train) + len(ascent.loaded.holdout) < FEWEST_ROWS:
         save_measurements(ascent.folder, ())
         return too_few_rows(ascent)
+    budget = ascent.ledger.budget
+    if budget is not None and not budget.holds:
+        ascent.inquirer.note(f"the budget of ${budget.usd:g} does not hold: some calls have no known price")
     for line in await vet_judge(ascent.loaded):
         ascent.inquirer.note(line)
     await ascent.inquirer.look_at_data()
@@ -121,7 +125,7 @@ async def _take_steps(ascent: Ascent, ahead: FitsAhead) -> None:
             save_measurements(ascent.folder, ascent.measured())
             save_inquiry(ascent.folder, ascent.inquirer.inquiry)
             asking = None
-        if isinstance(step, Done) or ascent.ledger.budget_ended():
+        if isinstance(step, Done) or not ascent.ledger.may_go_on():
             if not ascent.ledger.budget_ended() and not ascent.is_settled():
                 await ascent.inquirer.look_at_failures(ascent.fitted())
             if not ascent.ledger.budget_ended():
@@ -161,6 +165,8 @@ async def _fit(rung: Rung, ascent: Ascent) -> Fitted | Skipped:
         why_not = ascent.inquirer.why_not_to_train()
         if why_not is not None:
             return Skipped(why_not)
+        if not ascent.ledger.may_go_on():
+            return Skipped(NOT_REACHED)
     return await ascent.fit(rung, await ascent.models_for(rung))
 
 

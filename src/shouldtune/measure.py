@@ -14,6 +14,8 @@ from shouldtune.types import Example, Graded, Message, Model, Overall, Predictio
 
 AT_ONCE = 96
 """Calls under way together: a local engine makes batches of them, a server's client sets its own limit below."""
+TIMES = 3
+"""How many times what a server's client has under way are at least begun: each waits for the disk before and after."""
 
 OnPrediction = Callable[[Prediction], None]
 
@@ -27,7 +29,7 @@ async def measure(
     that the scorer could not grade, give a Prediction without a score. Raises what the model
     raises for trouble that no call survives (CannotMeasure), after the calls under way were cancelled.
     """
-    places = asyncio.Semaphore(AT_ONCE)
+    places = asyncio.Semaphore(max(AT_ONCE, TIMES * _under_way(model)))
 
     async def one(example: Example) -> Prediction:
         async with places:
@@ -43,6 +45,14 @@ async def measure(
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return tuple(task.result() for task in tasks)
+
+
+def _under_way(model: Model) -> int:
+    """How many calls the client inside a model has under way at most; 0 where there is none."""
+    inner: object = model
+    while inner is not None and not hasattr(inner, "concurrency"):
+        inner = getattr(inner, "model", None)
+    return int(getattr(inner, "concurrency", 0))
 
 
 def mean_score(predictions: Sequence[Prediction]) -> float | None:

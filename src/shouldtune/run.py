@@ -24,7 +24,7 @@ from typing import Any
 from shouldtune.errors import InputError
 from shouldtune.files import RUNS, write_whole
 from shouldtune.judgement import Verdict
-from shouldtune.models.ledger import completion_from_dict
+from shouldtune.models.keys import completion_from_dict
 from shouldtune.types import Example, Measurement, Prediction, Score, Spent, Trial
 from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.plain import inquiry_from_json, inquiry_to_json, verdict_from_json, verdict_to_json

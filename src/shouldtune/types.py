@@ -77,6 +77,9 @@ class Completion:
     """Set when the call failed: then there is no answer, and it is neither right nor wrong."""
     failure: Failure | None = None
     """What kind of failure `error` tells of, where it is known."""
+    lost: int = 0
+    """Attempts before this answer, or with it where it failed, whose outcome nobody knows: each may have been billed.
+    """
     passages: tuple[str, ...] = ()
     """Ids of the documents that stood in the prompt."""
     cited: tuple[str, ...] = ()
@@ -334,6 +337,10 @@ class Spent:
     seconds: float = 0.0
     cached_tokens: int = 0
     """Of the prompt's tokens, those that servers said they had at hand."""
+    unknown_calls: int = 0
+    """Calls beside those, sent for the same answers, whose outcome nobody knows: each may have been billed."""
+    unknown_usd: float | None = None
+    """The most that these can have cost, beside `usd`; None where there are none, or a price is unknown."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Our client with the ledger on: every answer is on disk before it counts."""
+"""Our client; with `ledger` in a budget, every call on disk before it is sent, every answer before it counts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import Any
 
 from turns import take_turns
 
+from shouldtune.judgement import Price
 from shouldtune.measure import measure
-from shouldtune.models.ledger import Ledger, Ledgered
+from shouldtune.models.budget import Budget
+from shouldtune.models.ledger import Ledger
+from shouldtune.models.ledgered import Ledgered
 from shouldtune.models.prompted import Prompted
 from shouldtune.models.remote import open_remote
 from shouldtune.types import Completion, Example, Score
 
-url, calls = sys.argv[1], int(sys.argv[2])
+url, calls, ledgered = sys.argv[1], int(sys.argv[2]), sys.argv[3:] == ["ledger"]
 INSTRUCTION = "Classify the sentiment as positive or negative. " * 8
 
 
@@ -28,12 +31,15 @@ def exact(completion: Completion, example: Example) -> Score:
 async def run() -> float:
     model = replace(open_remote(f"{url}#waits"), concurrency=64)
     texts = [f"Text {number}: I like this film a lot, it is well made." for number in range(calls)]
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(Path(folder) / "ledger.sqlite")
-        asked = Prompted(Ledgered(model, ledger), INSTRUCTION)
-        predictions = await measure(asked, [Example(text, text, "positive") for text in texts], exact)
-        await model.aclose()
-        ledger.close()
+    examples = [Example(text, text, "positive") for text in texts]
+    if not ledgered:
+        predictions = await measure(Prompted(model, INSTRUCTION), examples, exact)
+    else:
+        with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger.sqlite") as ledger:
+            ledger.budget = Budget(1000.0, 0.0)
+            asked = Prompted(Ledgered(model, ledger, Price(1.0, 4.0)), INSTRUCTION)
+            predictions = await measure(asked, examples, exact)
+    await model.aclose()
     return sum(prediction.score.value for prediction in predictions if prediction.score)
 
 

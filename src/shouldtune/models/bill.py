@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import fsum
@@ -11,6 +12,9 @@ from shouldtune.types import Completion, Message, Options, Spent
 
 ROUND_A_MESSAGE = 16
 """More tokens than any chat template that we know puts around one message, or around the whole chat."""
+BYTES_A_TOKEN = 128
+"""The longest tokens of the vocabularies in use, runs of spaces: a server that tells fewer tokens tells no true figure.
+"""
 
 
 @dataclass
@@ -25,11 +29,14 @@ class Bill:
     seconds: list[float] = field(default_factory=list)
     unknown: bool = False
     """Whether some provider's answer has no known price."""
+    lost: list[float | None] = field(default_factory=list)
+    """The most that each call may have cost whose outcome nobody knows."""
 
-    def add(self, completion: Completion) -> None:
+    def add(self, completion: Completion, lost: Sequence[float | None] = ()) -> None:
         """One more answer: a local one at its share of the engine's time, a remote one at its latency.
 
-        A local answer costs machine time and no dollars; a call that failed costs what is known of it.
+        A local answer costs machine time and no dollars; a call that failed costs what is known of it. `lost` are
+        calls for the same answer whose outcome nobody knows.
         """
         local = completion.compute_s is not None
         seconds = completion.compute_s if local else completion.latency_s
@@ -38,6 +45,7 @@ class Bill:
         self.completion_tokens += completion.completion_tokens or 0
         self.cached_tokens += completion.cached_tokens or 0
         self.seconds.append(seconds or 0.0)
+        self.lost.extend(lost)
         if completion.cost_usd is not None:
             self.dollars.append(completion.cost_usd)
         elif not local and not completion.failed:
@@ -52,31 +60,69 @@ class Bill:
             usd=None if self.unknown or not self.dollars else fsum(self.dollars),
             seconds=fsum(self.seconds),
             cached_tokens=self.cached_tokens,
+            unknown_calls=len(self.lost),
+            unknown_usd=sum_known(self.lost) if self.lost else None,
         )
 
 
-def at_price(completion: Completion, price: Price | None, most: float | None) -> Completion:
-    """The completion with its dollars at `price`, as it is where there is no price.
-
-    A call that was lost on its way may have been billed: it counts as `most`, the most that it can have cost.
-    """
-    if price is None:
-        return completion
-    if completion.failed:
-        return completion if completion.cost_usd is not None else replace(completion, cost_usd=most)
-    cost = price.of(completion.prompt_tokens, completion.completion_tokens, completion.cached_tokens)
-    return replace(completion, cost_usd=cost)
+def sum_known(dollars: Sequence[float | None]) -> float | None:
+    """Their sum; None where one of them is."""
+    known = [usd for usd in dollars if usd is not None]
+    return fsum(known) if len(known) == len(dollars) else None
 
 
-def most_dollars(price: Price, messages: Sequence[Message], options: Options) -> float | None:
-    """The most that a call can cost, before it is begun; None where its prompt may be longer than `price.up_to`.
+@dataclass(frozen=True)
+class Size:
+    """How large a call is, as far as that is known before it is sent."""
 
-    A token is at least one byte of UTF-8, of the messages or of the form asked for; the answer has `max_tokens` at
-    most, as servers hold it to.
-    """
-    form = sum(len(choice.encode("utf-8", "surrogatepass")) for choice in options.choices) + len(repr(options.schema))
-    said = sum(len(message.content.encode("utf-8", "surrogatepass")) for message in messages)
-    read = said + form + ROUND_A_MESSAGE * (len(messages) + 1 + len(options.choices))
+    said: int
+    """Bytes of its messages, in UTF-8."""
+    read: int
+    """Tokens of its prompt, at most: a token is at least one byte, of the messages or of the form asked for."""
+    written: int
+    """Tokens of its answer, at most: `max_tokens`, as servers hold it to."""
+
+    @staticmethod
+    def of(messages: Sequence[Message], options: Options) -> Size:
+        said = sum(len(message.content.encode("utf-8", "surrogatepass")) for message in messages)
+        form = sum(len(choice.encode("utf-8", "surrogatepass")) for choice in options.choices)
+        if options.schema is not None or options.tools:
+            form += len(json.dumps([options.schema, options.tools], default=dict))
+        return Size(
+            said, said + form + ROUND_A_MESSAGE * (len(messages) + 1 + len(options.choices)), options.max_tokens
+        )
+
+    def dollars(self, price: Price) -> float | None:
+        """The most that the call can cost; None where its prompt may be longer than `price.up_to`."""
+        return most_of_tokens(price, self.read, self.written)
+
+
+def most_of_tokens(price: Price, read: int, written: int) -> float | None:
+    """The most that so many tokens can cost, all read anew or all cached; None beyond `price.up_to`."""
     if price.up_to is not None and read > price.up_to:
         return None
-    return (read * max(price.read, price.for_cached) + options.max_tokens * price.written) / 1e6
+    return (read * max(price.read, price.for_cached) + written * price.written) / 1e6
+
+
+def at_price(completion: Completion, price: Price | None, size: Size) -> Completion:
+    """The completion with its dollars at `price`, as it is where there is no price, or where the call failed.
+
+    Dollars are None where the server tells no tokens, or fewer than such texts can have.
+    """
+    if price is None or completion.failed:
+        return completion
+    read, written = completion.prompt_tokens, completion.completion_tokens
+    answered = len(completion.text.encode("utf-8", "surrogatepass"))
+    if (read or 0) * BYTES_A_TOKEN < size.said or (written or 0) * BYTES_A_TOKEN < answered:
+        return replace(completion, cost_usd=None)
+    return replace(completion, cost_usd=price.of(read, written, completion.cached_tokens))
+
+
+def lost_calls(completion: Completion) -> int:
+    """How many calls for this answer may have been billed although nobody knows what came of them.
+
+    A failed call is one of them, unless it is known what it cost, as of a refusal, which costs nothing.
+    """
+    if not completion.failed or completion.failure == "not_asked" or completion.cost_usd is not None:
+        return completion.lost
+    return max(completion.lost, 1) if completion.failure == "unknown" else completion.lost + 1

@@ -18,13 +18,15 @@ from shouldtune.judgement import Price
 from shouldtune.looks import goal_at_look
 from shouldtune.models.open import is_local, is_simulated
 from shouldtune.models.past_calls import past_calls
-from shouldtune.planning.dry_runs import CURVE, FORGETTING, PAYER, Calls, Dry, DryRuns, Who
+from shouldtune.models.prices import price_of
+from shouldtune.planning.dry_runs import CURVE, FORGETTING, PAYER, VETTING, Calls, Dry, DryRuns, Who
 from shouldtune.planning.measured import Rates, rates_of
 from shouldtune.planning.rehearsals import ASSUMED, Rehearsed, rehearsals
 from shouldtune.provable import Provable, provable
 from shouldtune.run import ledger_path
 from shouldtune.scorers import model_needed
 from shouldtune.task import LoadedTask
+from shouldtune.task.file import price_table
 from shouldtune.types import Skipped
 
 
@@ -65,7 +67,8 @@ class Plan:
     too_few: bool
     """Whether there are so few rows that nothing would be asked."""
     rungs: tuple[PlannedRung, ...]
-    """In ladder order; then the probes of failures, the learning curve, and what the tuned model forgot."""
+    """In ladder order; then the probes of failures, the learning curve, what the tuned model forgot, and the trial of a
+    judge, whose other calls stand with what it grades."""
     can: Provable
     worthwhile_gain: float
     no_forecast: str | None
@@ -100,7 +103,9 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
     too_few = len(loaded.task.train) + len(loaded.holdout) < FEWEST_ROWS
     runs, nothing = DryRuns(loaded, how, past), Skipped("there are too few rows")
     dry = {rung.name: nothing if too_few else await runs.rung(rung) for rung in how.rungs}
+    judge = model_needed(loaded.task.scorer)
     looks = {PAYER: runs.probes, CURVE: runs.curve, FORGETTING: runs.forgetting}
+    looks |= {} if judge is None else {VETTING: runs.vetting}
     beside = {name: nothing if too_few else await look() for name, look in looks.items()}
     apply = [rung for rung in how.rungs if isinstance(dry[rung.name], Dry)]
     can = await provable(loaded, sum(not rung.training for rung in apply))
@@ -109,10 +114,12 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
     costs, training = _costs(loaded, rates := rates_of(past, loaded)), {rung.name: rung.training for rung in how.rungs}
     planned = [_planned(name, training[name], found, expected.get(name), costs) for name, found in dry.items()]
     planned += [
-        _planned(n, n in (CURVE, FORGETTING), found, Rehearsed(unsettled, 0.0), costs) for n, found in beside.items()
+        _planned(n, n in (CURVE, FORGETTING), found, Rehearsed(1.0 if n == VETTING else unsettled, 0.0), costs)
+        for n, found in beside.items()
     ]
     (paid, unknown), curve = dollars_so_far(loaded), beside[CURVE]
     named = {loaded.file.model: costs["prompt"].price, loaded.file.strong: costs["strong"].price}
+    named |= {} if judge is None else {judge: costs["judge"].price}
     return Plan(
         task=loaded.task.name,
         model=loaded.file.model,
@@ -155,8 +162,10 @@ class Costs:
 
 def _costs(loaded: LoadedTask, rates: Rates) -> dict[Who, Costs]:
     file, economics = loaded.file, loaded.economics
-    strong = file.strong or ""
+    strong, judge = file.strong or "", model_needed(loaded.task.scorer) or ""
+    judged = price_paid(judge, price_of(judge, price_table(file)))
     return {
+        "judge": Costs(rates, judged, is_local(judge), is_simulated(judge)),
         "prompt": Costs(
             rates, price_paid(file.model, economics.prompt_price), is_local(file.model), is_simulated(file.model)
         ),
@@ -229,10 +238,7 @@ def _cannot_tell(loaded: LoadedTask) -> tuple[str, ...]:
     ]
     judge = model_needed(loaded.task.scorer)
     if judge is not None:
-        each = "two calls" if loaded.file.scoring.pairwise else "one call"
-        said.append(
-            f"what {judge} costs as judge: {each} an answer, and about a hundred to try it, beside those counted"
-        )
+        said.append(f"how long the answers are that {judge} will grade: they are counted as long as the targets")
     if any(example.group is not None for example in loaded.holdout):
         said.append("how much rows of one group are alike: what is said of proof takes them to be independent")
     if not is_local(loaded.file.model):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from shouldtune.models.ledger import request_of, sha256
+from shouldtune.models.keys import request_of, sha256
 from shouldtune.types import (
     Completion,
     Conversation,

@@ -17,6 +17,7 @@ from shouldtune.models.prices import is_remote
 from shouldtune.models.prompted import Prompted
 from shouldtune.models.remote import remote_of
 from shouldtune.planning.dry import Counted, DryModel, level, mixed, rising
+from shouldtune.planning.dry_judge import DryJudge
 from shouldtune.probing import PAYER, Probing, probe, prompt_of
 from shouldtune.progress import Progress
 from shouldtune.rungs.choosing import FIRST
@@ -24,12 +25,15 @@ from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.learning_curve import learning_curve, parts_of, scores_beside, why_no_curve
 from shouldtune.rungs.stronger import Stronger
 from shouldtune.rungs.trained import Trained
+from shouldtune.scorers import part_of
+from shouldtune.scorers.judge import Judge
 from shouldtune.task import LoadedTask
-from shouldtune.types import Fitted, Message, Model, Models, ModelSpec, Rung, Skipped
+from shouldtune.types import Fitted, Message, Model, Models, ModelSpec, Rung, Scorer, Skipped
 
-Who = Literal["prompt", "tune", "strong"]
+Who = Literal["prompt", "tune", "strong", "judge"]
 """Which of the task's models is asked."""
 CURVE = "learning curve"
+VETTING = "judge"
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,13 @@ class _Stage:
 
     models: Models
     stand_ins: dict[Who, DryModel]
+    judge: DryJudge | None = None
     prompts: list[tuple[str, Model, int]] = field(default_factory=list)
     """(rung, fitted, bytes of a prompt)"""
+
+    def scored(self, scorer: Scorer) -> Scorer:
+        """A scorer whose grades a model gives, where the task's are such."""
+        return scorer if self.judge is None else self.judge.beside(scorer)
 
     def taken(self) -> dict[Who, tuple[Counted, ...]]:
         return {who: found for who, each in self.stand_ins.items() if (found := each.taken())}
@@ -86,18 +95,20 @@ class DryRuns:
             models = stage.models
             if stage.prompts:
                 models = replace(models, best=best(stage.prompts, key=lambda each: each[2])[:2])
-            fitted = await rung.fit(replace(self.loaded.task, scorer=scorer), models)
+            fitted = await rung.fit(replace(self.loaded.task, scorer=stage.scored(scorer)), models)
             if isinstance(fitted, Skipped):
                 if not found:
                     return fitted
                 found.append(found[0])  # with answers that are all alike there is nothing that it could learn from
                 stage.taken()
                 continue
-            if not rung.uses_llm:
+            if not rung.uses_llm and stage.judge is None:
                 return Dry()
             fit = stage.taken()
             for example in self.loaded.holdout:
                 await fitted.model.complete([Message("user", example.input)])
+                if stage.judge is not None:
+                    await stage.judge.grade(example)
             rows, read = stage.taken(), stage.stand_ins["tune"].read if "tune" in stage.stand_ins else []
             self._remember(stage, rung, fitted, rows)
             found.append((fit, rows, len(read)))
@@ -120,7 +131,7 @@ class DryRuns:
             return Skipped("they are not wanted")
         if not stage.prompts:
             return Skipped("no prompt was fitted")
-        task = replace(self.loaded.task, scorer=mixed())
+        task = replace(self.loaded.task, scorer=stage.scored(mixed()))
         model = max(stage.prompts, key=lambda each: each[2])[1]
         found = await probe(task, model, how, stage.models.strong, Doubts(len(task.train)))
         asked = stage.taken()
@@ -129,12 +140,16 @@ class DryRuns:
         choosing = FIRST * len(stage.prompts)  # a prompt without settings is asked some rows, to see which is best
         most = min(how.most_calls, self._most_probes(how)) + choosing
         told = len(asked.get("prompt", ()))
-        scaled = (replace(each, times=most / max(1, told)) if each.who == "prompt" else each for each in _calls(asked))
+        scaled = (
+            replace(each, times=most / max(1, told)) if each.who in ("prompt", "judge") else each
+            for each in _calls(asked)
+        )
         return Dry(most=tuple(scaled), fit=_calls(asked))
 
     async def curve(self) -> Dry | Skipped:
         """Small fine-tunes and what they are compared with, where a forecast is wanted."""
-        task, stage = replace(self.loaded.task, scorer=level), self.dear
+        stage = self.dear
+        task = replace(self.loaded.task, scorer=stage.scored(level))
         rung = next((rung for rung in self.how.rungs if isinstance(rung, FineTune)), None)
         if rung is None:
             return Skipped("no rung is trained")
@@ -152,6 +167,14 @@ class DryRuns:
         asked, epochs = stage.taken(), len(stage.stand_ins["tune"].read)
         stage.stand_ins["tune"].read.clear()
         return Dry(most=_calls(asked), fit=_calls(asked), epochs=epochs, epochs_most=epochs)
+
+    async def vetting(self) -> Dry | Skipped:
+        """Try a judge before anything rests on it."""
+        if self.dear.judge is None:
+            return Skipped("no model grades the answers")
+        await self.dear.judge.vetted(self.loaded)
+        asked = self.dear.taken()
+        return Dry(most=_calls(asked), fit=_calls(asked))
 
     async def forgetting(self) -> Dry | Skipped:
         """Ask a tuned stand-in and its base what has nothing to do with the task."""
@@ -189,7 +212,12 @@ def _stage(loaded: LoadedTask, known: frozenset[str]) -> _Stage:
         stand_ins["tune"] = DryModel({"kind": "tuned"})
     if loaded.file.strong is not None:
         stand_ins["strong"] = DryModel(_spec(loaded.file.strong), known)
-    return _Stage(Models(stand_ins["prompt"], stand_ins.get("tune"), stand_ins.get("strong")), stand_ins)
+    models = Models(stand_ins["prompt"], stand_ins.get("tune"), stand_ins.get("strong"))
+    judge = part_of(loaded.task.scorer, Judge)
+    if judge is None:
+        return _Stage(models, stand_ins)
+    stand_ins["judge"] = DryModel(_spec(judge.needs_model), known)
+    return _Stage(models, stand_ins, DryJudge(judge, stand_ins["judge"]))
 
 
 def can_tune(loaded: LoadedTask) -> bool:
@@ -208,4 +236,4 @@ def _spec(named: str) -> ModelSpec:
     return open_model(named).spec() if is_simulated(named) else {"kind": "unopened", "model": named}
 
 
-__all__ = ["CURVE", "FORGETTING", "PAYER", "Calls", "Dry", "DryRuns", "Who", "can_tune"]
+__all__ = ["CURVE", "FORGETTING", "PAYER", "VETTING", "Calls", "Dry", "DryRuns", "Who", "can_tune"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from shouldtune.judgement import Comparison, Reason, RungResult, Verdict
 from shouldtune.models.prices import is_remote
+from shouldtune.types import Spent
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord
@@ -202,7 +203,14 @@ def spent(record: RunRecord) -> str:
     billed = models[0] is None or any(model and is_remote(model) for model in models)
     unknown = "cost unknown" if billed else "nothing to pay"
     cost = unknown if spending.usd is None else money(spending.usd)
-    return f"{counted(spending.calls, 'call')}, {tokens}, {cost}, {duration(spending.seconds)}"
+    said = f"{counted(spending.calls, 'call')}, {tokens}, {cost}, {duration(spending.seconds)}"
+    return said + (f"; {unknown_outcomes(spending)}" if spending.unknown_calls else "")
+
+
+def unknown_outcomes(spending: Spent) -> str:
+    """Calls that may have been billed although nobody knows what came of them, at the most that they can have cost."""
+    most = "cost unknown" if spending.unknown_usd is None else f"{money(spending.unknown_usd)} at most"
+    return f"unknown outcomes: {counted(spending.unknown_calls, 'call')}, {most}"
 
 
 def report_path(record: RunRecord) -> Path:

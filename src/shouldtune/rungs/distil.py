@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shouldtune.measure import measure
-from shouldtune.models.budget import OVER
 from shouldtune.models.prompted import NearestShots, Prompted
 from shouldtune.rungs.choosing import answer_options, shots
 from shouldtune.rungs.trained import FEWEST, Lesson, Trained, conversations, shown_beside
@@ -45,7 +44,7 @@ class Distil(Trained):
             return tune
         pool, options = task.halves()[0], answer_options(task)
         answered = await self._ask(task, pool, models.strong)
-        if any(p.completion.error == OVER for p in answered):
+        if any(p.completion.failure == "not_asked" for p in answered):
             return Skipped("the budget ended before the strong model had answered")
         line = good_enough(task, [p.score.value for p in answered if p.score is not None])
         kept = [

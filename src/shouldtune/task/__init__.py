@@ -15,7 +15,16 @@ from shouldtune.models.prices import is_remote, price_of
 from shouldtune.scorers import Scoring, load_scorer, model_needed
 from shouldtune.stats import alpha_at_look, examples_for_goal
 from shouldtune.task.documents import read_documents
-from shouldtune.task.file import FILE_NAME, TUNED, ScoringPart, TaskFile, economics_of, price_table, read_task_file
+from shouldtune.task.file import (
+    FILE_NAME,
+    TUNED,
+    PricePart,
+    ScoringPart,
+    TaskFile,
+    economics_of,
+    price_table,
+    read_task_file,
+)
 from shouldtune.task.rows import read_rows
 from shouldtune.task.split import looks_labelled, near_duplicates, split
 from shouldtune.task.yaml_lines import read_text, read_yaml
@@ -26,6 +35,8 @@ __all__ = ["LoadedTask", "load_task", "looks_labelled", "near_duplicates"]
 HOLDOUT_SHARE = 0.3
 HOLDOUT_MOST = 1000
 LABELS_MOST = 200
+MONEY = ("economics", "prices", "budget", "max_calls", "max_minutes")
+"""Keys of the task file that change no answer."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +61,26 @@ class LoadedTask:
         return self.path.parent
 
 
-def load_task(path: Path, model: str | None = None, tune: str | None = None, budget: float | None = None) -> LoadedTask:
-    """Read a task folder or its shouldtune.yaml. InputError with `file:line` and a hint for anything wrong in it."""
+def load_task(
+    path: Path,
+    model: str | None = None,
+    tune: str | None = None,
+    budget: float | None = None,
+    max_calls: int | None = None,
+    max_minutes: float | None = None,
+    price: tuple[float, float] | None = None,
+) -> LoadedTask:
+    """Read a task folder or its shouldtune.yaml. InputError with `file:line` and a hint for anything wrong in it.
+
+    What is given takes the place of the file's own; `price` (dollars per million tokens read, written) is the model's.
+    """
     if path.is_dir():
         path = path / FILE_NAME
     file = read_task_file(path)
-    changes = {"model": model, "tune": tune, "budget": budget}
+    changes: dict[str, Any] = {"model": model, "tune": tune, "budget": budget}
+    changes |= {"max_calls": max_calls, "max_minutes": max_minutes}
+    if price is not None:
+        changes["prices"] = {**file.prices, model or file.model: PricePart(read=price[0], written=price[1])}
     file = file.model_copy(update={name: value for name, value in changes.items() if value is not None})
     folder = path.parent
     lines = read_yaml(path)[1]
@@ -213,7 +238,7 @@ def _digest(
     # What is not used is left out, so that runs from before there was such a key go on.
     unused = {name for name, used in (("scoring", file.scoring != ScoringPart()), ("keep", file.keep)) if not used}
     for part in (
-        file.model_dump(mode="json", exclude={"economics", "prices", "budget", *unused}),
+        file.model_dump(mode="json", exclude={*MONEY, *unused}),
         [asdict(e) for e in train],
         [asdict(e) for e in holdout],
         [asdict(d) for d in documents],

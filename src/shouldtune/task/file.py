@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,6 +134,10 @@ class TaskFile(Part):
     budget: float | None = Field(
         default=None, ge=0, le=1e9, description="dollars that the calls of all runs of this task may cost"
     )
+    max_calls: int | None = Field(default=None, ge=0, le=10**9, description="new calls of models that one run may make")
+    max_minutes: float | None = Field(
+        default=None, ge=0, le=1e6, description="minutes after which a run begins nothing more"
+    )
     strong: str | None = Field(default=None, description="the strongest model that one may use")
     probes: bool = Field(default=True, description="whether to ask why the best prompt's failures fail")
     forecast: bool | None = Field(
@@ -183,6 +188,12 @@ def economics_of(file: TaskFile) -> Economics:
 def price_table(file: TaskFile) -> dict[str, Price]:
     """The user's own prices, by the id of the model."""
     return {name: Price(part.read, part.written, cached=part.cached) for name, part in file.prices.items()}
+
+
+def prices_of(file: TaskFile) -> Callable[[str], Price | None]:
+    """From a model's id to its price, the user's own table first; None where it is not known."""
+    table = price_table(file)
+    return lambda model_id: price_of(model_id, table)
 
 
 def read_task_file(path: Path) -> TaskFile:
