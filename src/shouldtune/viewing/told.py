@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shouldtune.models.ledger import completion_from_dict
+from shouldtune.models.keys import completion_from_dict
 from shouldtune.trail import FILE
 from shouldtune.types import Prediction, Score, Spent, Trial
 
