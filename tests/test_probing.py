@@ -168,6 +168,14 @@ def test_all_calls_are_on_the_bill_of_the_probes_and_kept_below_the_cap(tmp_path
         assert ledger.new_calls == before
 
 
+def test_where_prompts_are_long_fewer_rows_are_changed() -> None:
+    task = task_of()
+    whole, short = (probed(task, wrong_passage(task), Probing(most_characters=most)) for most in (10**9, 30_000))
+    assert len(whole.failures) == 96
+    assert 16 <= len(short.failures) < 60
+    assert short.asked == whole.asked
+
+
 def test_failed_calls_are_unknown_outcomes() -> None:
     task = task_of(200)
     fitted = wrong_passage(task)

@@ -238,3 +238,14 @@ def test_nothing_is_distilled_from_half_of_the_answers_where_the_budget_ended() 
     found = asyncio.run(Distil().fit(task, Models(tune, tune, strong=strong)))
     assert isinstance(found, Skipped)
     assert tune.taught == []
+
+
+def test_long_texts_are_read_fewer_times() -> None:
+    def texts(n: int, characters: int) -> list[Conversation]:
+        return [Conversation((Message("user", "x" * characters),), "y")] * n
+
+    how = FineTune()
+    assert how.epochs_for(texts(340, 200)) == 5
+    assert how.epochs_for(texts(150, 200)) == 8
+    assert how.epochs_for(texts(150, 3_900)) == 4
+    assert how.epochs_for(texts(400, 8_000)) == 3

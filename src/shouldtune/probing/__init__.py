@@ -40,6 +40,9 @@ from shouldtune.verdict.probes import PROBES, Diagnosis, Tried, diagnose
 
 PAYER = "probes"
 BATCH = 64
+TASTED = 8
+"""Rows whose changed prompts say how long all of them are."""
+FEWEST_ROWS = 24
 HALF = 0.5
 """The score from which a graded answer passes where the goal names no line."""
 
@@ -54,6 +57,9 @@ class Probing:
     random: int = 128
     """Rows on which the right passage is compared with what was retrieved."""
     most_calls: int = 2_000
+    most_characters: int = 600_000
+    """Of the changed prompts together, about 150,000 tokens: where each is long, fewer rows are changed, so that asking
+    why prompts fail does not take longer than the training that it may spare."""
     tries: int = 4
     """How often `again` asks."""
     temperature: float = 0.7
@@ -196,6 +202,10 @@ async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, stro
     random = sample.rows[: min(how.random, how.most_calls // 8)] if library is not None else ()
     tried = sample.rows[: min(how.tried_again, how.most_calls // (8 * TRIES))]
     failed, passed = _afforded(task, sample, how, 2 * len(random) + TRIES * len(tried), strong)
+    first = (*failed, *passed)[:TASTED]
+    length = sum(map(_characters, _changed(task, first, right, strong).values())) / len(first)
+    most = max(FEWEST_ROWS, round(how.most_characters / max(1.0, length)))
+    failed, passed = failed[: 2 * most // 3], passed[: most // 3]
     asks = {**_changed(task, (*failed, *passed), right, strong), **_beside(random, right)}
     answers = dict(zip(asks, await complete(list(asks.values())), strict=True))
     examples = {row.example.id: row.example for row in sample.rows}
@@ -235,6 +245,12 @@ def _afforded(
         sample.failed[: max(1, min(how.failures, 2 * most))],
         sample.passed[: max(1, min(how.successes, most))],
     )
+
+
+def _characters(asked: Asked) -> int:
+    """How long a prompt is."""
+    shots = sum(len(question) + len(answer) for question, answer in asked.prompt.shots)
+    return len(asked.prompt.instruction) + shots + len(asked.content)
 
 
 def _changed(

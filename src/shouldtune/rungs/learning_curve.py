@@ -66,9 +66,10 @@ async def fine_tuned(examples: Sequence[Example], task: Task, model: Tunable, ho
     """The model after its last epoch on these examples, with the prompt that it learnt. Errors as the model's."""
     setting = how.settings[0]
     instruction = task.instruction if setting.instructed else ""
-    rates = TuneSettings(learning_rate=setting.learning_rate, epochs=how.epochs_for(len(examples)))
+    texts = conversations(examples, Prompted(model, instruction))
+    rates = TuneSettings(learning_rate=setting.learning_rate, epochs=how.epochs_for(texts))
     last: Model = model
-    async for tuned in model.tune(conversations(examples, Prompted(model, instruction)), rates):
+    async for tuned in model.tune(texts, rates):
         last = tuned
     return Prompted(last, instruction, options=answer_options(task))
 

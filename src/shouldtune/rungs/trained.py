@@ -54,6 +54,8 @@ class Trained:
     patience: int = 2
     readings: int = 1700
     """About how many examples are read in all, each 3 to 8 times."""
+    characters: int = 2_400_000
+    """About how much text is read in all, some 600,000 tokens: long texts are read less often, 3 times at least."""
 
     def tunable(self, task: Task, models: Models) -> Tunable | Skipped:
         """The model to train, or why nothing can be trained here."""
@@ -73,7 +75,7 @@ class Trained:
             first = len(trials)
             instruction = task.instruction if setting.instructed else ""
             texts = lesson.texts(lesson.asked(tune, instruction))
-            rates = TuneSettings(learning_rate=setting.learning_rate, epochs=self.epochs_for(len(texts)))
+            rates = TuneSettings(learning_rate=setting.learning_rate, epochs=self.epochs_for(texts))
             async for tuned in tune.tune(texts, rates):
                 candidates.append(lesson.asked(tuned, instruction))
                 score = mean_score(predictions := await measure(candidates[-1], unseen, task.scorer))
@@ -86,9 +88,11 @@ class Trained:
         best = max(range(len(trials)), key=lambda index: (trials[index].score or 0.0, index))
         return Fitted(candidates[best], tuple(trials), (trials[best].setting,))
 
-    def epochs_for(self, n: int) -> int:
-        """Epochs over n examples that come nearest to so many readings."""
-        return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(self.readings / n)))
+    def epochs_for(self, texts: Sequence[Conversation]) -> int:
+        """Epochs over these texts that come nearest to so many readings, of no more than so many characters."""
+        once = sum(len(text.answer) + sum(len(said.content) for said in text.messages) for text in texts)
+        epochs = min(round(self.readings / len(texts)), self.characters // max(1, once))
+        return min(MOST_EPOCHS, max(FEWEST_EPOCHS, epochs))
 
     def _is_stuck(self, trials: Sequence[Trial]) -> bool:
         """Whether the last epochs got nothing right, or fell clearly behind the ones before them."""
