@@ -77,6 +77,13 @@ class Completion:
     """Set when the call failed: then there is no answer, and it is neither right nor wrong."""
     failure: Failure | None = None
     """What kind of failure `error` tells of, where it is known."""
+    lost: int = 0
+    """Attempts before this answer, or with it where it failed, whose outcome nobody knows: each may have been billed.
+    """
+    tokens_estimated: bool = False
+    """Whether the server told no token counts, and those here are our own estimate."""
+    form_missed: bool = False
+    """Whether a server gave an answer without the form that was asked for."""
     passages: tuple[str, ...] = ()
     """Ids of the documents that stood in the prompt."""
     cited: tuple[str, ...] = ()
@@ -334,6 +341,10 @@ class Spent:
     seconds: float = 0.0
     cached_tokens: int = 0
     """Of the prompt's tokens, those that servers said they had at hand."""
+    estimated: int = 0
+    """Of the calls, those whose tokens no server told, so that they are estimated."""
+    form_missed: int = 0
+    """Of the calls, those answered without the form that was asked for."""
 
 
 @dataclass(frozen=True)

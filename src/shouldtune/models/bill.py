@@ -23,6 +23,8 @@ class Bill:
     cached_tokens: int = 0
     dollars: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    estimated: int = 0
+    form_missed: int = 0
     unknown: bool = False
     """Whether some provider's answer has no known price."""
 
@@ -37,6 +39,8 @@ class Bill:
         self.prompt_tokens += completion.prompt_tokens or 0
         self.completion_tokens += completion.completion_tokens or 0
         self.cached_tokens += completion.cached_tokens or 0
+        self.estimated += completion.tokens_estimated
+        self.form_missed += completion.form_missed
         self.seconds.append(seconds or 0.0)
         if completion.cost_usd is not None:
             self.dollars.append(completion.cost_usd)
@@ -52,6 +56,8 @@ class Bill:
             usd=None if self.unknown or not self.dollars else fsum(self.dollars),
             seconds=fsum(self.seconds),
             cached_tokens=self.cached_tokens,
+            estimated=self.estimated,
+            form_missed=self.form_missed,
         )
 
 
@@ -64,6 +70,8 @@ def at_price(completion: Completion, price: Price | None, most: float | None) ->
         return completion
     if completion.failed:
         return completion if completion.cost_usd is not None else replace(completion, cost_usd=most)
+    if completion.tokens_estimated:  # an estimate is no bill
+        return replace(completion, cost_usd=None)
     cost = price.of(completion.prompt_tokens, completion.completion_tokens, completion.cached_tokens)
     return replace(completion, cost_usd=cost)
 

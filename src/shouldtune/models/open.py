@@ -14,10 +14,10 @@ from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
 from shouldtune.models.judges import PREFIX, ScriptedJudge
 from shouldtune.models.plain import Constant, Echo, Linear, Nearest
-from shouldtune.models.prices import is_remote
 from shouldtune.models.prompted import Prompted
+from shouldtune.models.providers import is_remote
 from shouldtune.models.redactor import Redactor
-from shouldtune.models.remote import Remote, open_remote
+from shouldtune.models.remote import open_remote, remote_from_spec
 from shouldtune.models.tool_calling import ToolCalling
 from shouldtune.types import Example, Model, ModelSpec
 
@@ -90,7 +90,7 @@ def _from_spec(spec: ModelSpec, folder: Path) -> Model:
         inner = _from_spec(spec["model"], folder)
         return Calibrated(inner, tuple(spec["choices"]), tuple(spec["usual"]))
     if kind == "remote":
-        return Remote(spec["name"], spec["base_url"], spec["key_variable"])
+        return remote_from_spec(spec)
     if kind == "local":
         from shouldtune.models.local import open_local
 

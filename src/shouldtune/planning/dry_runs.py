@@ -13,8 +13,8 @@ from shouldtune.forgetting import forgotten
 from shouldtune.inquiring import Inquirer
 from shouldtune.models.open import is_local, is_simulated, open_model
 from shouldtune.models.past_calls import PastCall
-from shouldtune.models.prices import is_remote
 from shouldtune.models.prompted import Prompted
+from shouldtune.models.providers import is_remote
 from shouldtune.models.remote import remote_of
 from shouldtune.planning.dry import Counted, DryModel, level, mixed, rising
 from shouldtune.probing import PAYER, Probing, probe, prompt_of

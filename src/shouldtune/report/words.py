@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shouldtune.judgement import Comparison, Reason, RungResult, Verdict
-from shouldtune.models.prices import is_remote
+from shouldtune.models.providers import is_remote
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord

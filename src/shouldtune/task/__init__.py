@@ -11,7 +11,8 @@ from typing import Any
 
 from shouldtune.errors import InputError
 from shouldtune.judgement import Economics
-from shouldtune.models.prices import is_remote, price_of
+from shouldtune.models.prices import price_of
+from shouldtune.models.providers import is_remote
 from shouldtune.scorers import Scoring, load_scorer, model_needed
 from shouldtune.stats import alpha_at_look, examples_for_goal
 from shouldtune.task.documents import read_documents
