@@ -1,4 +1,4 @@
-"""How many calls of one model are under way at once: more while it goes well, fewer when the server says it is too much."""
+"""How many calls of one model are under way at once: more while it goes well, fewer when it is too much."""
 
 from __future__ import annotations
 

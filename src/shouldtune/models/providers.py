@@ -46,7 +46,6 @@ PROVIDERS = (
     Provider("lmstudio", "http://127.0.0.1:1234/v1", "LM_STUDIO_API_KEY", needs_key=False),
 )
 _BY_PREFIX = {provider.prefix: provider for provider in PROVIDERS}
-KEY_VARIABLES = tuple(dict.fromkeys(p.key_variable for p in PROVIDERS if p.key_variable)) + (OWN_KEY,)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def is_remote(model_id: str) -> bool:
 
 
 def address_of(model_id: str) -> Address:
-    """`openai:NAME` and the like, or `http(s)://host/v1#NAME`. InputError, which does not repeat what may hold a key."""
+    """`openai:NAME` and the like, or `http(s)://host/v1#NAME`. InputError, which repeats nothing secret."""
     prefix, _, name = model_id.partition(":")
     provider = _BY_PREFIX.get(prefix)
     if provider is None:

@@ -21,6 +21,7 @@ from shouldtune.types import Completion, Message, ModelSpec, Options
 
 TIMEOUT_S = 120.0
 CONCURRENCY = 16
+PATIENCE = Patience()
 
 
 class _Line:
@@ -45,7 +46,7 @@ class Remote:
     """For one attempt."""
     concurrency: int = CONCURRENCY
     """Calls under way at once, at most."""
-    patience: Patience = Patience()
+    patience: Patience = PATIENCE
 
     @cached_property
     def _line(self) -> _Line:

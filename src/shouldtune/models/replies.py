@@ -126,11 +126,12 @@ def _chosen(answer: str, choices: Sequence[str]) -> tuple[str, bool]:
         found = json.loads(plain)
     except (ValueError, RecursionError):
         found = plain
-    told = str(found["label"]) if isinstance(found, dict) and "label" in found else str(found) if found == found else ""
-    same = [choice for choice in choices if choice.casefold() == told.strip().rstrip(".").casefold()]
-    if told in choices or len(same) == 1:
-        return (told if told in choices else same[0]), True
-    return (told if isinstance(found, dict) and "label" in found else answer), False
+    told = str(found["label"]) if isinstance(found, dict) and "label" in found else None
+    named = (told if told is not None else found if isinstance(found, str) else plain).strip()
+    same = [choice for choice in choices if choice.casefold() == named.rstrip(".").casefold()]
+    if named in choices or len(same) == 1:
+        return (named if named in choices else same[0]), True
+    return (answer if told is None else told), False
 
 
 def _unfenced(answer: str) -> str:

@@ -1,6 +1,7 @@
 """The one place where a call is tried again: what may succeed is, what may be billed twice hardly, nothing for ever.
 
-Waiting grows exponentially with full jitter (M. Brooker, "Exponential backoff and jitter", AWS Architecture Blog, 2015).
+Waiting grows exponentially with full jitter (M. Brooker, "Exponential Backoff
+And Jitter", AWS Architecture Blog, 2015).
 Only the monotonic clock is asked.
 """
 
@@ -60,7 +61,7 @@ _jitter = random.Random().random
 
 
 async def ask_patiently(
-    ask: Ask, places: Places, patience: Patience = Patience(), draw: Callable[[], float] = _jitter
+    ask: Ask, places: Places, patience: Patience, draw: Callable[[], float] = _jitter
 ) -> Completion:
     """Ask until there is an answer, or no sense in asking again. `draw` gives numbers in [0, 1).
 
