@@ -23,7 +23,7 @@ from shouldtune.types import Example, Model, ModelSpec
 
 SPEC_FILE = "model.json"
 LOCAL = ("smollm2", "gguf:", "hf:")
-HINT = "smollm2, gguf:PATH, hf:FOLDER, openai:NAME or http://host:port/v1#NAME"
+HINT = "smollm2, gguf:PATH, hf:FOLDER, openai:NAME (or another provider), http://host:port/v1#NAME"
 
 
 def is_local(model_id: str) -> bool:

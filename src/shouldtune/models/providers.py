@@ -9,7 +9,6 @@ import os
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from urllib.parse import urlsplit
 
 from shouldtune.errors import CannotMeasure, InputError
 
@@ -71,10 +70,7 @@ def address_of(model_id: str) -> Address:
     if provider is None:
         url, _, name = model_id.partition("#")
         if not name.strip():
-            raise InputError(
-                f"this address names no model: {_host_of(url)}",
-                hint="write it after the address: http://host:8000/v1#name",
-            )
+            raise InputError("this address names no model", hint="write it after the address: http://host:8000/v1#name")
         return Address(name, checked_url(url), OWN_KEY)
     if not name.strip():
         raise InputError(f"{model_id!r} names no model", hint=f"write its name: {prefix}:NAME")
@@ -126,13 +122,13 @@ _METADATA_IPS = (IPv4Address("100.100.100.200"), IPv4Address("168.63.129.16"), I
 def checked_url(url: str) -> str:
     """An address that every reader of it takes for the same, without a slash at its end. InputError.
 
-    The message names the host alone: an address may hold a key where none belongs.
+    The message does not repeat the address: it may hold a key where none belongs.
     """
     match = _URL.fullmatch(url)
     why = _wrong_with(url) if match is None else _wrong_with_host(match["host"], match["port"], match["path"] or "")
     if why:
         raise InputError(
-            f"{why} in this model's address: {_host_of(url)}",
+            f"{why} in a model's address",
             hint=f"write http://host:8000/v1#name; a key belongs into the variable {OWN_KEY}",
         )
     return url.rstrip("/")
@@ -160,12 +156,3 @@ def _wrong_with_host(host: str, port: str | None, path: str) -> str:
     mapped = getattr(ip, "ipv4_mapped", None) or ip
     forbidden = mapped.is_link_local or mapped.is_multicast or mapped in _METADATA_IPS
     return "a machine's metadata cannot be asked" if forbidden else ""
-
-
-def _host_of(url: str) -> str:
-    """The host's name to be shown, and nothing that may be a secret."""
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        host = ""
-    return host if re.fullmatch(r"[a-z0-9.:-]{1,100}", host) else "(not shown)"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
 
-from shouldtune.errors import CannotMeasure
+from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.models.api_keys import hide, key_of
 from shouldtune.models.concurrency import Places
 from shouldtune.models.posting import Poster, Reply, Unanswered, Unreachable
-from shouldtune.models.providers import address_of, key_variable_at
+from shouldtune.models.providers import address_of, checked_url, key_variable_at
 from shouldtune.models.refusals import OVERLOADED, meaning_of, what_to_do
 from shouldtune.models.replies import failed, read_reply, short
 from shouldtune.models.requests import Manner, request_body
@@ -20,6 +21,7 @@ from shouldtune.models.retrying import Attempt, Patience, ask_patiently
 from shouldtune.types import Completion, Message, ModelSpec, Options
 
 TIMEOUT_S = 120.0
+TIMEOUT_VARIABLE = "SHOULDTUNE_TIMEOUT_S"
 CONCURRENCY = 16
 PATIENCE = Patience()
 
@@ -138,9 +140,26 @@ def remote_of(model_id: str) -> Remote:
 def remote_from_spec(spec: ModelSpec) -> Remote:
     """The model that a spec describes. InputError where it would have a key sent where it does not belong."""
     where = spec["base_url"]
-    return Remote(spec["name"], where, key_variable_at(where, spec["key_variable"]))
+    return _at(spec["name"], checked_url(where), key_variable_at(where, spec["key_variable"]))
 
 
 def _remote(model_id: str) -> tuple[Remote, bool]:
     address = address_of(model_id)
-    return Remote(address.name, address.base_url, address.key_variable), address.needs_key
+    return _at(address.name, address.base_url, address.key_variable), address.needs_key
+
+
+def _at(name: str, base_url: str, key_variable: str) -> Remote:
+    seconds = _timeout_s()
+    return Remote(name, base_url, key_variable, seconds, patience=Patience(limit_s=2.5 * seconds))
+
+
+def _timeout_s() -> float:
+    """Seconds for one attempt: SHOULDTUNE_TIMEOUT_S, for servers that take longer than two minutes. InputError."""
+    told = os.environ.get(TIMEOUT_VARIABLE, "")
+    try:
+        seconds = float(told or TIMEOUT_S)
+    except ValueError:
+        seconds = 0.0
+    if not 0.05 <= seconds <= 3600:
+        raise InputError(f"{TIMEOUT_VARIABLE} is {told!r}", hint="write seconds, 0.05 to 3600")
+    return seconds
