@@ -154,14 +154,14 @@ def test_a_server_that_always_says_429_is_asked_six_times_and_never_before_it_wa
 
 
 def test_a_date_to_come_back_is_held_against_the_servers_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    from shouldtune.models.posting import _retry_after
+    from shouldtune.models.posting import retry_after
 
     date = "Sun, 06 Nov 1994 08:49:37 GMT"
-    assert _retry_after({"Retry-After": "Sun, 06 Nov 1994 08:50:07 GMT", "Date": date}) == 30.0
-    assert _retry_after({"Retry-After": date, "Date": "Sun, 06 Nov 1994 09:00:00 GMT"}) == 0.0
-    assert _retry_after({"Retry-After": "Sun, 06 Nov 2094 08:50:07 GMT"}) is None
-    assert _retry_after({"retry-after-ms": "250", "Retry-After": "9"}) == 0.25
-    assert [_retry_after({"Retry-After": odd}) for odd in ("", "soon", "-1", "nan", "inf", "1e999")] == [None] * 6
+    assert retry_after({"Retry-After": "Sun, 06 Nov 1994 08:50:07 GMT", "Date": date}) == 30.0
+    assert retry_after({"Retry-After": date, "Date": "Sun, 06 Nov 1994 09:00:00 GMT"}) == 0.0
+    assert retry_after({"Retry-After": "Sun, 06 Nov 2094 08:50:07 GMT"}) is None
+    assert retry_after({"retry-after-ms": "250", "Retry-After": "9"}) == 0.25
+    assert [retry_after({"Retry-After": odd}) for odd in ("", "soon", "-1", "nan", "inf", "1e999")] == [None] * 6
 
 
 def test_a_jump_of_the_wall_clock_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

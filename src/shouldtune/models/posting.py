@@ -65,7 +65,7 @@ class Poster:
                 raw = bytearray()
                 while not reply.content.at_eof() and len(raw) < MAX_REPLY_BYTES:
                     raw += await reply.content.read(MAX_REPLY_BYTES - len(raw))
-                wait = _retry_after(reply.headers) if reply.status != 200 else None
+                wait = retry_after(reply.headers) if reply.status != 200 else None
                 return Reply(reply.status, raw.decode("utf-8", "replace"), wait)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise Unreachable(str(error) or type(error).__name__) from None
@@ -80,7 +80,7 @@ class Poster:
             await self._session.close()
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, from `retry-after-ms` or `Retry-After` in seconds or as a date (RFC 9110, 10.2.3); None if none.
 
     A date is held against the server's own clock, so that ours does not matter; without one, a wait of more than a day

@@ -19,6 +19,11 @@ from shouldtune.types import ModelSpec
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
+ANY_LLM_ADDRESSES = {
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com",
+}
+"""Of providers that are asked through any-llm, those whose prices are looked up, and where they are."""
 BESIDE_TOKENS = (
     "requests_kcount",
     "input_text_messages_kcount",
@@ -36,6 +41,8 @@ def price_of(model_id: str, table: Mapping[str, Price]) -> Price | None:
 
 def id_of(spec: ModelSpec) -> str | None:
     """The id that names a remote model, from its spec; None for another kind."""
+    if spec.get("kind") == "any_llm":
+        return f"{ANY}{spec['provider']}/{spec['name']}"
     if spec.get("kind") != "remote":
         return None
     return id_of_address(spec["base_url"], spec["name"])
@@ -43,7 +50,11 @@ def id_of(spec: ModelSpec) -> str | None:
 
 def listed_price(model_id: str) -> Price | None:
     """The list price today of a remote model by its id, the dearest hour of the day; None where it is not known."""
-    if not is_remote(model_id) or model_id.startswith(ANY):
+    if model_id.startswith(ANY):
+        provider, _, name = model_id.removeprefix(ANY).partition("/")
+        where = ANY_LLM_ADDRESSES.get(provider)
+        return None if where is None else _listed(where, name, datetime.now(UTC).date())
+    if not is_remote(model_id):
         return None
     try:
         address = address_of(model_id)
