@@ -44,7 +44,7 @@ def climbs(make_task: MakeTask, seeds: Sequence[int], faults: dict[str, float]) 
             rows = numbered_rows(ROWS)
             answers = {row["input"]: row["target"] for row in rows}
             double = Scripted(answers, Abilities.parse(abilities), seed=seed)
-            server = FaultyServer(scripted(double), faults, seed=seed, hang_s=1.3)
+            server = FaultyServer(scripted(double), faults, seed=seed, hang_s=2.5)
             servers.append(stack.enter_context(server.running()))
             what: dict[str, Any] = {"goal": {"quality": 0.8}, "seed": seed, "probes": False}
             name = f"w{seed}-{len(faults)}"
@@ -61,7 +61,7 @@ def climbs(make_task: MakeTask, seeds: Sequence[int], faults: dict[str, float]) 
 def test_a_fifth_of_all_replies_faulty_and_the_same_verdict(
     seeds: range, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SHOULDTUNE_TIMEOUT_S", "1")
+    monkeypatch.setenv("SHOULDTUNE_TIMEOUT_S", "0.7" if len(seeds) == 1 else "2")  # a busy machine is slow by itself
     sound, none = climbs(make_task, seeds, {})
     faulty, faults = climbs(make_task, seeds, FAULTS)
     assert not none and len(faults) >= 4
