@@ -5,7 +5,7 @@ BIN := .venv/bin
 # torch is installed first and alone, at its exact pin: a looser requirement pulls gigabytes of CUDA packages.
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: help install demo test test-slow check bench bench-verdicts bench-peers bench-speed clean
+.PHONY: help install demo test test-slow check bench bench-verdicts bench-peers bench-servers bench-speed clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,9 +53,13 @@ bench-peers: ## install the programs that we are timed beside into benchmarks/.p
 	test -d benchmarks/.peers/openai-2 || benchmarks/.peers/bin/pip install --quiet --disable-pip-version-check \
 		--target benchmarks/.peers/openai-2 openai==2.54.0
 
+bench-servers: ## install a real server to ask into benchmarks/.servers
+	test -x benchmarks/.servers/bin/python || $(PYTHON) -m venv benchmarks/.servers
+	benchmarks/.servers/bin/pip install --quiet --disable-pip-version-check xllamacpp==2026.10.11549
+
 bench-speed: .venv/.installed-dev ## our speed beside theirs, turn by turn (half an hour; after bench-peers)
 	for subject in start retrieval client labels training generation; do \
 		$(BIN)/python benchmarks/speed/$$subject.py || exit 1; done
 
 clean: ## remove what was built
-	rm -rf .venv benchmarks/.peers dist build .mypy_cache .ruff_cache .pytest_cache demo
+	rm -rf .venv benchmarks/.peers benchmarks/.servers dist build .mypy_cache .ruff_cache .pytest_cache demo

@@ -75,6 +75,8 @@ HEAVY = {
     "safetensors",
     "starlette",
     "uvicorn",
+    "any_llm",
+    "openai",
 }
 
 TORCH_THROUGHOUT = {

@@ -16,6 +16,7 @@ from shouldtune.measure import measure
 from shouldtune.models.doubles import Scripted
 from shouldtune.models.open import open_fitted, open_model, save_fitted
 from shouldtune.models.remote import Remote, open_remote
+from shouldtune.models.retrying import Patience
 from shouldtune.models.tool_calling import ToolCalling, read_offer
 from shouldtune.rungs.native_tools import NativeTools
 from shouldtune.scorers.function_call import function_call
@@ -40,7 +41,8 @@ def ask(handler: Handler, options: Options = Options(), *, timeout_s: float = 5.
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port = runner.addresses[0][1]
-        model = Remote("m", f"http://127.0.0.1:{port}{path}", "SHOULDTUNE_API_KEY", timeout_s)
+        quick = Patience(attempts=2, first_wait_s=0.01)
+        model = Remote("m", f"http://127.0.0.1:{port}{path}", "SHOULDTUNE_API_KEY", timeout_s, patience=quick)
         try:
             return await model.complete([Message("system", "s"), Message("user", "q")], options)
         finally:

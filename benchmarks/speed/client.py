@@ -2,7 +2,9 @@
 
 Version 3 of that client left the HTTP library that made version 2 slow; both are in use.
 
-python benchmarks/speed/client.py [--calls 2000] [--rounds 5]
+python benchmarks/speed/client.py [--calls 2000] [--rounds 5] [--ours]
+
+`--ours` leaves the peers out: what ledger and budget cost our own client is left.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ours", action="store_true")
     chosen = parser.parse_args()
     command = [sys.executable, str(HERE / "sides" / "server.py")]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -30,9 +33,10 @@ def main() -> None:
     sides = {
         "ours, ledger and budget": Side(OURS, "ours_calls.py", url, calls, "ledger"),
         "ours, neither": Side(OURS, "ours_calls.py", url, calls),
-        "openai 3": Side(PEERS, "openai_calls.py", url, calls),
-        "openai 2": Side(PEERS, "openai_calls.py", url, calls, str(OLDER)),
     }
+    if not chosen.ours:
+        sides["openai 3"] = Side(PEERS, "openai_calls.py", url, calls)
+        sides["openai 2"] = Side(PEERS, "openai_calls.py", url, calls, str(OLDER))
     result = compare("chat calls, 64 at once, 50 ms", sides, chosen.rounds, calls=chosen.calls, ceiling_per_s=1280)
     for name, seconds in result["median_seconds"].items():
         print(f"{name}: {chosen.calls / seconds:.0f} calls/s", file=sys.stderr)

@@ -17,7 +17,8 @@ from shouldtune.models.ledgered import Ledgered, LedgeredTunable
 from shouldtune.models.open import is_local, open_model
 from shouldtune.models.paid_by import PaidBy
 from shouldtune.models.past_calls import dollars_paid
-from shouldtune.models.prices import is_remote, price_of
+from shouldtune.models.prices import price_of
+from shouldtune.models.providers import is_remote
 from shouldtune.probing import Probing
 from shouldtune.progress import Progress
 from shouldtune.run import adapters_path, ledger_path

@@ -60,6 +60,22 @@ NoProbes = Annotated[bool, typer.Option("--no-probes", help="Do not ask why the 
 GOAL_MISSED = 100
 
 
+def _keys_from(path: Path | None) -> Path | None:
+    if path is not None:
+        from shouldtune.models.api_keys import load_env_file
+
+        load_env_file(path)
+    return path
+
+
+EnvFile = Annotated[
+    Path | None,
+    typer.Option(
+        callback=_keys_from, is_eager=True, help="A file of KEY=VALUE lines with providers' keys; the environment wins."
+    ),
+]
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the bundled task is laid out and run.")] = Path("demo"),
@@ -117,6 +133,7 @@ def plan(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     whole_holdout: WholeHoldout = False,
     forecast: Forecast = False,
     no_probes: NoProbes = False,
+    env_file: EnvFile = None,
     json: JsonOption = False,
 ) -> None:
     """What would run, its price, its time and what it could show. Asks no model, spends nothing."""
@@ -156,6 +173,7 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")
     ] = False,
+    env_file: EnvFile = None,
     json: JsonOption = False,
 ) -> None:
     """Climb the ladder for a task until the answer is clear. A run that was cut off goes on."""

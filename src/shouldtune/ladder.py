@@ -108,7 +108,7 @@ def _fitted_ahead(ascent: Ascent) -> FitsAhead:
     Only where every rung is tried anyway: training that the answer might do without would be time on the bill.
     """
     prompt, tune = ascent.models.prompt, ascent.models.tune
-    beside = tune is not None and prompt.spec()["kind"] == "remote" and tune.spec()["kind"] == "local"
+    beside = tune is not None and prompt.spec()["kind"] in ("remote", "any_llm") and tune.spec()["kind"] == "local"
     training = [rung for rung in ascent.how.rungs if rung.training] if ascent.how.all_rungs and beside else []
     return {rung.name: asyncio.create_task(ascent.fit(rung, ascent.models)) for rung in training[:1]}
 

@@ -80,6 +80,10 @@ class Completion:
     lost: int = 0
     """Attempts before this answer, or with it where it failed, whose outcome nobody knows: each may have been billed.
     """
+    tokens_estimated: bool = False
+    """Whether the server told no token counts, and those here are our own estimate."""
+    form_missed: bool = False
+    """Whether a server gave an answer without the form that was asked for."""
     passages: tuple[str, ...] = ()
     """Ids of the documents that stood in the prompt."""
     cited: tuple[str, ...] = ()
@@ -341,6 +345,10 @@ class Spent:
     """Calls beside those, sent for the same answers, whose outcome nobody knows: each may have been billed."""
     unknown_usd: float | None = None
     """The most that these can have cost, beside `usd`; None where there are none, or a price is unknown."""
+    estimated: int = 0
+    """Of the calls, those whose tokens no server told, so that they are estimated."""
+    form_missed: int = 0
+    """Of the calls, those answered without the form that was asked for."""
 
 
 @dataclass(frozen=True)

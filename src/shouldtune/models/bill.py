@@ -27,6 +27,8 @@ class Bill:
     cached_tokens: int = 0
     dollars: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    estimated: int = 0
+    form_missed: int = 0
     unknown: bool = False
     """Whether some provider's answer has no known price."""
     lost: list[float | None] = field(default_factory=list)
@@ -44,6 +46,8 @@ class Bill:
         self.prompt_tokens += completion.prompt_tokens or 0
         self.completion_tokens += completion.completion_tokens or 0
         self.cached_tokens += completion.cached_tokens or 0
+        self.estimated += completion.tokens_estimated
+        self.form_missed += completion.form_missed
         self.seconds.append(seconds or 0.0)
         self.lost.extend(lost)
         if completion.cost_usd is not None:
@@ -62,6 +66,8 @@ class Bill:
             cached_tokens=self.cached_tokens,
             unknown_calls=len(self.lost),
             unknown_usd=sum_known(self.lost) if self.lost else None,
+            estimated=self.estimated,
+            form_missed=self.form_missed,
         )
 
 
@@ -107,10 +113,12 @@ def most_of_tokens(price: Price, read: int, written: int) -> float | None:
 def at_price(completion: Completion, price: Price | None, size: Size) -> Completion:
     """The completion with its dollars at `price`, as it is where there is no price, or where the call failed.
 
-    Dollars are None where the server tells no tokens, or fewer than such texts can have.
+    Dollars are None where the server tells no tokens, so that they are estimated, or fewer than such texts can have.
     """
     if price is None or completion.failed:
         return completion
+    if completion.tokens_estimated:  # an estimate is no bill
+        return replace(completion, cost_usd=None)
     read, written = completion.prompt_tokens, completion.completion_tokens
     answered = len(completion.text.encode("utf-8", "surrogatepass"))
     if (read or 0) * BYTES_A_TOKEN < size.said or (written or 0) * BYTES_A_TOKEN < answered:

@@ -14,16 +14,16 @@ from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
 from shouldtune.models.judges import PREFIX, ScriptedJudge
 from shouldtune.models.plain import Constant, Echo, Linear, Nearest
-from shouldtune.models.prices import is_remote
 from shouldtune.models.prompted import Prompted
+from shouldtune.models.providers import ANY, is_remote
 from shouldtune.models.redactor import Redactor
-from shouldtune.models.remote import Remote, open_remote
+from shouldtune.models.remote import open_remote, remote_from_spec
 from shouldtune.models.tool_calling import ToolCalling
 from shouldtune.types import Example, Model, ModelSpec
 
 SPEC_FILE = "model.json"
 LOCAL = ("smollm2", "gguf:", "hf:")
-HINT = "smollm2, gguf:PATH, hf:FOLDER, openai:NAME or http://host:port/v1#NAME"
+HINT = "smollm2, gguf:PATH, hf:FOLDER, openai:NAME (or another provider), http://host:port/v1#NAME"
 
 
 def is_local(model_id: str) -> bool:
@@ -42,6 +42,10 @@ def open_model(model_id: str, examples: Sequence[Example] = ()) -> Model:
         return ScriptedJudge.knowing(examples, model_id.removeprefix(PREFIX))
     if is_simulated(model_id):
         return Scripted.knowing(examples, Abilities.parse(model_id.removeprefix("scripted:")))
+    if model_id.startswith(ANY):
+        from shouldtune.models.any_llm import open_any
+
+        return open_any(model_id)
     if is_remote(model_id):
         return open_remote(model_id)
     if is_local(model_id):
@@ -90,7 +94,11 @@ def _from_spec(spec: ModelSpec, folder: Path) -> Model:
         inner = _from_spec(spec["model"], folder)
         return Calibrated(inner, tuple(spec["choices"]), tuple(spec["usual"]))
     if kind == "remote":
-        return Remote(spec["name"], spec["base_url"], spec["key_variable"])
+        return remote_from_spec(spec)
+    if kind == "any_llm":
+        from shouldtune.models.any_llm import any_from_spec
+
+        return any_from_spec(spec)
     if kind == "local":
         from shouldtune.models.local import open_local
 

@@ -11,13 +11,19 @@ from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from shouldtune.errors import ShouldTuneError
 from shouldtune.judgement import Price
+from shouldtune.models.providers import ANY, address_of, id_of_address, is_remote
 from shouldtune.types import ModelSpec
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
-OPENAI = "https://api.openai.com/v1"
+ANY_LLM_ADDRESSES = {
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com",
+}
+"""Of providers that are asked through any-llm, those whose prices are looked up, and where they are."""
 BESIDE_TOKENS = (
     "requests_kcount",
     "input_text_messages_kcount",
@@ -33,26 +39,28 @@ def price_of(model_id: str, table: Mapping[str, Price]) -> Price | None:
     return table.get(model_id) or listed_price(model_id)
 
 
-def is_remote(model_id: str) -> bool:
-    """Whether an id names a model behind an address."""
-    return model_id.startswith(("openai:", "http://", "https://"))
-
-
 def id_of(spec: ModelSpec) -> str | None:
     """The id that names a remote model, from its spec; None for another kind."""
+    if spec.get("kind") == "any_llm":
+        return f"{ANY}{spec['provider']}/{spec['name']}"
     if spec.get("kind") != "remote":
         return None
-    return f"openai:{spec['name']}" if spec["base_url"] == OPENAI else f"{spec['base_url']}#{spec['name']}"
+    return id_of_address(spec["base_url"], spec["name"])
 
 
 def listed_price(model_id: str) -> Price | None:
     """The list price today of a remote model by its id, the dearest hour of the day; None where it is not known."""
-    if model_id.startswith("openai:"):
-        return _listed(OPENAI, model_id.removeprefix("openai:"), datetime.now(UTC).date())
-    url, _, name = model_id.partition("#")
-    if not name or not is_remote(url):
+    if model_id.startswith(ANY):
+        provider, _, name = model_id.removeprefix(ANY).partition("/")
+        where = ANY_LLM_ADDRESSES.get(provider)
+        return None if where is None else _listed(where, name, datetime.now(UTC).date())
+    if not is_remote(model_id):
         return None
-    return _listed(url, name, datetime.now(UTC).date())
+    try:
+        address = address_of(model_id)
+    except ShouldTuneError:
+        return None
+    return _listed(address.base_url, address.name, datetime.now(UTC).date())
 
 
 @lru_cache(maxsize=64)

@@ -1,232 +1,166 @@
-"""Any OpenAI-compatible server: a thin client for chat completions. One try, clear errors."""
+"""A model behind any OpenAI-compatible server: one request at a time here, tried again in retrying.py alone."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
 
 from shouldtune.errors import CannotMeasure, InputError
-from shouldtune.models.prices import OPENAI
+from shouldtune.models.api_keys import hide, key_of
+from shouldtune.models.concurrency import Places
+from shouldtune.models.posting import Poster, Reply, Unanswered, Unreachable
+from shouldtune.models.providers import address_of, checked_url, key_variable_at
+from shouldtune.models.refusals import OVERLOADED, meaning_of, what_to_do
+from shouldtune.models.replies import failed, read_reply, short
+from shouldtune.models.requests import Manner, request_body
+from shouldtune.models.retrying import Attempt, Patience, ask_patiently
 from shouldtune.types import Completion, Message, ModelSpec, Options
 
-if TYPE_CHECKING:
-    import aiohttp
-
 TIMEOUT_S = 120.0
-MAX_REPLY_BYTES = 10_000_000
+TIMEOUT_VARIABLE = "SHOULDTUNE_TIMEOUT_S"
 CONCURRENCY = 16
+PATIENCE = Patience()
 
 
-class _Unreachable(Exception):
-    """No connection at all."""
-
-
-class _Client:
-    """One aiohttp session for all calls of a model, made in the loop that first asks."""
+class _Line:
+    """What all calls of one model share: the session, the places, and what is known of the server."""
 
     def __init__(self, concurrency: int) -> None:
-        self._session: aiohttp.ClientSession | None = None
-        self._places = asyncio.Semaphore(concurrency)
-
-    async def post(
-        self, url: str, body: dict[str, Any], headers: Mapping[str, str], timeout_s: float
-    ) -> tuple[int, str]:
-        """(status, body). Redirects are not followed, so that no key goes where it was not sent."""
-        import aiohttp
-
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(trust_env=False)
-        async with self._places:
-            try:
-                limit = aiohttp.ClientTimeout(total=timeout_s, connect=15)
-                async with self._session.post(
-                    url, json=body, headers=headers, timeout=limit, allow_redirects=False
-                ) as reply:
-                    raw = await reply.content.read(MAX_REPLY_BYTES)
-                    while not reply.content.at_eof() and len(raw) < MAX_REPLY_BYTES:
-                        raw += await reply.content.read(MAX_REPLY_BYTES - len(raw))
-                    return reply.status, raw.decode("utf-8", "replace")
-            except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-                raise _Unreachable(str(error)) from None
-            except aiohttp.ClientError as error:
-                raise OSError(f"{type(error).__name__}: {error}") from None
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        self.poster = Poster()
+        self.places = Places(concurrency)
+        self.manner = Manner()
+        self.reached = False
+        """Whether it was ever there: one that was may come back, one that never was is not waited for."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A model behind `base_url` (ending in /v1). The key is read from the environment and never written anywhere."""
+    """A model behind `base_url`. The key is read from the environment and never written anywhere."""
 
     name: str
     base_url: str
     key_variable: str = ""
     timeout_s: float = TIMEOUT_S
+    """For one attempt."""
     concurrency: int = CONCURRENCY
-    """Calls under way at once."""
+    """Calls under way at once, at most."""
+    patience: Patience = PATIENCE
 
     @cached_property
-    def _client(self) -> _Client:
-        return _Client(self.concurrency)
+    def _line(self) -> _Line:
+        return _Line(self.concurrency)
+
+    @property
+    def most_billed(self) -> int:
+        """How many attempts of one call may be billed."""
+        return self.patience.billed
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
-        """One POST to /chat/completions. A server's refusal comes back as a failed Completion.
+        """An answer, after as many attempts as make sense. What never came comes back as a failed Completion.
 
-        Raises CannotMeasure where no call can succeed: no connection to the host, key refused, no such model.
+        Raises CannotMeasure where no call can succeed: no connection to the host, key refused, no such model, no money.
         """
-        body = request_body(self.name, messages, options)
         start = perf_counter()
-        try:
-            status, text = await self._client.post(
-                f"{self.base_url}/chat/completions", body, self._headers(), self.timeout_s
-            )
-        except TimeoutError:
-            return _failed(f"no answer within {self.timeout_s:g} s", start)
-        except _Unreachable as error:
-            raise CannotMeasure(
-                f"cannot reach {self.base_url}: {error}", hint="is the server running, and is the address right?"
-            ) from None
-        except OSError as error:
-            return _failed(f"connection lost: {error}", start)
-        if status in (401, 403, 404):
-            hint = (
-                f"set {self.key_variable}"
-                if status != 404 and self.key_variable
-                else "check the model's name and the address"
-            )
-            raise CannotMeasure(f"{self.base_url} answered {status} for {self.name!r}: {_short(text)}", hint=hint)
-        if status != 200:
-            return replace(_failed(f"HTTP {status}: {_short(text)}", start), cost_usd=0.0)  # a refusal is not billed
-        return read_reply(text, start, options)
+
+        async def ask(seconds: float) -> Attempt:
+            return await self._ask(messages, options, min(seconds, self.timeout_s), start)
+
+        return await ask_patiently(ask, self._line.places, self.patience)
 
     def spec(self) -> ModelSpec:
         return {"kind": "remote", "name": self.name, "base_url": self.base_url, "key_variable": self.key_variable}
 
     async def aclose(self) -> None:
-        await self._client.close()
+        await self._line.poster.close()
 
-    def _headers(self) -> dict[str, str]:
-        key = os.environ.get(self.key_variable, "") if self.key_variable else ""
-        return {"Authorization": f"Bearer {key}"} if key else {}
+    async def _ask(self, messages: Sequence[Message], options: Options, seconds: float, start: float) -> Attempt:
+        """One request. Whatever comes back holds no key."""
+        key = key_of(self.key_variable)
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        manner = self._line.manner
+        body = request_body(self.name, messages, options, manner)
+        sent = json.dumps(body).encode()
+        try:
+            reply = await self._line.poster.post(f"{self.base_url}/chat/completions", sent, headers, seconds)
+        except Unreachable as error:
+            return self._unreachable(hide(str(error), key), start)
+        except Unanswered as error:
+            return Attempt(failed(hide(str(error), key), "unknown", perf_counter() - start), overloaded=error.slow)
+        self._line.reached = True
+        reply = replace(reply, text=hide(reply.text, key))
+        if reply.status != 200:
+            taught = manner.taught(reply.text, body) if reply.status in (400, 422) else None
+            if taught is not None:
+                self._line.manner = self._line.manner.with_(taught)
+            return self._refused(reply, start, changed=taught is not None)
+        answer = read_reply(reply.text, perf_counter() - start, messages, options)
+        return Attempt(replace(answer, text=hide(answer.text, key)))
+
+    def _unreachable(self, why: str, start: float) -> Attempt:
+        if self._line.reached:
+            return Attempt(failed(f"cannot reach the server: {why}", "transient", perf_counter() - start, 0.0))
+        raise CannotMeasure(
+            f"cannot reach {self.base_url}: {why}", hint="is the server running, and is the address right?"
+        )
+
+    def _refused(self, reply: Reply, start: float, *, changed: bool) -> Attempt:
+        """A reply that is no 200. Such are not billed, but where a gateway gave up nobody knows."""
+        meaning = meaning_of(reply)
+        if meaning == "hopeless":
+            raise CannotMeasure(
+                f"{self.base_url} answered {reply.status} for {self.name!r}: {short(reply.text)}",
+                hint=what_to_do(reply.status, self.key_variable),
+            )
+        cost = None if meaning == "unknown" else 0.0
+        why = f"HTTP {reply.status}: {short(reply.text)}"
+        answer = failed(why, meaning, perf_counter() - start, cost)
+        wait = reply.retry_after_s if meaning == "transient" else None
+        return Attempt(answer, wait, reply.status in OVERLOADED, changed)
 
 
 def open_remote(model_id: str) -> Remote:
-    """`openai:NAME`, or `http(s)://host/v1#NAME` (its key, if any, in SHOULDTUNE_API_KEY). Raises InputError."""
-    if model_id.startswith("openai:") and not os.environ.get("OPENAI_API_KEY"):
-        raise CannotMeasure("OPENAI_API_KEY is not set", hint="export OPENAI_API_KEY=..., or name a local model")
-    return remote_of(model_id)
+    """The model that an id names (see providers.py). InputError, or CannotMeasure where its key is not at hand."""
+    model, needs_key = _remote(model_id)
+    if needs_key and not key_of(model.key_variable):
+        raise CannotMeasure(
+            f"{model.key_variable} is not set",
+            hint=f"export {model.key_variable}=..., put it into a file for --env-file, or name a local model",
+        )
+    return model
 
 
 def remote_of(model_id: str) -> Remote:
     """The same without a look at whether a key is at hand: enough to know what would be asked."""
-    if model_id.startswith("openai:"):
-        return Remote(model_id.removeprefix("openai:"), OPENAI, "OPENAI_API_KEY")
-    url, _, name = model_id.partition("#")
-    if not name:
-        raise InputError(f"{model_id!r} names no model", hint="write it after the address: http://host:8000/v1#name")
-    return Remote(name, url.rstrip("/"), "SHOULDTUNE_API_KEY")
+    return _remote(model_id)[0]
 
 
-def request_body(name: str, messages: Sequence[Message], options: Options) -> dict[str, Any]:
-    """The JSON body of a chat completion; a label set is asked for as a JSON schema's enum."""
-    body: dict[str, Any] = {
-        "model": name,
-        "messages": [{"role": message.role, "content": message.content} for message in messages],
-        "max_tokens": options.max_tokens,
-        "temperature": options.temperature,
-        "seed": options.seed,
-    }
-    if options.stop:
-        body["stop"] = list(options.stop)
-    if options.tools:
-        body["tools"] = [dict(tool) for tool in options.tools]
-    schema = options.schema
-    if options.choices:
-        choice = {"type": "string", "enum": list(options.choices)}
-        schema = {
-            "type": "object",
-            "properties": {"label": choice},
-            "required": ["label"],
-            "additionalProperties": False,
-        }
-    if schema is not None:
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": "answer", "schema": dict(schema), "strict": True},
-        }
-    return body
+def remote_from_spec(spec: ModelSpec) -> Remote:
+    """The model that a spec describes. InputError where it would have a key sent where it does not belong."""
+    where = spec["base_url"]
+    return _at(spec["name"], checked_url(where), key_variable_at(where, spec["key_variable"]))
 
 
-def read_reply(text: str, start: float, options: Options) -> Completion:
-    """A 200's body as a Completion; anything that is not the shape of one is a failed call that says so."""
+def _remote(model_id: str) -> tuple[Remote, bool]:
+    address = address_of(model_id)
+    return _at(address.name, address.base_url, address.key_variable), address.needs_key
+
+
+def _at(name: str, base_url: str, key_variable: str) -> Remote:
+    seconds = _timeout_s()
+    return Remote(name, base_url, key_variable, seconds, patience=Patience(limit_s=2.5 * seconds))
+
+
+def _timeout_s() -> float:
+    """Seconds for one attempt: SHOULDTUNE_TIMEOUT_S, for servers that take longer than two minutes. InputError."""
+    told = os.environ.get(TIMEOUT_VARIABLE, "")
     try:
-        reply = json.loads(text)
-        if not isinstance(reply, Mapping) or reply.get("error"):
-            return _failed(f"an error inside a 200: {_short(str(reply))}", start)
-        choice = reply["choices"][0]
-        answer = _called(choice["message"]) if options.tools else choice["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        return _failed(f"not a chat completion: {_short(text)}", start)
-    if not isinstance(answer, str):
-        return _failed(f"no text in the answer: {_short(str(choice))}", start)
-    if options.choices:
-        answer = _chosen(answer)
-    usage = reply.get("usage") or {}
-    details = usage.get("prompt_tokens_details") if isinstance(usage, Mapping) else None
-    return Completion(
-        text=answer,
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
-        cached_tokens=_count(details, "cached_tokens"),
-        latency_s=perf_counter() - start,
-        finish_reason="length" if choice.get("finish_reason") == "length" else "stop",
-        engine=str(reply.get("model") or ""),
-    )
-
-
-def _failed(why: str, start: float) -> Completion:
-    return Completion(text="", latency_s=perf_counter() - start, finish_reason="error", error=why)
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:200]
-
-
-def _count(usage: Any, name: str) -> int | None:
-    value = usage.get(name) if isinstance(usage, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _called(message: Mapping[str, Any]) -> Any:
-    """The calls of a message as one JSON text; its words where it calls nothing."""
-    calls = message.get("tool_calls")
-    if not calls:
-        return message.get("content") or ""
-    return json.dumps({"calls": [_call(call["function"]) for call in calls]}, ensure_ascii=False)
-
-
-def _call(function: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments come as JSON in a string; where that cannot be read they are kept as they came."""
-    told = function.get("arguments")
-    try:
-        arguments = json.loads(told) if isinstance(told, str) and told else told or {}
+        seconds = float(told or TIMEOUT_S)
     except ValueError:
-        arguments = told
-    return {"name": function["name"], "arguments": arguments}
-
-
-def _chosen(answer: str) -> str:
-    """The label inside `{"label": ...}`; the answer itself where a server ignored the schema."""
-    try:
-        found = json.loads(answer)
-    except (ValueError, RecursionError):
-        return answer
-    return str(found["label"]) if isinstance(found, dict) and "label" in found else answer
+        seconds = 0.0
+    if not 0.05 <= seconds <= 3600:
+        raise InputError(f"{TIMEOUT_VARIABLE} is {told!r}", hint="write seconds, 0.05 to 3600")
+    return seconds

@@ -11,10 +11,11 @@ from shouldtune.doubts import Doubts
 from shouldtune.forgetting import PAYER as FORGETTING
 from shouldtune.forgetting import forgotten
 from shouldtune.inquiring import Inquirer
+from shouldtune.models.any_llm import any_of
 from shouldtune.models.open import is_local, is_simulated, open_model
 from shouldtune.models.past_calls import PastCall
-from shouldtune.models.prices import is_remote
 from shouldtune.models.prompted import Prompted
+from shouldtune.models.providers import ANY, is_remote
 from shouldtune.models.remote import remote_of
 from shouldtune.planning.dry import Counted, DryModel, level, mixed, rising
 from shouldtune.planning.dry_judge import DryJudge
@@ -231,6 +232,8 @@ def _spec(named: str) -> ModelSpec:
 
     A local one is not opened for that, which could take minutes the first time: its answers count as new.
     """
+    if named.startswith(ANY):
+        return any_of(named).spec()
     if is_remote(named):
         return remote_of(named).spec()
     return open_model(named).spec() if is_simulated(named) else {"kind": "unopened", "model": named}

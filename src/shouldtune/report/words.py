@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shouldtune.judgement import Comparison, Reason, RungResult, Verdict
-from shouldtune.models.prices import is_remote
+from shouldtune.models.providers import is_remote
 from shouldtune.types import Spent
 
 if TYPE_CHECKING:
@@ -199,6 +199,8 @@ def spent(record: RunRecord) -> str:
     spending = record.verdict.spent
     cached = f" ({spending.cached_tokens:,} of them cached)" if spending.cached_tokens else ""
     tokens = f"{spending.prompt_tokens:,} prompt{cached} and {spending.completion_tokens:,} answer tokens"
+    tokens += f" (those of {counted(spending.estimated, 'call')} estimated)" if spending.estimated else ""
+    tokens += f", {counted(spending.form_missed, 'answer')} not in the form asked for" if spending.form_missed else ""
     models = [record.verdict.provenance.get(key) for key in ("model", "tune", "strong")]
     billed = models[0] is None or any(model and is_remote(model) for model in models)
     unknown = "cost unknown" if billed else "nothing to pay"

@@ -38,4 +38,4 @@ class NativeTools:
 def takes_tools(spec: ModelSpec) -> bool:
     """Whether a model can be handed tools: one behind a server. Doubles that stand around one are looked through."""
     inner = spec.get("model")
-    return spec["kind"] == "remote" or (isinstance(inner, dict) and takes_tools(inner))
+    return spec["kind"] in ("remote", "any_llm") or (isinstance(inner, dict) and takes_tools(inner))

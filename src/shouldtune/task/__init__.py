@@ -11,7 +11,8 @@ from typing import Any
 
 from shouldtune.errors import InputError
 from shouldtune.judgement import Economics
-from shouldtune.models.prices import is_remote, price_of
+from shouldtune.models.prices import price_of
+from shouldtune.models.providers import address_of, is_remote
 from shouldtune.scorers import Scoring, load_scorer, model_needed
 from shouldtune.stats import alpha_at_look, examples_for_goal
 from shouldtune.task.documents import read_documents
@@ -118,6 +119,7 @@ def load_task(
         output=output,
     )
     economics = economics_of(file)
+    _check_addresses((file.model, file.strong, model_needed(scorer)), str(path))
     notes += _priced(file, economics, model_needed(scorer))
     others = _others(file, folder, where("keep"))
     digest = _digest(file, folder, train, holdout, documents, [other.digest for other in others])
@@ -137,6 +139,16 @@ def _others(file: TaskFile, folder: Path, where: str) -> list[LoadedTask]:
             raise InputError(f"{name!r} is graded by a model", where=where, hint="keep tasks that a scorer here grades")
         found.append(other)
     return found
+
+
+def _check_addresses(models: Sequence[str | None], where: str) -> None:
+    """InputError for an address that cannot be one, before anything repeats it: it may hold a key."""
+    for model in models:
+        if model is not None and model.startswith(("http:", "https:")):
+            try:
+                address_of(model)
+            except InputError as error:
+                raise InputError(error.message, where=where, hint=error.hint) from None
 
 
 def _priced(file: TaskFile, economics: Economics, judge: str | None) -> list[str]:

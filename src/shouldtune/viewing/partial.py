@@ -92,6 +92,8 @@ def _sum(parts: Sequence[Spent]) -> Spent:
         usd=sum(known) if known and len(known) == len(parts) else None,
         seconds=sum(part.seconds for part in parts),
         cached_tokens=sum(part.cached_tokens for part in parts),
+        estimated=sum(part.estimated for part in parts),
+        form_missed=sum(part.form_missed for part in parts),
     )
 
 
