@@ -312,7 +312,8 @@ def test_a_servers_bill_stays_within_the_budget_and_the_command_ends_with_3(make
         command = ("run", folder, "--json", "--no-probes", "--rungs", "guess,zero_shot,few_shot")
         done = shouldtune(*command)
         assert done.returncode == 3, done.stderr
-        assert 0.15 < server.billed(price) <= 0.2
+        # A call may be billed twice, so twice the most that it can cost is set aside: the wall is met earlier.
+        assert 0.05 < server.billed(price) <= 0.2
         verdict = json.loads(done.stdout)
         assert (verdict["reason"], verdict["provenance"]["budget"]["ended_by"]) == ("unmeasured", "dollars")
         assert verdict["spent"]["usd"] == pytest.approx(paid(folder)) == pytest.approx(server.billed(price), rel=0.02)

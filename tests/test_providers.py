@@ -15,7 +15,8 @@ import pytest
 
 from shouldtune.errors import CannotMeasure, InputError, ShouldTuneError
 from shouldtune.models.api_keys import HIDDEN, hide, key_of, load_env_file, read_env_file
-from shouldtune.models.ledger import Ledger, Ledgered
+from shouldtune.models.ledger import Ledger
+from shouldtune.models.ledgered import Ledgered
 from shouldtune.models.open import open_fitted, open_model
 from shouldtune.models.prices import id_of, listed_price
 from shouldtune.models.providers import PROVIDERS, address_of, checked_url, is_remote
