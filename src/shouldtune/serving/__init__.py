@@ -128,9 +128,7 @@ def serve(
                 kept.close()
 
 
-async def _serve(
-    house: House, address: Address, keys: Sequence[str], listening: socket.socket, ready: Ready
-) -> None:
+async def _serve(house: House, address: Address, keys: Sequence[str], listening: socket.socket, ready: Ready) -> None:
     import uvicorn
 
     from shouldtune.serving.app import app_of
