@@ -280,7 +280,7 @@ def test_the_work_of_a_client_who_leaves_is_given_up(stream: bool) -> None:
         assert slow.here == []  # before the next word
 
     asyncio.run(go())
-    assert lines[-1].split()[2] == ("200" if stream and "200" in lines[-1] else "left")
+    assert lines[-1].split()[2] == "left"
 
 
 # ---------------------------------------------------------------- bodies
@@ -335,7 +335,7 @@ def no_body_is_our_fault(examples: int, folder: Path) -> None:
     with asyncio.Runner() as runner:
         sent()
     house.kept.close()
-    assert len(statuses) > 2
+    assert {200, 400} <= statuses
 
 
 def test_no_body_makes_the_server_fail(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import pytest
 from shouldtune.asked import Climb, chosen_rungs
 from shouldtune.ladder import climb
 from shouldtune.models.prompted import NearestPassages, Prompted
+from shouldtune.models.remote import Remote
 from shouldtune.retrieval.chunks import Passage
 from shouldtune.serving.limits import Limits
 from shouldtune.task import load_task
@@ -155,6 +156,26 @@ def test_the_first_words_come_before_the_last_are_made() -> None:
         stream.close()
 
 
+def test_a_model_behind_another_server_is_served_with_the_rungs_prompt_and_its_key_stays_here(
+    house: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    behind = Prompted(Remote("toy", f"{house}/v1", "SHOULDTUNE_API_KEY"), passages=PASSAGES)
+    monkeypatch.setenv("SHOULDTUNE_API_KEY", KEY)
+    with served(behind, say=lines.append) as address:
+        create = client_of(address, "none").chat.completions.create
+        whole = create(model="toy", messages=messages("to be")).choices[0].message
+        assert str(whole.content).endswith("to be")
+        assert whole.model_extra == {"shouldtune": {"passages": ["pay.md"], "cited": ["pay.md"]}}
+        pieces = [chunk.choices[0].delta.content for chunk in create(model="toy", messages=messages("x"), stream=True)]
+        assert len([piece for piece in pieces if piece]) == 1
+        monkeypatch.setenv("SHOULDTUNE_API_KEY", "canary-of-another-server")
+        with pytest.raises(openai.InternalServerError) as failed:
+            create(model="toy", messages=messages("to be"))
+        assert failed.value.status_code == 502
+        assert "canary" not in str(failed.value.body) + "".join(lines)
+
+
 # ---------------------------------------------------------------- clients who are slow, or leave
 
 
@@ -251,10 +272,10 @@ def test_two_hundred_at_once_are_served_or_told_to_come_back() -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_connections_again_and_again_take_no_more_memory(make_task: MakeTask) -> None:
+def test_a_thousand_connections_again_and_again_take_no_more_memory(make_task: MakeTask, tmp_path: Path) -> None:
     import psutil
 
-    process, address = begun(make_task)
+    process, address = begun(make_task, tmp_path / "log")
     memory = psutil.Process(process.pid).memory_info
     try:
         for _ in range(3):
@@ -271,29 +292,26 @@ def test_a_thousand_connections_again_and_again_take_no_more_memory(make_task: M
 # ---------------------------------------------------------------- the command
 
 
-def begun(make_task: MakeTask, *options: str) -> tuple[subprocess.Popen[str], str]:
-    """`shouldtune serve` on a run of a toy task, and its address."""
+def begun(make_task: MakeTask, log: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]:
+    """`shouldtune serve` on a run of a toy task, and its address; what it says goes to the log."""
     rows = [{"input": row["input"], "target": "amber" if i % 2 else "birch"} for i, row in enumerate(numbered_rows(80))]
     task = make_task(rows, model="scripted:base=0.1", scorer="label", goal={"quality": 0.2})
     asyncio.run(climb(load_task(task), Climb(chosen_rungs(["guess"]), allow_simulated=True)))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "shouldtune.cli", "serve", str(task), "--port", "0", *options],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "SERVE_KEY": KEY},
-    )
-    assert process.stderr is not None
-    found = re.search(r"http://[\d.]+:\d+", process.stderr.readline())
+    command = [sys.executable, "-m", "shouldtune.cli", "serve", str(task), "--port", "0", *options]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, "SERVE_KEY": KEY})
+    assert until(lambda: "try: curl" in log.read_text(), 30)
+    found = re.search(r"serves toy .* at (http://[\d.]+:\d+)/v1", log.read_text())
     assert found is not None
-    return process, found.group()
+    return process, found[1]
 
 
 def test_the_command_serves_until_it_is_interrupted_and_no_output_holds_the_key(
     make_task: MakeTask, tmp_path: Path
 ) -> None:
     kept = tmp_path / "kept.jsonl"
-    process, address = begun(make_task, "--key-env", "SERVE_KEY", "--keep", str(kept))
+    log = tmp_path / "log"
+    process, address = begun(make_task, log, "--key-env", "SERVE_KEY", "--keep", str(kept))
     try:
         with client_of(address) as client:
             answer = client.chat.completions.create(model="toy", messages=messages("my-secret-words"))
@@ -301,12 +319,10 @@ def test_the_command_serves_until_it_is_interrupted_and_no_output_holds_the_key(
             client_of(address, "another-key-0123456789").models.list()
     finally:
         process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert out == ""
+        assert process.wait(30) == 0
+    errors = log.read_text()
     assert "POST /v1/chat/completions 200" in errors
     assert "Traceback" not in errors
-    assert "try: curl http" in errors
     assert "my-secret-words" not in errors
     assert json.loads(kept.read_text())["output"] == answer.choices[0].message.content
     for written in (errors, kept.read_text()):

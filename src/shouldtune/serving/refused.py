@@ -54,7 +54,8 @@ _OF_FAILURE: dict[Failure, tuple[int, str]] = {
 
 def refusal_of(completion: Completion, *, own_words: bool) -> Refused:
     """A failed call as an error. `own_words`: our own engine failed; another server's words may hold secrets."""
-    status, message = _OF_FAILURE.get(completion.failure or "not_asked", (500, "no answer could be computed"))
+    unknown = (500, "no answer could be computed") if own_words else (502, "the model behind this server failed")
+    status, message = _OF_FAILURE.get(completion.failure or "not_asked", unknown)
     if own_words and completion.failure == "permanent":
         message = completion.error or message
     return Refused(status, message, headers={"retry-after": "5"} if status == 503 else None)
