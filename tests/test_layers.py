@@ -48,6 +48,7 @@ LAYERS = {
     "rejudge": 7,
     "report": 8,
     "viewing": 8,
+    "serving": 8,
     "cli": 9,
     "scaffold": 8,
     "demo": 8,

@@ -25,7 +25,7 @@ from shouldtune.models.retrying import Patience
 from shouldtune.types import Completion, Message, ModelSpec, Options
 from tests.conftest import MakeTask, numbered_rows
 from tests.faulty_server import FaultyServer
-from tests.test_cli import shouldtune
+from tests.test_cli import in_its_own_process, shouldtune
 
 CANARY = "sk-canary/8f3a+Zq"
 ONCE = Patience(attempts=2, first_wait_s=0.001, limit_s=5.0)
@@ -268,7 +268,8 @@ def test_a_bug_keeps_its_traceback_and_no_key_is_in_it(make_task: MakeTask, tmp_
     with FaultyServer().running() as server:
         folder = make_task(numbered_rows(60), model=server.model_id, tune=None, scorer="mine.py:score", probes=False)
         (folder / "mine.py").write_text("def score(completion, example):\n    raise RuntimeError('a bug of mine')\n")
-        done = shouldtune("run", folder, "--rungs", "zero_shot", "--env-file", keys)
+        done = in_its_own_process("run", folder, "--rungs", "zero_shot", "--env-file", keys)
+    assert "a bug of mine" in done.stderr
     assert done.returncode != 0
     assert CANARY not in done.stdout + done.stderr
 

@@ -290,6 +290,34 @@ def ledger(
         typer.echo(ledgers.accounts_to_json(found) if json else ledgers.accounts_to_text(found), nl=False)
 
 
+@app.command()
+def serve(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
+    run: Annotated[Path, typer.Argument(help="A finished run's folder, or a task's folder for its newest.")],
+    rung: Annotated[str | None, typer.Option(help="Serve this rung's model instead of the winner.")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name for clients; else the task's.")] = None,
+    host: Annotated[str, typer.Option(help="Where to listen; other machines need a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name that requests may call this server by: NAME or NAME:PORT.")
+    ] = None,
+    key_env: Annotated[str | None, typer.Option(help="The environment variable that holds the key.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="A file of keys, one a line.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="No answer is longer.")] = 1024,
+    queue: Annotated[int, typer.Option(min=1, help="Requests in the house at once; one more gets a 429.")] = 256,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for an answer, waiting included.")] = 120.0,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep requests and answers in this file, and feedback beside it; needs a key.")
+    ] = None,
+) -> None:
+    """Serve a finished run's winner as an OpenAI-compatible server, on this machine alone unless told otherwise."""
+    from shouldtune.serving import Address, read_keys, start
+    from shouldtune.serving.limits import Limits
+
+    address = Address(host, port, tuple(allow_host or ()))
+    limits = Limits(max_tokens=max_tokens, at_once=queue, answer_s=timeout)
+    start(run, rung, name, address, read_keys(key_env, key_file), limits, keep, _say)
+
+
 def _export(lines: Iterator[str], path: Path) -> None:
     from shouldtune.files import write_whole
 

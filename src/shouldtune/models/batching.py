@@ -1,23 +1,25 @@
 """Many concurrent calls of local models become few batches.
 
-Calls wait in one queue per event loop. A task takes all that wait for the same weights, computes them in a
-the engine's thread, and answers the callers.
+Calls wait in one queue per event loop. A task takes all that wait for the same weights, computes them in the engine's
+thread, and answers the callers. Who has left is not computed further; who listens hears tokens as they come.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 from shouldtune.errors import ShouldTuneError
 from shouldtune.models.engine import COMPUTE, Base, Engine, give_memory_back, load_base
-from shouldtune.types import Completion, Message, Options
+from shouldtune.models.streaming import Spoken
+from shouldtune.types import Completion, Failure, Message, Options
 
 if TYPE_CHECKING:
     from shouldtune.models.decoding import Generated, Request
@@ -51,13 +53,43 @@ class _Call:
     options: Options
     start: float
     answer: asyncio.Future[Completion]
+    hear: Hear | None = None
+    """Who is told, in the caller's loop, pieces of text and, as soon as this answer is whole, the answer."""
 
 
-async def ask(identity: Identity, messages: Sequence[Message], options: Options) -> Completion:
+Hear = Callable[["str | Completion"], None]
+
+
+async def ask(
+    identity: Identity, messages: Sequence[Message], options: Options, hear: Hear | None = None
+) -> Completion:
     """Answer a chat together with whatever else is waiting. A failure is a Completion with `error`."""
     loop = asyncio.get_running_loop()
     queue = _QUEUES.setdefault(loop, _Queue())
-    return await queue.ask(_Call(identity, messages, options, perf_counter(), loop.create_future()))
+    return await queue.ask(_Call(identity, messages, options, perf_counter(), loop.create_future(), hear))
+
+
+async def tell(
+    identity: Identity, messages: Sequence[Message], options: Options
+) -> AsyncGenerator[str | Completion, None]:
+    """The same piece by piece, and last the Completion, which does not wait for the others of its batch.
+
+    Its share of the batch's time is not known then: `compute_s` is None.
+    """
+    heard: asyncio.Queue[str | Completion | None] = asyncio.Queue()
+    asked = asyncio.ensure_future(ask(identity, messages, options, heard.put_nowait))
+    asked.add_done_callback(lambda _: heard.put_nowait(None))
+    said = ""
+    try:
+        while isinstance(piece := await heard.get(), str):
+            said += piece
+            yield piece
+        completion = await asked if piece is None else piece
+        if rest := "" if completion.failed else completion.text[len(said) :]:
+            yield rest
+        yield completion
+    finally:
+        asked.cancel()
 
 
 class _Queue:
@@ -154,7 +186,9 @@ def _compute(calls: Sequence[_Call], should_stop: Callable[[], bool]) -> list[Co
     answers = [request if isinstance(request, str) else (request, next(generated)) for request in prepared]
     total = sum(answer[1].computed for answer in answers if not isinstance(answer, str))
     return [
-        _failed(call, answer) if isinstance(answer, str) else _completion(base, call, *answer, seconds / total)
+        _failed(call, answer, "permanent")
+        if isinstance(answer, str)
+        else _completion(base, call, *answer, seconds / total)
         for call, answer in zip(calls, answers, strict=True)
     ]
 
@@ -180,7 +214,62 @@ def _prepare(base: Base, call: _Call) -> Request | str:
         constraint = base.grammars.constraint(options.schema, options.choices) if formed else None
     except ShouldTuneError as error:
         return str(error)
-    return Request(ids, options.max_tokens, options.temperature, options.seed, options.stop, constraint)
+    listener = _Listener(base, call, len(ids))
+    return Request(
+        ids,
+        options.max_tokens,
+        options.temperature,
+        options.seed,
+        options.stop,
+        constraint,
+        listener=listener,
+    )
+
+
+class _Listener:
+    """The caller's side of one answer: what the engine's thread asks and tells."""
+
+    def __init__(self, base: Base, call: _Call, prompt_tokens: int) -> None:
+        self._base, self._call, self._prompt_tokens = base, call, prompt_tokens
+        self._spoken = Spoken(base.tokenizer.decode, call.options.stop)
+
+    @property
+    def left(self) -> bool:
+        return self._call.answer.done()
+
+    def token(self, token: int) -> None:
+        if self._call.hear is not None and (said := self._spoken.hear(token)):
+            self._tell(said)
+
+    def ended(self, ids: Sequence[int], finish: Literal["stop", "length"]) -> None:
+        if self._call.hear is not None:
+            text = _cut(self._base.tokenizer.decode(ids), self._call.options.stop)
+            self._tell(_answered(self._call, text, self._prompt_tokens, len(ids), finish))
+
+    def _tell(self, what: str | Completion) -> None:
+        hear = self._call.hear
+        if hear is not None:
+            with suppress(RuntimeError):  # the caller's loop has ended
+                self._call.answer.get_loop().call_soon_threadsafe(hear, what)
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    for stop in stops:
+        text = text.partition(stop)[0]
+    return text
+
+
+def _answered(
+    call: _Call, text: str, prompt_tokens: int, completion_tokens: int, finish: Literal["stop", "length"]
+) -> Completion:
+    return Completion(
+        text,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        latency_s=perf_counter() - call.start,
+        finish_reason=finish,
+        engine=call.identity.engine.name,
+    )
 
 
 def _completion(base: Base, call: _Call, request: Request, made: Generated, rate: float) -> Completion:
@@ -188,25 +277,20 @@ def _completion(base: Base, call: _Call, request: Request, made: Generated, rate
     text = base.tokenizer.decode(made.ids)
     if made.label_scores:
         text = call.options.choices[max(range(len(made.label_scores)), key=made.label_scores.__getitem__)]
-    for stop in call.options.stop:
-        text = text.partition(stop)[0]
-    return Completion(
-        text,
-        prompt_tokens=len(request.ids),
-        completion_tokens=len(made.ids),
-        latency_s=perf_counter() - call.start,
+    answered = _answered(call, _cut(text, call.options.stop), len(request.ids), len(made.ids), made.finish_reason)
+    return replace(
+        answered,
         compute_s=rate * made.computed,
-        finish_reason=made.finish_reason,
-        engine=call.identity.engine.name,
         choice_logprobs=tuple(round(score, 4) for score in made.label_scores),
     )
 
 
-def _failed(call: _Call, why: str) -> Completion:
+def _failed(call: _Call, why: str, failure: Failure | None = None) -> Completion:
     return Completion(
         "",
         latency_s=perf_counter() - call.start,
         finish_reason="error",
         engine=call.identity.engine.name,
         error=why,
+        failure=failure,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +21,23 @@ _PREFILL_TOKENS = 2048  # prompts computed at once; bounds the activations
 _RESERVE = 32  # columns that a batch's cache has ready for answers
 
 
+class Listener(Protocol):
+    """Who waits for one answer while it is made; asked and told on the engine's thread."""
+
+    @property
+    def left(self) -> bool:
+        """Whether nobody waits any more: the rest of the answer is not computed."""
+        ...
+
+    def token(self, token: int) -> None:
+        """One more token of the answer."""
+        ...
+
+    def ended(self, ids: Sequence[int], finish: Literal["stop", "length"]) -> None:
+        """The whole answer, though others of its batch may go on."""
+        ...
+
+
 @dataclass(frozen=True)
 class Request:
     """One prompt and how to answer it."""
@@ -33,6 +50,7 @@ class Request:
     constraint: Constraint | None = None
     labels: LabelTrie | None = None
     """A closed label set: every label is scored and the most probable one is the answer; nothing is decoded."""
+    listener: Listener | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +123,9 @@ class Batch:
         alive = list(self.rows)
         tokens = self._choose(self._prefill(should_stop), alive)
         for step in range(max(row.request.max_tokens for row in self.rows)):
+            for row in alive:
+                if row.request.listener is not None and row.request.listener.left:
+                    row.finish = row.finish or "stop"
             going = [index for index, row in enumerate(alive) if row.finish is None]
             if not going:
                 break
@@ -126,13 +147,11 @@ class Batch:
             while last < len(self.rows) and (last == first or total + self.rows[last].length <= _PREFILL_TOKENS):
                 total += self.rows[last].length
                 last += 1
-            if should_stop():
-                raise Stopped
-            logits.append(self._prefill_rows(slice(first, last)))
+            logits.append(self._prefill_rows(slice(first, last), should_stop))
             first = last
         return torch.cat(logits)
 
-    def _prefill_rows(self, chosen: slice) -> Tensor:
+    def _prefill_rows(self, chosen: slice, should_stop: Callable[[], bool]) -> Tensor:
         model, config, device = self.model, self.model.config, self.model.device
         rows, lengths = self.rows[chosen], self.lengths[chosen]
         row_of = torch.repeat_interleave(torch.arange(len(rows), device=device), lengths)
@@ -144,6 +163,8 @@ class Batch:
 
         layout = Rows(row_of, column_of, (config.heads, config.kv_heads), self.prefix.length, model.dtype)
         for layer in range(config.layers):
+            if should_stop():
+                raise Stopped
             query, key, value = model.project(x, layer, rotation, self.adapter)
             self.keys[layer][chosen][row_of, :, column_of] = key
             self.values[layer][chosen][row_of, :, column_of] = value
@@ -211,11 +232,19 @@ class Batch:
         return tokens
 
     def _note(self, row: _Row, token: int) -> None:
+        self._take_in(row, token)
+        listener = row.request.listener
+        if listener is not None and row.finish is not None:
+            listener.ended(row.produced, row.finish)
+
+    def _take_in(self, row: _Row, token: int) -> None:
         request = row.request
         if token in self.model.config.eos:
             row.finish = "stop"
             return
         row.produced.append(token)
+        if request.listener is not None:
+            request.listener.token(token)
         if request.constraint is not None:
             request.constraint.accept(token)
             if request.constraint.finished:

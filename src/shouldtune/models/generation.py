@@ -47,7 +47,7 @@ class Generator:
         answers: dict[int, Generated] = {}
         for group in split_by_prefix([request.ids for request in requests]):
             prompts = [requests[index].ids for index in group]
-            prefix = self._prefix(prompts, adapter, adapter_key)
+            prefix = self._prefix(prompts, adapter, adapter_key, should_stop)
             order = sorted(group, key=lambda index: -len(requests[index].ids))
             for trie, indices in _by_labels(order, requests).items():
                 if should_stop():
@@ -76,16 +76,24 @@ class Generator:
             answers[index] = Generated(trie.label_ids[best], "stop", computed, scores)
         return answers
 
-    def _prefix(self, prompts: list[Sequence[int]], adapter: Adapter | None, adapter_key: str) -> Prefix:
+    def _prefix(
+        self,
+        prompts: list[Sequence[int]],
+        adapter: Adapter | None,
+        adapter_key: str,
+        should_stop: Callable[[], bool],
+    ) -> Prefix:
         """Keys and values of what the prompts begin with, from memory as far as possible."""
         wanted = self._prefixes.worth_sharing(prompts, adapter_key)
         known = self._prefixes.find(wanted, adapter_key)
         if known.length < len(wanted):
-            known = self._extend(known, wanted, adapter)
+            known = self._extend(known, wanted, adapter, should_stop)
             self._prefixes.keep(known, adapter_key)
         return known
 
-    def _extend(self, known: Prefix, ids: Sequence[int], adapter: Adapter | None) -> Prefix:
+    def _extend(
+        self, known: Prefix, ids: Sequence[int], adapter: Adapter | None, should_stop: Callable[[], bool]
+    ) -> Prefix:
         """Compute the prefix `ids` from the part of it that is known."""
         model, device = self.model, self.model.device
         fresh = torch.tensor(ids[known.length :], device=device)
@@ -95,6 +103,8 @@ class Generator:
         column, heads = torch.arange(len(fresh), device=device), (model.config.heads, model.config.kv_heads)
         rows = Rows(torch.zeros_like(column), column, heads, known.length, model.dtype)
         for layer in range(model.config.layers):
+            if should_stop():
+                raise Stopped
             query, key, value = model.project(x, layer, rotation, adapter)
             past_key, past_value = known.keys[layer], known.values[layer]
             keys.append(torch.cat([past_key, key.transpose(0, 1)], dim=1))

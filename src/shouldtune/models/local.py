@@ -6,13 +6,13 @@ Nothing heavy is imported until a call must really be computed: a run that is re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from shouldtune.errors import InputError, ModelUnavailable
 from shouldtune.models import gguf_cache
-from shouldtune.models.batching import Identity, ask
+from shouldtune.models.batching import Identity, ask, tell
 from shouldtune.models.engine import PACKAGES, Engine
 from shouldtune.models.llama_config import LlamaConfig
 from shouldtune.types import Completion, Message, ModelSpec, Options
@@ -39,6 +39,12 @@ class LocalModel:
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         """Answer a chat, together with whatever else is waiting. A failure is a Completion with `error`."""
         return await ask(self.identity, messages, options)
+
+    def stream(
+        self, messages: Sequence[Message], options: Options = Options()
+    ) -> AsyncGenerator[str | Completion, None]:
+        """The same as it is made."""
+        return tell(self.identity, messages, options)
 
     def with_adapter(self, folder: Path, expected_sha256: str | None = None) -> LocalModel:
         """The same base with the adapter in `folder`. Raises ModelUnavailable when it is missing or another one."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from shouldtune.models.streaming import stream
 from shouldtune.retrieval.bm25 import Bm25, index_of
 from shouldtune.retrieval.chunks import Passage
 from shouldtune.retrieval.search import Questions, Way, search_of
@@ -110,15 +112,22 @@ class Prompted:
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         """Answer the last user message; its form (schema, choices) stays this prompt's own."""
         sent, found = self.messages(messages[-1].content)
-        asked = self.options
-        if options != Options():
-            own = self.options
-            asked = replace(options, schema=own.schema, choices=own.choices, choice_logprobs=own.choice_logprobs)
-        completion = await self.model.complete(sent, asked)
-        if not found:
-            return completion
-        documents = tuple(dict.fromkeys(passage.document_id for passage in found))
-        return replace(completion, passages=documents, cited=tuple(dict.fromkeys(passage.cited for passage in found)))
+        return _with_sources(await self.model.complete(sent, self._asked(options)), found)
+
+    async def stream(
+        self, messages: Sequence[Message], options: Options = Options()
+    ) -> AsyncGenerator[str | Completion, None]:
+        """The same as it is made, where the model can."""
+        sent, found = self.messages(messages[-1].content)
+        async with aclosing(stream(self.model, sent, self._asked(options))) as pieces:
+            async for piece in pieces:
+                yield _with_sources(piece, found) if isinstance(piece, Completion) else piece
+
+    def _asked(self, options: Options) -> Options:
+        own = self.options
+        if options == Options():
+            return own
+        return replace(options, schema=own.schema, choices=own.choices, choice_logprobs=own.choice_logprobs)
 
     def spec(self) -> ModelSpec:
         return {
@@ -143,6 +152,13 @@ class Prompted:
             passages=NearestPassages.from_spec(passages) if passages else None,
             options=options_from_dict(spec["options"]),
         )
+
+
+def _with_sources(completion: Completion, found: Sequence[Passage]) -> Completion:
+    if not found:
+        return completion
+    documents = tuple(dict.fromkeys(passage.document_id for passage in found))
+    return replace(completion, passages=documents, cited=tuple(dict.fromkeys(passage.cited for passage in found)))
 
 
 def with_passages(text: str, passages: Sequence[Passage]) -> str:

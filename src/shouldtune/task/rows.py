@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -207,10 +207,14 @@ def _from_messages(messages: Any, where: str) -> tuple[str, str]:
     turns = [(str(m["role"]), _text(m.get("content"))) for m in messages if m["role"] != "system"]
     if not turns or turns[-1][0] != "assistant":
         return (turns[-1][1] if turns else ""), ""
-    before = turns[:-1]
-    if len(before) == 1:
-        return before[0][1], turns[-1][1]
-    return "\n".join(f"{role.capitalize()}: {content}" for role, content in before), turns[-1][1]
+    return transcript(turns[:-1]), turns[-1][1]
+
+
+def transcript(turns: Sequence[tuple[str, str]]) -> str:
+    """(role, words) of the turns of a chat as one input: the words alone where there is one turn."""
+    if len(turns) == 1:
+        return _text(turns[0][1])
+    return "\n".join(f"{role.capitalize()}: {_text(content)}" for role, content in turns)
 
 
 def _describe(path: Path, form: ColumnsPart | tuple[str, str], row: Mapping[str, Any]) -> str:
