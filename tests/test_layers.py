@@ -63,6 +63,7 @@ HEAVY = {
     "sacrebleu",
     "llguidance",
     "gguf",
+    "gepa",
     "genai_prices",
     "tree_sitter",
     "tree_sitter_python",

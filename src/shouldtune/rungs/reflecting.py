@@ -1,0 +1,245 @@
+"""A search for a better instruction: a model reads its mistakes and writes the instruction anew, over and over.
+
+Agrawal et al., "GEPA: Reflective Prompt Evolution Can Outperform Reinforcement Learning" (arXiv 2507.19457), by their
+own library, which keeps the candidates, draws the parent of the next one from the Pareto front over rows, and words
+the request for it. Its answers come from our ledgered models alone: the same search again asks the same
+questions in the same order, so one that was killed goes on from the ledger. Its own state is written nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from shouldtune.measure import mean_score, measure
+from shouldtune.models.budget import OVER
+from shouldtune.rungs.bridge import Bridge, Ended, in_a_thread
+from shouldtune.types import (
+    Completion,
+    Example,
+    Message,
+    Model,
+    Options,
+    Prediction,
+    PromptSearch,
+    Rewriting,
+    Scorer,
+)
+
+if TYPE_CHECKING:
+    from gepa.core.adapter import EvaluationBatch
+
+PART = "instruction"
+"""What gepa calls the one text of ours that it may change."""
+LONGEST = 1_500
+"""Characters of an input, an answer or a target that the writer is shown."""
+
+Candidate = dict[str, str]
+Shown = tuple[Example, Prediction]
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a search ends."""
+
+    calls: int
+    """Answers that it may grade; what was asked before, and costs nothing, is counted too."""
+    patience: int
+    """New instructions in a row that did not raise the best score."""
+    usd: float | None = None
+    """Dollars for its calls at list price; None: as much as there is."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training rows, none of them in both parts."""
+
+    shown: tuple[Example, ...]
+    """Whose mistakes the writer may read, a minibatch at a time."""
+    weighed: tuple[Example, ...]
+    """That each instruction which does better on its minibatch is scored on."""
+    minibatch: int = 4
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes, and how long an instruction may be, in tokens."""
+
+    model: Model
+    most_tokens: int
+
+    async def write(self, request: str, number: int) -> Completion:
+        """The answer to the n-th request: drawn, or the same mistakes would bring the same instruction again."""
+        options = Options(max_tokens=self.most_tokens, temperature=1.0, seed=number)
+        return await self.model.complete([Message("user", request)], options)
+
+
+async def search(
+    instruction: str, prompt: Callable[[str], Model], scorer: Scorer, rows: Rows, writer: Writer, limits: Limits
+) -> PromptSearch:
+    """The instructions that did better on training rows, and the best of them; the task's own where none did.
+
+    `prompt` makes the model that is asked with an instruction. Where the budget ends, what was found until then is
+    returned. Raises what models and scorers raise for trouble that no call survives; ImportError without gepa.
+    """
+    return await in_a_thread(lambda bridge: _Search(bridge, instruction, prompt, scorer, rows, writer, limits).run())
+
+
+class _Search:
+    """One search under way: what gepa calls to ask, to grade and to have instructions written. It lives in a thread."""
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        instruction: str,
+        prompt: Callable[[str], Model],
+        scorer: Scorer,
+        rows: Rows,
+        writer: Writer,
+        limits: Limits,
+    ) -> None:
+        self.bridge, self.instruction, self.prompt, self.scorer = bridge, instruction, prompt, scorer
+        self.rows, self.writer, self.limits = rows, writer, limits
+        self.kept: list[Rewriting] = []
+        self.seen = {instruction}
+        self.written = self.asked = self.in_vain = 0
+        self.usd = 0.0
+        self.ended = False
+        self.trouble: BaseException | None = None
+
+    def run(self) -> PromptSearch:
+        from gepa.api import optimize
+
+        called: Any = self  # gepa's protocols list more than it calls
+        whole = len(self.rows.shown) // self.rows.minibatch * self.rows.minibatch  # else gepa shows a row twice at once
+        with suppress(Ended):
+            optimize(
+                {PART: self.instruction},
+                list(self.rows.shown[:whole]),
+                list(self.rows.weighed),
+                adapter=called,
+                reflection_minibatch_size=self.rows.minibatch,
+                stop_callbacks=[called.is_over],
+                callbacks=[called],
+                logger=_Silent(),
+                track_best_outputs=False,
+                run_dir=None,
+                seed=0,
+            )
+        if self.trouble is not None:
+            raise self.trouble
+        kept = self.kept or [Rewriting(self.instruction, None, 0.0, 0)]
+        return PromptSearch(tuple(kept), self._best(), self.written, self.asked)
+
+    def is_over(self, state: object) -> bool:
+        """Whether another round would pass a limit, can bring nothing, or was in vain too often."""
+        round_most = 2 * self.rows.minibatch + len(self.rows.weighed)
+        return (
+            self.ended
+            or self.asked + round_most > self.limits.calls
+            or self.in_vain >= self.limits.patience
+            or self.kept[self._best()].score >= 1.0
+            or (self.limits.usd is not None and self.usd >= self.limits.usd)
+        )
+
+    # ------------------------------------------------------------ what gepa calls
+
+    def evaluate(
+        self, batch: list[Example], candidate: Candidate, capture_traces: bool = False
+    ) -> EvaluationBatch[Shown, Prediction]:
+        """Ask with this instruction, all rows at once. A failed call scores as the others do: it tells neither way."""
+        from gepa.core.adapter import EvaluationBatch
+
+        predictions = self._wait_for(measure(self.prompt(candidate[PART]), batch, self.scorer))
+        self._pay([prediction.completion for prediction in predictions])
+        self.asked += len(batch)
+        usual = mean_score(predictions) or 0.0
+        scores = [usual if p.score is None else p.score.value for p in predictions]
+        return EvaluationBatch(list(predictions), scores, list(zip(batch, predictions, strict=True)))
+
+    def make_reflective_dataset(
+        self, candidate: Candidate, eval_batch: EvaluationBatch[Shown, Prediction], components_to_update: list[str]
+    ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """What the writer reads of each row: the input, the answer and how it was graded."""
+        return {PART: [_told(example, prediction) for example, prediction in eval_batch.trajectories or ()]}
+
+    def propose_new_texts(
+        self,
+        candidate: Candidate,
+        reflective_dataset: Mapping[str, Sequence[Mapping[str, Any]]],
+        components_to_update: list[str],
+    ) -> Candidate:
+        """A new instruction; none where the call failed, it was cut off, or says nothing new."""
+        from gepa.strategies.instruction_proposal import InstructionProposalSignature as Request
+
+        mistakes = list(reflective_dataset[PART])
+        request = Request.prompt_renderer(
+            {"current_instruction_doc": candidate[PART], "dataset_with_feedback": mistakes}
+        )
+        self.written += 1
+        self.in_vain += 1  # until it is known to be better
+        answer = self._wait_for(self.writer.write(str(request), self.written))
+        self._pay([answer])
+        text = Request.output_extractor(answer.text)["new_instruction"].strip()
+        if answer.failed or answer.finish_reason == "length" or not text or text in self.seen:
+            return {}
+        self.seen.add(text)
+        return {PART: text}
+
+    def on_valset_evaluated(self, event: Mapping[str, Any]) -> None:
+        """An instruction was kept: remember it, for gepa's own state is lost where it is stopped."""
+        before = self.kept[self._best()].score if self.kept else None
+        parent = event["parent_ids"][0] if event["parent_ids"] else None
+        score, n = float(event["average_score"]), int(event["num_examples_evaluated"])
+        self.kept.append(Rewriting(event["candidate"][PART], parent, score, n))
+        if before is None or score > before:
+            self.in_vain = 0
+
+    # ------------------------------------------------------------ underneath
+
+    def _best(self) -> int:
+        return max(range(len(self.kept)), key=lambda place: (self.kept[place].score, -place), default=0)
+
+    def _wait_for(self, asked: Coroutine[Any, Any, Found]) -> Found:
+        """gepa goes on after most exceptions: what ends the search is kept, and nothing is asked after it."""
+        if self.ended:
+            asked.close()
+            raise Ended
+        try:
+            return self.bridge.wait_for(asked)
+        except Ended:
+            self.ended = True
+            raise
+        except BaseException as trouble:
+            self.ended, self.trouble = True, trouble
+            raise Ended from None
+
+    def _pay(self, answers: Sequence[Completion]) -> None:
+        """Count what they cost; where one was not asked, the run's budget has ended, and so does the search."""
+        self.usd += sum(answer.cost_usd or 0.0 for answer in answers)
+        if any(answer.error == OVER or answer.failure == "not_asked" for answer in answers):
+            self.ended = True
+            raise Ended
+
+
+class _Silent:
+    def log(self, message: str) -> None:
+        """What gepa tells while it runs; the ledger and the report tell it better."""
+
+
+def _told(example: Example, prediction: Prediction) -> dict[str, str]:
+    score, answer = prediction.score, prediction.completion
+    if score is None:
+        graded = f"There is no grade: {answer.error or 'it could not be graded'}."
+    else:
+        reason = f" ({score.reason})" if score.reason else ""
+        graded = f"It scored {score.value:.2g} of 1{reason}."
+    said = {"Input": example.input, "Answer": answer.text, "Wanted": example.target}
+    return {**{name: _cut(text) for name, text in said.items()}, "Feedback": graded}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
