@@ -52,7 +52,10 @@ class Instructions:
         pool, unseen = parted(task)
         shown, weighed = replace(task, train=pool).halves(self.weighed, 3)
         rows, writer = Rows(shown, weighed, self.minibatch), Writer(models.strong or models.prompt, self.most_tokens)
-        found = await search(task.instruction, prompt, task.scorer, rows, writer, self.limits(task, models))
+        limits = self.limits(task, models)
+        if limits.usd is not None and writer.most_usd(task.instruction) > limits.usd:
+            return Skipped(f"its share of the budget, ${limits.usd:.2g}, may not pay for one new instruction")
+        found = await search(task.instruction, prompt, task.scorer, rows, writer, limits)
         if found.found == 0:
             return Skipped(f"none was better than the task's own: {_effort(found)}")
         better = prompt(found.kept[found.found].text)
@@ -67,6 +70,13 @@ class Instructions:
             )
             return Skipped(f"the best one found scores {scores}: {_effort(found)}")
         return Fitted(better, trials, (_effort(found),), found)
+
+    def most(self, task: Task) -> tuple[int, int]:
+        """(answers graded, the comparison in the end among them; instructions written) that fitting can take."""
+        unseen = len(parted(task)[1])
+        calls = min(self.most_calls, self.calls_a_row * len(task.train))
+        least = (self.patience + 1) * self.minibatch + min(self.weighed, unseen)  # of a series that ends in a success
+        return calls + 2 * unseen, self.patience * (1 + calls // least)
 
     def limits(self, task: Task, models: Models) -> Limits:
         """Where the search ends for this task."""

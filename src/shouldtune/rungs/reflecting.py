@@ -8,13 +8,14 @@ questions in the same order, so one that was killed goes on from the ledger. Its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shouldtune.measure import mean_score, measure
 from shouldtune.models.budget import OVER
+from shouldtune.models.ledger import most_usd
 from shouldtune.rungs.bridge import Bridge, Ended, in_a_thread
 from shouldtune.types import (
     Completion,
@@ -73,8 +74,14 @@ class Writer:
 
     async def write(self, request: str, number: int) -> Completion:
         """The answer to the n-th request: drawn, or the same mistakes would bring the same instruction again."""
-        options = Options(max_tokens=self.most_tokens, temperature=1.0, seed=number)
-        return await self.model.complete([Message("user", request)], options)
+        return await self.model.complete([Message("user", request)], self._options(number))
+
+    def most_usd(self, request: str) -> float:
+        """Dollars that the answer may cost at most; 0 where no price is known."""
+        return most_usd(self.model, [Message("user", request)], self._options(0))
+
+    def _options(self, number: int) -> Options:
+        return Options(max_tokens=self.most_tokens, temperature=1.0, seed=number)
 
 
 async def search(
@@ -153,12 +160,13 @@ class _Search:
         """Ask with this instruction, all rows at once. A failed call scores as the others do: it tells neither way."""
         from gepa.core.adapter import EvaluationBatch
 
-        predictions = self._wait_for(measure(self.prompt(candidate[PART]), batch, self.scorer))
-        self._pay([prediction.completion for prediction in predictions])
-        self.asked += len(batch)
-        usual = mean_score(predictions) or 0.0
-        scores = [usual if p.score is None else p.score.value for p in predictions]
-        return EvaluationBatch(list(predictions), scores, list(zip(batch, predictions, strict=True)))
+        with self._trouble_kept():
+            predictions = self._wait_for(measure(self.prompt(candidate[PART]), batch, self.scorer))
+            self._pay([prediction.completion for prediction in predictions])
+            self.asked += len(batch)
+            usual = mean_score(predictions) or 0.0
+            scores = [usual if p.score is None else p.score.value for p in predictions]
+            return EvaluationBatch(list(predictions), scores, list(zip(batch, predictions, strict=True)))
 
     def make_reflective_dataset(
         self, candidate: Candidate, eval_batch: EvaluationBatch[Shown, Prediction], components_to_update: list[str]
@@ -173,18 +181,9 @@ class _Search:
         components_to_update: list[str],
     ) -> Candidate:
         """A new instruction; none where the call failed, it was cut off, or says nothing new."""
-        from gepa.strategies.instruction_proposal import InstructionProposalSignature as Request
-
-        mistakes = list(reflective_dataset[PART])
-        request = Request.prompt_renderer(
-            {"current_instruction_doc": candidate[PART], "dataset_with_feedback": mistakes}
-        )
-        self.written += 1
-        self.in_vain += 1  # until it is known to be better
-        answer = self._wait_for(self.writer.write(str(request), self.written))
-        self._pay([answer])
-        text = Request.output_extractor(answer.text)["new_instruction"].strip()
-        if answer.failed or answer.finish_reason == "length" or not text or text in self.seen:
+        with self._trouble_kept():
+            text = self._written(candidate[PART], reflective_dataset[PART])
+        if text is None or text in self.seen:
             return {}
         self.seen.add(text)
         return {PART: text}
@@ -203,26 +202,45 @@ class _Search:
     def _best(self) -> int:
         return max(range(len(self.kept)), key=lambda place: (self.kept[place].score, -place), default=0)
 
+    def _written(self, before: str, mistakes: Sequence[Mapping[str, Any]]) -> str | None:
+        """What the writer makes of the instruction, asked in gepa's words; None where it makes nothing of it."""
+        from gepa.strategies.instruction_proposal import InstructionProposalSignature as Request
+
+        said = {"current_instruction_doc": before, "dataset_with_feedback": list(mistakes)}
+        request = str(Request.prompt_renderer(said))
+        if self.limits.usd is not None and self.usd + self.writer.most_usd(request) > self.limits.usd:
+            raise Ended
+        self.written += 1
+        self.in_vain += 1  # until it is known to be better
+        answer = self._wait_for(self.writer.write(request, self.written))
+        self._pay([answer])
+        if answer.failed or answer.finish_reason == "length":
+            return None
+        return Request.output_extractor(answer.text)["new_instruction"].strip() or None
+
     def _wait_for(self, asked: Coroutine[Any, Any, Found]) -> Found:
-        """gepa goes on after most exceptions: what ends the search is kept, and nothing is asked after it."""
         if self.ended:
             asked.close()
             raise Ended
+        return self.bridge.wait_for(asked)
+
+    def _pay(self, answers: Sequence[Completion]) -> None:
+        """Count what they cost; where one was not asked, the run's budget has ended, and so does the search."""
+        self.usd += sum(answer.cost_usd or 0.0 for answer in answers)
+        if any(answer.error == OVER or answer.failure == "not_asked" for answer in answers):
+            raise Ended
+
+    @contextmanager
+    def _trouble_kept(self) -> Iterator[None]:
+        """gepa goes on after most exceptions: what must end the search is kept here, and nothing is asked after it."""
         try:
-            return self.bridge.wait_for(asked)
+            yield
         except Ended:
             self.ended = True
             raise
         except BaseException as trouble:
             self.ended, self.trouble = True, trouble
             raise Ended from None
-
-    def _pay(self, answers: Sequence[Completion]) -> None:
-        """Count what they cost; where one was not asked, the run's budget has ended, and so does the search."""
-        self.usd += sum(answer.cost_usd or 0.0 for answer in answers)
-        if any(answer.error == OVER or answer.failure == "not_asked" for answer in answers):
-            self.ended = True
-            raise Ended
 
 
 class _Silent:
