@@ -310,6 +310,8 @@ class PromptSearch:
     """How many new ones were asked for."""
     asked: int
     """How many answers were graded to tell them apart."""
+    ended: str = ""
+    """What ended it, in words."""
 
     @property
     def steps(self) -> tuple[tuple[Rewriting, Rewriting], ...]:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from shouldtune.report import examples, sections, why_section, words
+from shouldtune.report import examples, prompts, sections, why_section, words
 from shouldtune.report.markup import Html, element, together, trusted
 from shouldtune.report.words import one_line
 
@@ -68,6 +68,7 @@ def _main(record: RunRecord) -> Html:
             sections.contents(record),
             sections.ladder(record),
             sections.compared(record),
+            prompts.section(record),
             why_section.failures(record),
             why_section.ahead(record),
             why_section.forgotten(record),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shouldtune.judgement import RungResult
-from shouldtune.report import charts, costs, words
+from shouldtune.report import charts, costs, prompts, words
 from shouldtune.report.charts import Drawing
 from shouldtune.report.markup import Html, element, together
 from shouldtune.report.words import one_line
@@ -48,10 +48,11 @@ def answer(record: RunRecord) -> Html:
 def contents(record: RunRecord) -> Html:
     """Links to the sections."""
     priced = [("money", "Money" if record.verdict.economics else "What flips it")] if has_money(record) else []
+    prompt = [("instruction", "Instruction")] if prompts.searched(record) else []
     why = [("why", "Why it fails" if record.verdict.diagnosis.rung else "Data")] if record.verdict.diagnosis else []
     ahead = [("ahead", "More examples")] if record.verdict.forecast or record.verdict.shots else []
     forgot = [("forgotten", "Forgotten")] if record.verdict.forgetting else []
-    found = (("ladder", "Ladder"), ("compared", "Compared"), *why, *ahead, *forgot, *priced)
+    found = (("ladder", "Ladder"), ("compared", "Compared"), *prompt, *why, *ahead, *forgot, *priced)
     parts = (*found, ("effort", "Effort"), ("asked", "Asked"))
     links = [element("li", element("a", name, href=f"#{part}")) for part, name in (*parts, ("examples", "Examples"))]
     return element("nav", element("ul", *links), aria_label="Sections")

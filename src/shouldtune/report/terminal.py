@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shouldtune.judgement import RungResult
-from shouldtune.report import costs, why, words
+from shouldtune.report import costs, prompts, why, words
 from shouldtune.report.words import one_line
 
 if TYPE_CHECKING:
@@ -149,8 +149,10 @@ def _notes(record: RunRecord) -> list[str]:
 
 
 def _inquiry(record: RunRecord) -> list[tuple[str, list[str]]]:
-    """What was found about the data, the failures and the learning curve: a title and its lines."""
-    verdict, found = record.verdict, []
+    """How an instruction was found, and what was found about the data, the failures and the learning curve: a title
+    and its lines."""
+    verdict, searched = record.verdict, prompts.searched(record)
+    found = [(f"{prompts.TITLE} ({one_line(rung.name)})", prompts.in_words(each)) for rung, each in searched]
     looked = verdict.diagnosis
     if looked is not None:
         shown = [each for each in looked.shares if each.share.estimate is None or each.share.high >= LEAST_SHARE]

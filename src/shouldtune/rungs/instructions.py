@@ -56,6 +56,8 @@ class Instructions:
         if limits.usd is not None and writer.most_usd(task.instruction) > limits.usd:
             return Skipped(f"its share of the budget, ${limits.usd:.2g}, may not pay for one new instruction")
         found = await search(task.instruction, prompt, task.scorer, rows, writer, limits)
+        if found is None:
+            return Skipped("the budget ended before the task's own instruction was scored")
         if found.found == 0:
             return Skipped(f"none was better than the task's own: {_effort(found)}")
         better = prompt(found.kept[found.found].text)
@@ -85,4 +87,5 @@ class Instructions:
 
 
 def _effort(found: PromptSearch) -> str:
-    return f"{found.written} new instructions were written, {len(found.kept) - 1} kept, {found.asked} answers graded"
+    done = f"{found.written} new instructions were written, {len(found.kept) - 1} kept, {found.asked} answers graded"
+    return f"{done}, until {found.ended}"

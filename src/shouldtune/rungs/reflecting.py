@@ -36,6 +36,7 @@ PART = "instruction"
 """What gepa calls the one text of ours that it may change."""
 LONGEST = 1_500
 """Characters of an input, an answer or a target that the writer is shown."""
+SHARE_SPENT = "its share of the budget is spent"
 
 Candidate = dict[str, str]
 Shown = tuple[Example, Prediction]
@@ -86,11 +87,12 @@ class Writer:
 
 async def search(
     instruction: str, prompt: Callable[[str], Model], scorer: Scorer, rows: Rows, writer: Writer, limits: Limits
-) -> PromptSearch:
+) -> PromptSearch | None:
     """The instructions that did better on training rows, and the best of them; the task's own where none did.
 
     `prompt` makes the model that is asked with an instruction. Where the budget ends, what was found until then is
-    returned. Raises what models and scorers raise for trouble that no call survives; ImportError without gepa.
+    returned; None where not even the task's own was scored. Raises what models and scorers raise for trouble that no
+    call survives; ImportError without gepa.
     """
     return await in_a_thread(lambda bridge: _Search(bridge, instruction, prompt, scorer, rows, writer, limits).run())
 
@@ -114,10 +116,11 @@ class _Search:
         self.seen = {instruction}
         self.written = self.asked = self.in_vain = 0
         self.usd = 0.0
-        self.ended = False
+        self.ended = ""
+        """Why nothing more is asked; empty while it goes on."""
         self.trouble: BaseException | None = None
 
-    def run(self) -> PromptSearch:
+    def run(self) -> PromptSearch | None:
         from gepa.api import optimize
 
         called: Any = self  # gepa's protocols list more than it calls
@@ -138,19 +141,22 @@ class _Search:
             )
         if self.trouble is not None:
             raise self.trouble
-        kept = self.kept or [Rewriting(self.instruction, None, 0.0, 0)]
-        return PromptSearch(tuple(kept), self._best(), self.written, self.asked)
+        if not self.kept:
+            return None
+        return PromptSearch(tuple(self.kept), self._best(), self.written, self.asked, self.ended)
 
     def is_over(self, state: object) -> bool:
         """Whether another round would pass a limit, can bring nothing, or was in vain too often."""
-        round_most = 2 * self.rows.minibatch + len(self.rows.weighed)
-        return (
-            self.ended
-            or self.asked + round_most > self.limits.calls
-            or self.in_vain >= self.limits.patience
-            or self.kept[self._best()].score >= 1.0
-            or (self.limits.usd is not None and self.usd >= self.limits.usd)
-        )
+        limits, another = self.limits, 2 * self.rows.minibatch + len(self.rows.weighed)
+        if self.kept[self._best()].score >= 1.0:
+            self.ended = "every answer was right"
+        elif self.in_vain >= limits.patience:
+            self.ended = f"{self.in_vain} in a row were no better"
+        elif self.asked + another > limits.calls:
+            self.ended = f"another round might have passed {limits.calls:,}"
+        elif limits.usd is not None and self.usd >= limits.usd:
+            self.ended = SHARE_SPENT
+        return bool(self.ended)
 
     # ------------------------------------------------------------ what gepa calls
 
@@ -209,6 +215,7 @@ class _Search:
         said = {"current_instruction_doc": before, "dataset_with_feedback": list(mistakes)}
         request = str(Request.prompt_renderer(said))
         if self.limits.usd is not None and self.usd + self.writer.most_usd(request) > self.limits.usd:
+            self.ended = SHARE_SPENT
             raise Ended
         self.written += 1
         self.in_vain += 1  # until it is known to be better
@@ -228,6 +235,7 @@ class _Search:
         """Count what they cost; where one was not asked, the run's budget has ended, and so does the search."""
         self.usd += sum(answer.cost_usd or 0.0 for answer in answers)
         if any(answer.error == OVER or answer.failure == "not_asked" for answer in answers):
+            self.ended = "the budget ended"
             raise Ended
 
     @contextmanager
@@ -236,10 +244,10 @@ class _Search:
         try:
             yield
         except Ended:
-            self.ended = True
+            self.ended = self.ended or "it was stopped"
             raise
         except BaseException as trouble:
-            self.ended, self.trouble = True, trouble
+            self.ended, self.trouble = "something broke", trouble
             raise Ended from None
 
 
