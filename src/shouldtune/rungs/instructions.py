@@ -31,7 +31,7 @@ class Instructions:
     uses_llm: bool = True
     calls_a_row: int = 4
     most_calls: int = 600
-    patience: int = 15
+    patience: int = 20
     share: float = 0.25
     minibatch: int = 4
     weighed: int = 32

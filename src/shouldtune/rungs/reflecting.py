@@ -36,6 +36,8 @@ PART = "instruction"
 """What gepa calls the one text of ours that it may change."""
 LONGEST = 1_500
 """Characters of an input, an answer or a target that the writer is shown."""
+MUTE = 5
+"""Requests in a row that brought no new text at all, after which the writer is not asked again."""
 SHARE_SPENT = "its share of the budget is spent"
 
 Candidate = dict[str, str]
@@ -114,7 +116,7 @@ class _Search:
         self.rows, self.writer, self.limits = rows, writer, limits
         self.kept: list[Rewriting] = []
         self.seen = {instruction}
-        self.written = self.asked = self.in_vain = 0
+        self.written = self.asked = self.in_vain = self.mute = 0
         self.usd = 0.0
         self.ended = ""
         """Why nothing more is asked; empty while it goes on."""
@@ -152,6 +154,8 @@ class _Search:
             self.ended = "every answer was right"
         elif self.in_vain >= limits.patience:
             self.ended = f"{self.in_vain} in a row were no better"
+        elif self.mute >= MUTE:
+            self.ended = f"{self.mute} requests in a row brought no new text"
         elif self.asked + another > limits.calls:
             self.ended = f"another round might have passed {limits.calls:,}"
         elif limits.usd is not None and self.usd >= limits.usd:
@@ -190,7 +194,9 @@ class _Search:
         with self._trouble_kept():
             text = self._written(candidate[PART], reflective_dataset[PART])
         if text is None or text in self.seen:
+            self.mute += 1
             return {}
+        self.mute = 0
         self.seen.add(text)
         return {PART: text}
 
