@@ -66,6 +66,7 @@ HEAVY = {
     "sacrebleu",
     "llguidance",
     "gguf",
+    "gepa",
     "genai_prices",
     "tree_sitter",
     "tree_sitter_python",

@@ -34,7 +34,7 @@ from shouldtune.verdict.limits import RACED
 from tests.conftest import MakeTask, Rows, numbered_rows
 from tests.test_cli import shouldtune
 
-MODEL = "scripted:base=0.3,shots@4=0.6,tuned=0.7"
+MODEL = "scripted:base=0.3,shots@4=0.6,tuned=0.7,told=0.5,writes=0.3"
 PRICES = {"prices": {MODEL: {"read": 2.0, "written": 8.0}}}
 
 

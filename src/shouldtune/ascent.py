@@ -92,6 +92,7 @@ class Ascent:
             uses_llm=each.rung.uses_llm,
             trials=each.fitted.trials,
             notes=each.fitted.notes,
+            search=each.fitted.search,
             fit=self.ledger.spent(name, "fit"),
             measured=self.ledger.spent(name, "measure"),
             raced_over=len(self.loaded.holdout),

@@ -67,11 +67,12 @@ def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Model
     if file.strong is not None:
         paid = price_paid(file.strong, economics.strong_price)
         strong = Ledgered(open_model(file.strong, everything), ledger, paid)
-    judge = _open_judge(loaded, ledger, everything)
+    judge, budget = _open_judge(loaded, ledger, everything), file.budget
     if loaded.file.tune is None:
-        return Models(prompt, strong=strong, judge=judge)
+        return Models(prompt, strong=strong, judge=judge, budget=budget)
     tunable = open_tunable(loaded.file.tune, adapters_path(loaded.folder), everything, progress.trained)
-    return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger), strong, judge=judge)
+    tune = None if tunable is None else LedgeredTunable(tunable, ledger)
+    return Models(prompt, tune, strong, judge=judge, budget=budget)
 
 
 JUDGE = "judge"

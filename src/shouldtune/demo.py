@@ -29,8 +29,8 @@ FEWER_PROBES = Probing(failures=14, successes=7, random=8, most_calls=120, tried
 """Enough to show the segments; their intervals are wide."""
 
 
-LEFT_OUT = ("fine_tune_retrieval", "fine_tune_shots", "distil")
-"""One kind of fine-tune is enough to see what one brings."""
+LEFT_OUT = ("instructions", "fine_tune_retrieval", "fine_tune_shots", "distil")
+"""One kind of fine-tune is enough to see what one brings, and so small a model writes no better instruction."""
 
 
 def ladder() -> tuple[Rung, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from shouldtune.types import Spent
+from shouldtune.types import PromptSearch, Spent
 
 if TYPE_CHECKING:
     from shouldtune.causes import Diagnosed, Forecasted, Forgetting, MoreShots
@@ -135,6 +135,8 @@ class RungResult:
     """What the scorer reported beside the score (validity, hallucination ...): means over the answered examples, and
     what it says of all of them together (macro-F1, BLEU)."""
     notes: tuple[str, ...] = ()
+    search: PromptSearch | None = None
+    """How its instruction was found, where it was searched for."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from shouldtune.stats import (
 from shouldtune.task import LoadedTask
 from shouldtune.types import Completion
 
-RUNGS = 10
+RUNGS = 11
 """Rungs without training on the whole ladder, over which the goal's share of alpha is divided."""
 FIXED = 13 / 16
 """What limits of a fixed number of rows keep of a level where rungs may be stopped early."""

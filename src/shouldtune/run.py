@@ -25,9 +25,9 @@ from shouldtune.errors import InputError
 from shouldtune.files import RUNS, write_whole
 from shouldtune.judgement import Verdict
 from shouldtune.models.keys import completion_from_dict
-from shouldtune.types import Example, Measurement, Prediction, Score, Spent, Trial
+from shouldtune.types import Example, Measurement, Prediction, PromptSearch, Score, Spent, Trial
 from shouldtune.verdict.inquiry import Inquiry
-from shouldtune.verdict.plain import inquiry_from_json, inquiry_to_json, verdict_from_json, verdict_to_json
+from shouldtune.verdict.plain import from_plain, inquiry_from_json, inquiry_to_json, verdict_from_json, verdict_to_json
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,7 @@ def _measurements(folder: Path) -> tuple[Measurement, ...]:
             raced_over=head.get("raced_over"),
             stopped_because=head.get("stopped_because"),
             overall=head.get("overall", {}),
+            search=from_plain(PromptSearch, head.get("search")),
         )
         for head in json.loads(_read(folder / "measurements.json"))
     )

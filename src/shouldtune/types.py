@@ -269,6 +269,8 @@ class Models:
     """The rungs that changed weights so far, and the models that they ended with."""
     judge: Model | None = None
     """Who grades answers, where a model does; no rung asks it."""
+    budget: float | None = None
+    """Dollars that all calls of the task may cost, over all its runs; None where there is no wall."""
 
     async def aclose(self) -> None:
         """Close connections, of models that have any."""
@@ -292,12 +294,52 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Rewriting:
+    """An instruction that a search for better ones kept."""
+
+    text: str
+    parent: int | None
+    """The place, among those kept, of the one that it was written from; None for the task's own."""
+    score: float
+    """On the training rows that the search weighs instructions on; it chose by them, so they flatter the best."""
+    n: int
+
+
+@dataclass(frozen=True)
+class PromptSearch:
+    """How an instruction was found."""
+
+    kept: tuple[Rewriting, ...]
+    """The task's own first, then in the order in which they were found."""
+    found: int
+    """The place of the one that is used."""
+    written: int
+    """How many new ones were asked for."""
+    asked: int
+    """How many answers were graded to tell them apart."""
+    ended: str = ""
+    """What ended it, in words."""
+
+    @property
+    def steps(self) -> tuple[tuple[Rewriting, Rewriting], ...]:
+        """(before, after) of each change that led from the task's own instruction to the one that is used."""
+        steps, now = [], self.kept[self.found]
+        while now.parent is not None:
+            before = self.kept[now.parent]
+            steps.append((before, now))
+            now = before
+        return tuple(reversed(steps))
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A model that is better at the task, and what it took to find it."""
 
     model: Model
     trials: tuple[Trial, ...] = ()
     notes: tuple[str, ...] = ()
+    search: PromptSearch | None = None
+    """Where the instruction itself was searched for."""
 
 
 @dataclass(frozen=True)
@@ -381,6 +423,7 @@ class Measurement:
     """Why it was not measured on the whole holdout."""
     overall: Mapping[str, float] = field(default_factory=dict)
     """What the scorer says of all answers together, where a measure is no mean over rows; failed calls left out."""
+    search: PromptSearch | None = None
 
     @property
     def scores(self) -> tuple[float | None, ...]:

@@ -24,16 +24,22 @@ class Abilities:
     """From this many shots on, at least this."""
     passages: float = 0.0
     tuned: float = 0.0
+    told: float = 0.0
+    """Where the instruction holds `HINT`."""
+    writes: float = 0.0
+    """How many of the instructions that it is asked to write hold `HINT`."""
     fails: float = 0.0
     """How many calls fail; the same ones each time."""
 
     @staticmethod
     def parse(text: str) -> Abilities:
-        """`base=0.1,shots@4=0.95,passages=0.5,tuned=0.9,fails=0.1`; InputError when it is anything else."""
+        """`base=0.1,shots@4=0.95,passages=0.5,tuned=0.9,told=0.7,writes=0.3,fails=0.1`; else InputError."""
         values: dict[str, float] = {}
         shots: dict[int, float] = {}
         for part in filter(None, text.split(",")):
-            match = re.fullmatch(r"(base|passages|tuned|fails|shots@(\d{1,6}))=([01]|0?\.\d+)", part.strip())
+            match = re.fullmatch(
+                r"(base|passages|tuned|told|writes|fails|shots@(\d{1,6}))=([01]|0?\.\d+)", part.strip()
+            )
             if match is None:
                 raise InputError(
                     f"cannot read {part!r} of a scripted model",
@@ -46,10 +52,17 @@ class Abilities:
         return Abilities(shots=shots, **values)
 
 
+HINT = "The answer is well known."
+"""What an instruction must say for a scripted model to be as good as its `told`."""
+_FENCED = re.compile(r"```\n(.*?)\n```", re.DOTALL)
+
+
 @dataclass(frozen=True)
 class Scripted:
     """Knows every answer and gives it as often as its abilities say; otherwise it says `wrong answer`.
 
+    Shown a fenced text and no question that it knows, it writes that text anew, with `HINT` as often as it is said to;
+    it never writes where that is 0.
     Which examples it gets right is a fixed draw: one that is right at 0.3 is right at 0.9 too, as with real models.
     """
 
@@ -69,6 +82,9 @@ class Scripted:
             return Completion(text="", finish_reason="error", engine="scripted", error="scripted failure")
         right = self._draw("answer", asked) < self._ability(messages, asked)
         text = self.answers.get(asked, "") if right else "wrong answer"
+        fenced = None if asked in self.answers else _FENCED.search(asked)
+        if fenced:
+            text = self._written(fenced[1], asked, options)
         return Completion(
             text, size // 4, len(text) // 4 + 1, latency_s=0.01, compute_s=0.01, cost_usd=0.0, engine="scripted"
         )
@@ -86,8 +102,17 @@ class Scripted:
         found = [self.abilities.base]
         found += [value for size, value in self.abilities.shots.items() if shots >= size]
         found += [self.abilities.passages] if messages[-1].content != asked else []
+        found += [self.abilities.told] if messages[0].role == "system" and HINT in messages[0].content else []
         found += [self.abilities.tuned] if self.is_tuned else []
         return max(found)
+
+    def _written(self, before: str, asked: str, options: Options) -> str:
+        """The instruction anew; nothing where it does not write at all."""
+        if not self.abilities.writes:
+            return ""
+        number = self._draw("write", asked, str(options.seed))
+        added = HINT if number < self.abilities.writes else f"Remember {int(number * 1e6)}."
+        return f"```\n{before}\n{added}\n```"
 
     def _input(self, content: str) -> str:
         """The example's input at the end of a message that may hold passages above it."""

@@ -164,6 +164,12 @@ def _cost(completion: Completion, most: float | None) -> float | None:
     return (own or 0.0) + (most or 0.0) * completion.lost
 
 
+def most_usd(model: Model, messages: Sequence[Message], options: Options) -> float:
+    """Dollars that a call may cost at most, where the model's price is known; else 0."""
+    price = model.price if isinstance(model, Ledgered) else None
+    return 0.0 if price is None else Size.of(messages, options).dollars(price) or 0.0
+
+
 @dataclass(frozen=True)
 class LedgeredTunable(Ledgered):
     """A tunable model whose training time is on the bill too."""

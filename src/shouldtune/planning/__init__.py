@@ -24,6 +24,7 @@ from shouldtune.planning.measured import Rates, rates_of
 from shouldtune.planning.rehearsals import ASSUMED, Rehearsed, rehearsals
 from shouldtune.provable import Provable, provable
 from shouldtune.run import ledger_path
+from shouldtune.rungs.instructions import Instructions
 from shouldtune.scorers import model_needed
 from shouldtune.task import LoadedTask
 from shouldtune.task.file import price_table
@@ -135,7 +136,7 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
         paid=None if unknown else paid,
         prices=tuple(f"price of {name}: {price}" for name, price in named.items() if price is not None),
         methods=(*rates.said, f"expected: the mean of {ASSUMED}"),
-        cannot_tell=_cannot_tell(loaded),
+        cannot_tell=_cannot_tell(loaded, searched=any(isinstance(rung, Instructions) for rung in apply)),
     )
 
 
@@ -229,13 +230,15 @@ def _times(rate: float | None, amount: float) -> float | None:
     return None if rate is None else rate * amount
 
 
-def _cannot_tell(loaded: LoadedTask) -> tuple[str, ...]:
+def _cannot_tell(loaded: LoadedTask, searched: bool) -> tuple[str, ...]:
     """What no plan can know, said so that nobody takes it for a promise."""
     said = [
         "which rung will win, or whether fine-tuning will help: that is what a run measures",
         "where a rung will be stopped, and so what is spent below the most: it hangs on scores that nobody has yet",
         "whether calls will fail: a failed call counts as the worst case in every limit, and is tried again next time",
     ]
+    if searched:
+        said.append("how long an instruction becomes that is searched for: the most counts it as long as it may be")
     judge = model_needed(loaded.task.scorer)
     if judge is not None:
         said.append(f"how long the answers are that {judge} will grade: they are counted as long as the targets")

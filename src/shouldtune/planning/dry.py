@@ -20,6 +20,9 @@ from shouldtune.types import (
     TuneSettings,
 )
 
+BYTES_A_TOKEN = 4
+"""Of English text with the vocabularies in use, about; of code and most other languages fewer."""
+
 
 @dataclass(frozen=True)
 class Counted:
@@ -47,12 +50,14 @@ class DryModel:
     """For each epoch of training, the bytes of its texts."""
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
-        """An empty answer; all choices are equally likely, where their log-probabilities are asked for."""
+        """An empty answer, or where it is to be drawn one that is no other's, as long as it may be; all choices are
+        equally likely, where their log-probabilities are asked for."""
         key = sha256(request_of(self.plain, messages, options))
         size = sum(len(message.content.encode("utf-8", "surrogatepass")) for message in messages)
         self.asked.setdefault(key, Counted(size, len(messages), options.max_tokens, key in self.known))
         equal = (0.0,) * len(options.choices) if options.choice_logprobs else ()
-        return Completion("", engine="none", choice_logprobs=equal)
+        drawn = f"{key} " * (BYTES_A_TOKEN * options.max_tokens // (len(key) + 1)) if options.temperature else ""
+        return Completion(drawn, engine="none", choice_logprobs=equal)
 
     async def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
         """After each epoch another model, whose answers are no other's; nothing is trained."""

@@ -23,6 +23,7 @@ from shouldtune.probing import PAYER, Probing, probe, prompt_of
 from shouldtune.progress import Progress
 from shouldtune.rungs.choosing import FIRST
 from shouldtune.rungs.fine_tune import FineTune
+from shouldtune.rungs.instructions import Instructions
 from shouldtune.rungs.learning_curve import learning_curve, parts_of, scores_beside, why_no_curve
 from shouldtune.rungs.stronger import Stronger
 from shouldtune.rungs.trained import Trained
@@ -91,6 +92,8 @@ class DryRuns:
 
     async def rung(self, rung: Rung) -> Dry | Skipped:
         """Fit a rung, and ask it every held-out example's input. Errors as the rung's own."""
+        if isinstance(rung, Instructions):
+            return await self._search(rung)
         found: list[tuple[dict[Who, tuple[Counted, ...]], dict[Who, tuple[Counted, ...]], int]] = []
         for stage, scorer, best in ((self.dear, rising(), max), (self.cheap, level, min)):
             models = stage.models
@@ -106,11 +109,8 @@ class DryRuns:
             if not rung.uses_llm and stage.judge is None:
                 return Dry()
             fit = stage.taken()
-            for example in self.loaded.holdout:
-                await fitted.model.complete([Message("user", example.input)])
-                if stage.judge is not None:
-                    await stage.judge.grade(example)
-            rows, read = stage.taken(), stage.stand_ins["tune"].read if "tune" in stage.stand_ins else []
+            rows = await self._ask_holdout(stage, fitted)
+            read = stage.stand_ins["tune"].read if "tune" in stage.stand_ins else []
             self._remember(stage, rung, fitted, rows)
             found.append((fit, rows, len(read)))
             read.clear()
@@ -127,25 +127,28 @@ class DryRuns:
 
     async def probes(self) -> Dry | Skipped:
         """Ask why failures fail, with a stand-in that fails two times in three."""
-        how, stage = self.how.probing, self.dear
+        how = self.how.probing
         if how is None or not self.loaded.file.probes:
             return Skipped("they are not wanted")
-        if not stage.prompts:
+        if not self.dear.prompts:
             return Skipped("no prompt was fitted")
-        task = replace(self.loaded.task, scorer=stage.scored(mixed()))
-        model = max(stage.prompts, key=lambda each: each[2])[1]
-        found = await probe(task, model, how, stage.models.strong, Doubts(len(task.train)))
-        asked = stage.taken()
-        if isinstance(found, Skipped):
-            return found
-        choosing = FIRST * len(stage.prompts)  # a prompt without settings is asked some rows, to see which is best
+        found = []
+        for stage in (self.dear, self.cheap):
+            task = replace(self.loaded.task, scorer=stage.scored(mixed()))
+            model = max(stage.prompts or self.dear.prompts, key=lambda each: each[2])[1]
+            looked = await probe(task, model, how, stage.models.strong, Doubts(len(task.train)))
+            if isinstance(looked, Skipped):
+                return looked
+            found.append(stage.taken() or self.dear.taken())
+        asked, cheap = found
+        choosing = FIRST * len(self.dear.prompts)  # a prompt without settings is asked some rows, to see which is best
         most = min(how.most_calls, self._most_probes(how)) + choosing
         told = len(asked.get("prompt", ()))
         scaled = (
             replace(each, times=most / max(1, told)) if each.who in ("prompt", "judge") else each
             for each in _calls(asked)
         )
-        return Dry(most=tuple(scaled), fit=_calls(asked))
+        return Dry(most=tuple(scaled), fit=(*_calls(asked, 0.5), *_calls(cheap, 0.5)))
 
     async def curve(self) -> Dry | Skipped:
         """Small fine-tunes and what they are compared with, where a forecast is wanted."""
@@ -188,6 +191,38 @@ class DryRuns:
         await forgotten("", tuned, self.dear.models, self.loaded.others)
         asked = self.dear.taken()
         return Dry(most=_calls(asked), fit=_calls(asked))
+
+    async def _search(self, rung: Instructions) -> Dry | Skipped:
+        """The search for an instruction: half way between one where each is better than the last, and one in vain.
+
+        The writer, where it is the prompted model itself, is told apart by a stand-in of its own.
+        """
+        found: list[tuple[Calls, Calls]] = []
+        rows: dict[Who, tuple[Counted, ...]] = {}
+        who: Who = "strong" if "strong" in self.dear.stand_ins else "prompt"
+        for stage, scorer in ((self.dear, rising()), (self.cheap, level)):
+            answering = stage.stand_ins["prompt"]
+            writer = replace(answering, asked={}) if who == "prompt" else stage.stand_ins[who]
+            fitted = await rung.fit(
+                replace(self.loaded.task, scorer=stage.scored(scorer)), replace(stage.models, strong=writer)
+            )
+            found.append((Calls("prompt", answering.taken(), 0.5), Calls(who, writer.taken(), 0.5)))
+            if isinstance(fitted, Fitted):
+                rows = await self._ask_holdout(stage, fitted)
+                self._remember(stage, rung, fitted, rows)
+            elif not rows:
+                return fitted
+        limits = rung.most(self.loaded.task)
+        most = [replace(part, times=n / max(1, len(part.calls))) for part, n in zip(found[0], limits, strict=True)]
+        fit = tuple(part for parts in found for part in parts)
+        return Dry((*most, *_calls(rows)), fit, _calls(rows, 0.5), n=len(self.loaded.holdout))
+
+    async def _ask_holdout(self, stage: _Stage, fitted: Fitted) -> dict[Who, tuple[Counted, ...]]:
+        for example in self.loaded.holdout:
+            await fitted.model.complete([Message("user", example.input)])
+            if stage.judge is not None:
+                await stage.judge.grade(example)
+        return stage.taken()
 
     def _remember(self, stage: _Stage, rung: Rung, fitted: Fitted, rows: dict[Who, tuple[Counted, ...]]) -> None:
         """A prompt, for what builds on the best one."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from math import fsum
 
 from shouldtune.models.past_calls import PastCall
+from shouldtune.planning.dry import BYTES_A_TOKEN
 from shouldtune.task import LoadedTask
 
-BYTES_A_TOKEN = 4.0
-"""Of English text with the vocabularies in use; of code and most other languages fewer."""
 A_MESSAGE = 4.0
 """Tokens that a chat template puts around a message, about."""
 FEWEST = 20
@@ -38,7 +37,7 @@ def rates_of(past: Sequence[PastCall], loaded: LoadedTask) -> Rates:
     """From earlier answers of the prompted model, where the ledger holds enough of them."""
     own = [call for call in past if call.model_id == loaded.file.model and not call.training]
     told = [(call, read) for call in own if (read := call.completion.prompt_tokens) is not None]
-    length, how = BYTES_A_TOKEN, f"prompt tokens: {BYTES_A_TOKEN:g} bytes each, and {A_MESSAGE:g} a message"
+    length, how = float(BYTES_A_TOKEN), f"prompt tokens: {BYTES_A_TOKEN:g} bytes each, and {A_MESSAGE:g} a message"
     if len(told) >= FEWEST:
         sizes = sum(_bytes(call) for call, _ in told)
         plain = sum(read for _, read in told) - A_MESSAGE * sum(len(call.request["messages"]) for call, _ in told)

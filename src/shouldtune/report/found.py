@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shouldtune.report import why, words
+from shouldtune.report import prompts, why, words
 from shouldtune.report.words import one_line
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ def ladder_title(record: RunRecord) -> str:
 
 
 def inquiry(record: RunRecord) -> list[tuple[str, list[str]]]:
-    """What was found about the data, the failures and the learning curve: a title and its lines."""
-    verdict, found = record.verdict, []
+    """How an instruction was found, and what was found about the data, the failures and the learning curve: a title
+    and its lines."""
+    verdict, searched = record.verdict, prompts.searched(record)
+    found = [(f"{prompts.TITLE} ({one_line(rung.name)})", prompts.in_words(each)) for rung, each in searched]
     looked = verdict.diagnosis
     if looked is not None:
         shown = [each for each in looked.shares if each.share.estimate is None or each.share.high >= LEAST_SHARE]

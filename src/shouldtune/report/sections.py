@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shouldtune.judgement import RungResult
-from shouldtune.report import charts, costs, words
+from shouldtune.report import charts, costs, prompts, words
 from shouldtune.report.charts import Drawing
 from shouldtune.report.markup import Html, element, together
 from shouldtune.report.under_way import UNKNOWN, UnderWay
@@ -62,10 +62,11 @@ def contents(record: RunRecord) -> Html:
     """Links to the sections."""
     verdict = record.verdict
     priced = [("money", "Money" if verdict.economics else "What flips it")] if costs.known(verdict) else []
+    prompt = [("instruction", "Instruction")] if prompts.searched(record) else []
     why = [("why", "Why it fails" if verdict.diagnosis.rung else "Data")] if verdict.diagnosis else []
     ahead = [("ahead", "More examples")] if verdict.forecast or verdict.shots else []
     forgot = [("forgotten", "Forgotten")] if verdict.forgetting else []
-    found = (("ladder", "Ladder"), ("compared", "Compared"), *why, *ahead, *forgot, *priced)
+    found = (("ladder", "Ladder"), ("compared", "Compared"), *prompt, *why, *ahead, *forgot, *priced)
     parts = (*found, ("effort", "Effort"), ("examples", "Examples"), ("asked", "Asked"))
     links = [element("li", element("a", name, href=f"#{part}")) for part, name in parts]
     return element("nav", element("ul", *links), aria_label="Sections", id="contents")

@@ -9,6 +9,7 @@ from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.fine_tune_retrieval import FineTuneRetrieval
 from shouldtune.rungs.fine_tune_shots import FineTuneShots
 from shouldtune.rungs.guess import Guess
+from shouldtune.rungs.instructions import Instructions
 from shouldtune.rungs.native_tools import NativeTools
 from shouldtune.rungs.nearest_shots import NearestShotsRung
 from shouldtune.rungs.retrieval import Retrieval
@@ -24,6 +25,7 @@ LADDER: tuple[Rung, ...] = (
     ZeroShot(),
     Structured(),
     NativeTools(),
+    Instructions(),
     FewShot(),
     NearestShotsRung(),
     Retrieval(),

@@ -150,6 +150,7 @@ def line_of(measurement: Measurement, column: Column, quality: Interval, meets_g
         settings_tried=len(measurement.trials),
         metrics={**_metrics(measurement.predictions), **measurement.overall},
         notes=measurement.notes,
+        search=measurement.search,
     )
 
 

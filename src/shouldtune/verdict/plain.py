@@ -30,7 +30,7 @@ def verdict_from_json(text: str) -> Verdict:
     """The Verdict that `verdict_to_json` wrote. Keys that this version does not know are passed over."""
     document = json.loads(text)
     document["because"] = tuple(document["because"])
-    document["rungs"] = tuple(_read(RungResult, {**row, "notes": tuple(row["notes"])}) for row in document["rungs"])
+    document["rungs"] = tuple(from_plain(RungResult, row) for row in document["rungs"])
     document["comparisons"] = tuple(_read(Comparison, row) for row in document["comparisons"])
     document["spent"] = _read(Spent, document["spent"])
     document["economics"] = _money(document.get("economics"))
