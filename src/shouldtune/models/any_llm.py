@@ -95,7 +95,7 @@ class ThroughAnyLlm:
             return Attempt(failed(f"no answer within {seconds:.3g} s", "unknown", perf_counter() - start), None, True)
         except AnyLLMError as error:
             return self._failed(error, manner, body, key, start)
-        text = hide(reply.model_dump_json(), key)  # type: ignore[union-attr]
+        text = hide(reply.model_dump_json(), key)
         return Attempt(read_reply(text, perf_counter() - start, messages, options))
 
     def _failed(self, error: AnyLLMError, manner: Manner, body: dict[str, Any], key: str, start: float) -> Attempt:
@@ -117,7 +117,7 @@ class ThroughAnyLlm:
             )
         cost = 0.0 if reply.status >= 300 and meaning != "unknown" else None
         answer = failed(f"HTTP {reply.status}: {why}", meaning, latency_s, cost)
-        return Attempt(answer, reply.retry_after_s, reply.status in OVERLOADED)
+        return Attempt(answer, reply.retry_after_s if meaning == "transient" else None, reply.status in OVERLOADED)
 
 
 def _without_reply(error: AnyLLMError, why: str, latency_s: float) -> Completion:
@@ -180,7 +180,7 @@ def _opened(provider: str, base_url: str) -> AnyLLM:
             made = AnyLLM.create(provider, api_base=base_url or None, unified_exceptions=True)
     except (AnyLLMError, ImportError, ValueError) as error:
         raise ModelUnavailable(f"any-llm cannot open {provider!r}: {short(str(error))}") from None
-    http = getattr(getattr(made, "client", None), "_client", None)
-    if hasattr(http, "follow_redirects"):
+    http: Any = getattr(getattr(made, "client", None), "_client", None)
+    if http is not None and hasattr(http, "follow_redirects"):
         http.follow_redirects = False  # a key would follow
     return made

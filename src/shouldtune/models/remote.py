@@ -118,7 +118,8 @@ class Remote:
         cost = None if meaning == "unknown" else 0.0
         why = f"HTTP {reply.status}: {short(reply.text)}"
         answer = failed(why, meaning, perf_counter() - start, cost)
-        return Attempt(answer, reply.retry_after_s, reply.status in OVERLOADED, changed)
+        wait = reply.retry_after_s if meaning == "transient" else None
+        return Attempt(answer, wait, reply.status in OVERLOADED, changed)
 
 
 def open_remote(model_id: str) -> Remote:
