@@ -237,7 +237,7 @@ def test_the_writer_is_told_the_scorers_reason_and_no_endless_text() -> None:
 
 
 RUN = """
-import asyncio, os, sys, threading
+import asyncio, os, signal, sys, threading
 from dataclasses import replace
 from pathlib import Path
 from shouldtune.ladder import climb
@@ -253,6 +253,7 @@ class Dies(Progress):
         if self.left == 0:
             os.kill(os.getpid(), int(sys.argv[3]))
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background has it ignored
 try:
     asyncio.run(climb(load_task(Path(sys.argv[1])), SEARCH, Dies()))
 except KeyboardInterrupt:
