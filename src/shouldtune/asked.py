@@ -16,14 +16,17 @@ from shouldtune.models.open import is_local, open_model
 from shouldtune.models.paid_by import PaidBy
 from shouldtune.models.past_calls import dollars_paid
 from shouldtune.models.prices import is_remote, price_of
+from shouldtune.models.remote import open_remote
 from shouldtune.probing import Probing
 from shouldtune.progress import Progress
-from shouldtune.run import adapters_path, ledger_path
+from shouldtune.run import adapters_path, jobs_path, ledger_path
 from shouldtune.rungs import LADDER
 from shouldtune.scorers import model_needed, with_model
 from shouldtune.task import LoadedTask
-from shouldtune.task.file import price_table
+from shouldtune.task.file import TUNED, price_table, training_price_of
 from shouldtune.tuning import open_tunable
+from shouldtune.tuning.provider_api import Patience, require_client
+from shouldtune.tuning.provider_tunable import ProviderTunable, jobs_paid, tuned_ids
 from shouldtune.types import Example, Model, Models, Rung
 
 
@@ -42,6 +45,10 @@ class Climb:
     """Whether to measure a learning curve before a fine-tune; None leaves it to the task file."""
     forgetting: bool = True
     """Whether to ask what a tuned model has forgotten."""
+    may_send: bool = False
+    """Whether training data may be sent to the provider that `tune` names."""
+    patience: Patience = Patience()
+    """How long to wait for a provider's jobs."""
 
 
 def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
@@ -53,7 +60,7 @@ def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
     return tuple(rung for rung in LADDER if rung.name in names)
 
 
-def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Models:
+def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress, patience: Patience = Patience()) -> Models:
     """The task's models behind its ledger. ModelUnavailable or InputError where one cannot be opened."""
     everything = (*loaded.task.train, *loaded.holdout)  # a scripted model knows the answers; a real one is told nothing
     file, economics = loaded.file, loaded.economics
@@ -65,8 +72,42 @@ def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Model
     judge = _open_judge(loaded, ledger, everything)
     if loaded.file.tune is None:
         return Models(prompt, strong=strong, judge=judge)
+    if is_remote(loaded.file.tune):
+        return Models(
+            prompt, _open_elsewhere(loaded, loaded.file.tune, ledger, progress, patience), strong, judge=judge
+        )
     tunable = open_tunable(loaded.file.tune, adapters_path(loaded.folder), everything, progress.trained)
     return Models(prompt, None if tunable is None else LedgeredTunable(tunable, ledger), strong, judge=judge)
+
+
+def _open_elsewhere(
+    loaded: LoadedTask, named: str, ledger: Ledger, progress: Progress, patience: Patience
+) -> ProviderTunable:
+    """A model that its provider trains."""
+    return ProviderTunable(
+        open_remote(named),
+        ledger,
+        price_of(named, price_table(loaded.file)),
+        journal_path=jobs_path(loaded.folder),
+        training=training_price_of(loaded.file, named),
+        tuned_price=loaded.economics.tuned_price,
+        progress=progress,
+        patience=patience,
+    )
+
+
+def must_be_allowed(loaded: LoadedTask, how: Climb) -> None:
+    """InputError where training data would be sent away and nobody said that it may be; ModelUnavailable."""
+    named = loaded.file.tune
+    if named is None or not is_remote(named) or not any(rung.training for rung in how.rungs):
+        return
+    require_client()
+    if not how.may_send:
+        raise InputError(
+            f"training {named} sends training data there, and nobody has said that it may be sent",
+            where=loaded.path,
+            hint="look at `shouldtune plan` for what is sent, then run with --yes; or `tune: smollm2` trains here",
+        )
 
 
 JUDGE = "judge"
@@ -96,8 +137,15 @@ def price_paid(model: str, price: Price | None) -> Price | None:
 
 def dollars_so_far(loaded: LoadedTask) -> tuple[float, tuple[str, ...]]:
     """(dollars that the calls of all runs of a task cost at list price, models whose price is not known)."""
-    table = price_table(loaded.file)
-    return dollars_paid(ledger_path(loaded.folder), lambda model_id: price_of(model_id, table))
+    table, jobs = price_table(loaded.file), jobs_path(loaded.folder)
+    tuned = tuned_ids(jobs)
+
+    def price(model_id: str) -> Price | None:
+        return loaded.economics.tuned_price if model_id in tuned else price_of(model_id, table)
+
+    answers, unknown = dollars_paid(ledger_path(loaded.folder), price)
+    training, unpriced = jobs_paid(jobs, lambda model_id: training_price_of(loaded.file, model_id))
+    return answers + training, unknown + unpriced
 
 
 def budget_of(loaded: LoadedTask) -> Budget | None:
@@ -116,6 +164,14 @@ def budget_of(loaded: LoadedTask) -> Budget | None:
     if judge is not None:
         asked.append((judge, price_of(judge, price_table(loaded.file))))
     unknown += tuple(model for model, price in asked if is_remote(model) and price is None)
+    unknown += _unpriced_training(loaded)
+    if unknown and unknown[0].startswith("training "):
+        named = unknown[0].removeprefix("training ")
+        raise InputError(
+            f"a budget of ${usd:g} cannot be kept: no price is known of training {named}",
+            where=loaded.path,
+            hint=f"say it: `prices: {{{named}: {{read: ..., written: ..., training: ...}}}}`, or leave out the budget",
+        )
     if unknown:
         raise InputError(
             f"a budget of ${usd:g} cannot be kept: no price is known of {unknown[0]}",
@@ -123,6 +179,16 @@ def budget_of(loaded: LoadedTask) -> Budget | None:
             hint=f"say it: `prices: {{{unknown[0]}: {{read: ..., written: ...}}}}`, or leave out the budget",
         )
     return Budget(usd, spent)
+
+
+def _unpriced_training(loaded: LoadedTask) -> tuple[str, ...]:
+    """What has no known price where a provider is to train: the job, and the answers of its base and its result."""
+    named = loaded.file.tune
+    if named is None or not is_remote(named):
+        return ()
+    base, tuned = price_of(named, price_table(loaded.file)), loaded.economics.tuned_price
+    jobs = () if training_price_of(loaded.file, named) is not None else (f"training {named}",)
+    return jobs + tuple(name for name, price in ((named, base), (TUNED, tuned)) if price is None)
 
 
 def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -136,6 +137,9 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Training data may be sent to the provider that `tune` names; do not ask.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Climb the ladder for a task until the answer is clear. A run that was cut off goes on."""
@@ -148,6 +152,7 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
         _rungs(rungs), all_rungs, allow_simulated, whole_holdout, None if no_probes else Probing(), forecast or None
     )
     loaded = _load(task, model, tune, budget)
+    how = replace(how, may_send=_may_send(loaded, how, yes=yes))
     record = _climb_and_show(loaded, how, as_json=json)
     if (record.verdict.provenance.get("budget") or {}).get("ended"):
         _budget_ended(loaded)
@@ -223,6 +228,26 @@ def _load(task: Path, model: str | None = None, tune: str | None = None, budget:
     from shouldtune.task import load_task
 
     return load_task(task, model=model, tune=tune, budget=budget)
+
+
+def _may_send(loaded: LoadedTask, how: Climb, *, yes: bool) -> bool:
+    """Tell what training would send away, and ask whether it may; False where nobody can be asked, or they say no."""
+    import asyncio
+
+    from shouldtune.planning.leaving import was_agreed, what_leaves, write_agreed
+    from shouldtune.report.leaving import leaving_to_lines
+
+    leaving = asyncio.run(what_leaves(loaded, how))
+    if leaving is None:
+        return False
+    _say("\n".join(leaving_to_lines(leaving)))
+    if yes or was_agreed(loaded, leaving):
+        write_agreed(loaded, leaving)
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or not typer.confirm("Send it?", err=True):
+        return False
+    write_agreed(loaded, leaving)
+    return True
 
 
 def _budget_ended(loaded: LoadedTask) -> None:

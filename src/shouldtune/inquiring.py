@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from shouldtune.asked import Climb
 from shouldtune.checks import Finding, best_constant, count, has_labels
 from shouldtune.doubts import doubt
+from shouldtune.errors import NotTrained
 from shouldtune.forgetting import forgotten
 from shouldtune.models.ledger import paying
 from shouldtune.models.open import is_local
@@ -234,5 +235,8 @@ async def measure_curve(
         scores = await scores_beside(best, models, parts, task)
         if scores is None:
             return Skipped(f"{best.name} cannot be fitted on fewer examples")
-        points = [point async for point in learning_curve(task, models, rung, parts)]
+        try:
+            points = [point async for point in learning_curve(task, models, rung, parts)]
+        except NotTrained as error:
+            return Skipped(str(error))
     return CurveEvidence(best.name, tuple(points), scores, len(task.halves()[0]))
