@@ -96,7 +96,7 @@ class Trained:
                 score = mean_score(predictions := await measure(candidates[-1], unseen, task.scorer))
                 what = f"{'checkpoint' if elsewhere else 'epoch'} {len(trials) - first + 1}"
                 trials.append(Trial(f"{setting}, {what}", score, len(predictions)))
-                if self._is_stuck(trials[first:]):
+                if self._is_stuck(trials[first:]) and not elsewhere:  # there it is trained, and paid, to its end
                     break
             if not self._is_stuck(trials[first:]):
                 break
