@@ -75,6 +75,7 @@ HEAVY = {
     "safetensors",
     "starlette",
     "uvicorn",
+    "openai",
 }
 
 TORCH_THROUGHOUT = {

@@ -204,8 +204,7 @@ class Provider:
             client = require_client()
             self._client = client.AsyncOpenAI(
                 api_key=self._key or "none",
-                organization="",
-                project="",
+                default_headers={"OpenAI-Organization": client.Omit(), "OpenAI-Project": client.Omit()},
                 base_url=self.base_url,
                 max_retries=0,
                 http_client=client.DefaultAsyncHttpxClient(trust_env=False, follow_redirects=False),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
 
-from shouldtune.errors import NotTrained
+from shouldtune.errors import CannotMeasure, NotTrained
 from shouldtune.progress import Progress
 from shouldtune.tuning.job_journal import Ended, JobJournal
 from shouldtune.tuning.provider_api import Busy, Lost, Order, Plain, Provider, Refused, closed
@@ -122,6 +122,9 @@ class Jobs:
             except Refused as error:
                 self.journal.write("refused", step.mark, why=str(error))
                 raise closed(self.provider.host, step.order.base, error) from None
+            except CannotMeasure as error:  # the key was refused
+                self.journal.write("refused", step.mark, why=str(error))
+                raise
             except Busy as error:
                 self.journal.write("refused", step.mark, why=str(error))
                 self.progress.noted(f"{self.provider.host} is busy: {error}")
