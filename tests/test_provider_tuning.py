@@ -136,6 +136,15 @@ def test_a_checkpoint_that_cannot_be_asked_is_passed_over(server: TuningServer, 
     assert [trial.score for trial in trials] == [None, None, None, 1.0]
 
 
+def test_where_the_base_cannot_be_asked_what_was_forgotten_stays_unknown(
+    server: TuningServer, make_task: MakeTask
+) -> None:
+    server.base_answers = False
+    verdict = run(task_at(server, make_task), replace(HOW, forgetting=True)).verdict
+    assert verdict.reason == "tune"
+    assert verdict.forgetting is None
+
+
 # ---------------------------------------------------------------- cut off at every step
 
 STEPS = ("list_files", "upload", "list_jobs", "start", "job", "events", "list_checkpoints", "model")

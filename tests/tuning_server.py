@@ -41,6 +41,7 @@ class TuningServer:
     checkpoints: int = 3
     """How many a job leaves behind, its result not among them."""
     checkpoints_answer: bool = True
+    base_answers: bool = True
     refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Status and words for a step."""
     lose: dict[tuple[str, When], Hook | None] = field(default_factory=dict)
@@ -120,7 +121,8 @@ class TuningServer:
     async def chat(self, request: web.Request) -> dict[str, Any]:
         body = await request.json()
         asked = body["messages"][-1]["content"]
-        if not self.checkpoints_answer and ":step-" in body["model"]:
+        silent = ":step-" in body["model"] and not self.checkpoints_answer
+        if silent or (body["model"] == BASE and not self.base_answers):
             raise web.HTTPNotFound(text='{"error": {"message": "no such model"}}')
         tuned = body["model"].startswith("ft:")
         text = self.answers.get(asked, "wrong answer") if tuned else "wrong answer"

@@ -43,7 +43,6 @@ def _openai(training: float, read: float, cached: float, written: float) -> List
 LISTED = {
     "openai:gpt-4.1": _openai(25.0, 3.0, 0.75, 12.0),
     "openai:gpt-4.1-mini": _openai(5.0, 0.8, 0.2, 3.2),
-    "openai:gpt-4.1-nano": _openai(1.5, 0.2, 0.05, 0.8),
 }
 SNAPSHOTS = {f"{name}-2025-04-14": found for name, found in LISTED.items()}
 

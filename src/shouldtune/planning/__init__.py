@@ -284,6 +284,8 @@ def _cannot_tell(loaded: LoadedTask) -> tuple[str, ...]:
         )
     if any(example.group is not None for example in loaded.holdout):
         said.append("how much rows of one group are alike: what is said of proof takes them to be independent")
+    if loaded.file.tune is not None and is_remote(loaded.file.tune):
+        said.append("how many tokens a provider bills for training, and how long its jobs wait and run")
     if not is_local(loaded.file.model):
         said.append("how much of the prompts the server will have cached, and how long it takes to answer")
     return tuple(said)

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 from pathlib import Path
-from typing import Any
 
 from shouldtune.errors import CannotMeasure, NotTrained
 from shouldtune.judgement import Price
@@ -63,27 +62,24 @@ class ProviderTunable(Ledgered):
         provider = Provider(self.model.base_url, self.model.key_variable, self.patience)
         self._opened.append(provider)
         jobs = Jobs(provider, journal, self.progress)
-        order = self._order(jobs, conversations, settings.epochs)
-        ended = await self._settled(jobs, order)
-        await self._billed(order, ended)
-        if ended.status != "succeeded" or ended.model is None:
-            raise NotTrained(_failed(provider.host, ended))
+        ended = await self._succeeded(jobs, conversations, settings.epochs)
         for name in ended.checkpoints:
             yield Checkpoint(self._tuned(name))
-        yield self._tuned(ended.model)
+        yield self._tuned(ended.model or "")
 
-    def _order(self, jobs: Jobs, conversations: Sequence[Conversation], epochs: int) -> Order:
-        """The training that is asked for; another attempt where the last one failed and who watches wants another."""
+    async def _succeeded(self, jobs: Jobs, conversations: Sequence[Conversation], epochs: int) -> Ended:
+        """Train; where that failed, again only if who watches says so. NotTrained."""
         first = order_of(self.model, conversations, epochs)
-        attempts = jobs.journal.attempts(first.mark)
-        order = order_of(self.model, conversations, epochs, attempts)
-        ended = jobs.journal.ended(order.mark)
-        if ended is None or ended.status == "succeeded":
-            return order
-        if not self.progress.agrees(f"{_failed(jobs.provider.host, ended)}. Start another?"):
-            return order
-        jobs.journal.write("again", first.mark)
-        return order_of(self.model, conversations, epochs, attempts + 1)
+        while True:
+            order = order_of(self.model, conversations, epochs, jobs.journal.attempts(first.mark))
+            ended = await self._settled(jobs, order)
+            await self._billed(order, ended)
+            if ended.status == "succeeded" and ended.model is not None:
+                return ended
+            failed = _failed(jobs.provider.host, ended)
+            if not self.progress.agrees(f"{failed}. Start another?"):
+                raise NotTrained(failed)
+            jobs.journal.write("again", first.mark)
 
     async def _settled(self, jobs: Jobs, order: Order) -> Ended:
         """Train within the budget."""
@@ -189,5 +185,6 @@ def tuned_ids(path: Path) -> frozenset[str]:
 
 
 def _failed(host: str, ended: Ended) -> str:
-    why: Any = ended.why or ("it names no model" if ended.status == "succeeded" else "")
-    return f"the job {ended.job} at {host} {ended.status}{f': {why}' if why else ''}"
+    why = ended.why or ("it names no model" if ended.status == "succeeded" else "")
+    how = "was cancelled" if ended.status == "cancelled" else ended.status
+    return f"the job {ended.job} at {host} {how}{f': {why}' if why else ''}"
