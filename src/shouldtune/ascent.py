@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shouldtune.asked import Climb
+from shouldtune.errors import NotTrained
 from shouldtune.inquiring import Inquirer, best_prompt
 from shouldtune.looks import Look, goal_at_look, looks_path, write_down
 from shouldtune.measure import measure
@@ -138,8 +139,11 @@ class Ascent:
         return replace(self.models, best=await best_prompt(self.loaded.task, self.fitted(), self.models))
 
     async def fit(self, rung: Rung, models: Models) -> Fitted | Skipped:
-        with paying(rung.name, "fit"):
-            return await rung.fit(self.loaded.task, models)
+        try:
+            with paying(rung.name, "fit"):
+                return await rung.fit(self.loaded.task, models)
+        except NotTrained as error:
+            return Skipped(str(error))
 
     def open(self, rung: Rung, fitted: Fitted | Skipped) -> None:
         """Write down what fitting has led to."""

@@ -19,14 +19,17 @@ from shouldtune.models.paid_by import PaidBy
 from shouldtune.models.past_calls import dollars_paid
 from shouldtune.models.prices import price_of
 from shouldtune.models.providers import is_remote
+from shouldtune.models.remote import open_remote
 from shouldtune.probing import Probing
 from shouldtune.progress import Progress
-from shouldtune.run import adapters_path, ledger_path
+from shouldtune.run import adapters_path, jobs_path, ledger_path
 from shouldtune.rungs import LADDER
 from shouldtune.scorers import model_needed, with_model
 from shouldtune.task import LoadedTask
-from shouldtune.task.file import price_table, prices_of
+from shouldtune.task.file import TUNED, price_table, prices_of, training_price_of
 from shouldtune.tuning import open_tunable
+from shouldtune.tuning.provider_api import Patience, require_client
+from shouldtune.tuning.provider_tunable import ProviderTunable, jobs_paid, tuned_ids
 from shouldtune.types import Example, Model, Models, Rung
 
 
@@ -47,6 +50,10 @@ class Climb:
     """Whether to ask what a tuned model has forgotten."""
     price_limit: bool = True
     """Whether a budget is refused that cannot be kept, because the price of a model is not known."""
+    may_send: bool = False
+    """Whether training data may be sent to the provider that `tune` names."""
+    patience: Patience = Patience()
+    """How long to wait for a provider's jobs."""
 
 
 def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
@@ -58,7 +65,7 @@ def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
     return tuple(rung for rung in LADDER if rung.name in names)
 
 
-def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Models:
+def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress, patience: Patience = Patience()) -> Models:
     """The task's models behind its ledger. ModelUnavailable or InputError where one cannot be opened."""
     everything = (*loaded.task.train, *loaded.holdout)  # a scripted model knows the answers; a real one is told nothing
     file, economics = loaded.file, loaded.economics
@@ -70,9 +77,42 @@ def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress) -> Model
     judge, budget = _open_judge(loaded, ledger, everything), file.budget
     if loaded.file.tune is None:
         return Models(prompt, strong=strong, judge=judge, budget=budget)
+    if is_remote(loaded.file.tune):
+        elsewhere = _open_elsewhere(loaded, loaded.file.tune, ledger, progress, patience)
+        return Models(prompt, elsewhere, strong, judge=judge, budget=budget)
     tunable = open_tunable(loaded.file.tune, adapters_path(loaded.folder), everything, progress.trained)
     tune = None if tunable is None else LedgeredTunable(tunable, ledger)
     return Models(prompt, tune, strong, judge=judge, budget=budget)
+
+
+def _open_elsewhere(
+    loaded: LoadedTask, named: str, ledger: Ledger, progress: Progress, patience: Patience
+) -> ProviderTunable:
+    """A model that its provider trains."""
+    return ProviderTunable(
+        open_remote(named),
+        ledger,
+        price_of(named, price_table(loaded.file)),
+        journal_path=jobs_path(loaded.folder),
+        training=training_price_of(loaded.file, named),
+        tuned_price=loaded.economics.tuned_price,
+        progress=progress,
+        patience=patience,
+    )
+
+
+def must_be_allowed(loaded: LoadedTask, how: Climb) -> None:
+    """InputError where training data would be sent away and nobody said that it may be; ModelUnavailable."""
+    named = loaded.file.tune
+    if named is None or not is_remote(named) or not any(rung.training for rung in how.rungs):
+        return
+    require_client()
+    if not how.may_send:
+        raise InputError(
+            f"training {named} sends training data there, and nobody has said that it may be sent",
+            where=loaded.path,
+            hint="look at `shouldtune plan` for what is sent, then run with --yes; or `tune: smollm2` trains here",
+        )
 
 
 JUDGE = "judge"
@@ -102,7 +142,15 @@ def price_paid(model: str, price: Price | None) -> Price | None:
 
 def dollars_so_far(loaded: LoadedTask) -> tuple[float, tuple[str, ...]]:
     """(dollars that the calls of all runs of a task cost at list price, models whose price is not known)."""
-    return dollars_paid(ledger_path(loaded.folder), prices_of(loaded.file))
+    listed, jobs = prices_of(loaded.file), jobs_path(loaded.folder)
+    tuned = tuned_ids(jobs)
+
+    def price(model_id: str) -> Price | None:
+        return loaded.economics.tuned_price if model_id in tuned else listed(model_id)
+
+    answers, unknown = dollars_paid(ledger_path(loaded.folder), price)
+    training, unpriced = jobs_paid(jobs, lambda model_id: training_price_of(loaded.file, model_id))
+    return answers + training, unknown + unpriced
 
 
 def budget_of(loaded: LoadedTask, how: Climb = Climb()) -> Budget | None:
@@ -130,16 +178,29 @@ def unpriced(loaded: LoadedTask) -> tuple[str, ...]:
     judge = model_needed(loaded.task.scorer)
     if judge is not None:
         asked.append((judge, price_of(judge, price_table(loaded.file))))
-    return tuple(model for model, price in asked if is_remote(model) and price is None)
+    remote = tuple(model for model, price in asked if is_remote(model) and price is None)
+    return remote + _unpriced_training(loaded)
 
 
 def _cannot_be_kept(loaded: LoadedTask, usd: float, model: str) -> InputError:
     say = "`--price READ,WRITTEN`, dollars per million tokens, or " if model == loaded.file.model else ""
+    named, parts = model.removeprefix("training "), "read: ..., written: ..."
+    parts += ", training: ..." if model != named else ""
     return InputError(
         f"a budget of ${usd:g} cannot be kept: no price is known of {model}",
         where=loaded.path,
-        hint=f"say it: {say}`prices: {{{model}: {{read: ..., written: ...}}}}`; or go without: `--no-price-limit`",
+        hint=f"say it: {say}`prices: {{{named}: {{{parts}}}}}`; or go without: `--no-price-limit`",
     )
+
+
+def _unpriced_training(loaded: LoadedTask) -> tuple[str, ...]:
+    """What has no known price where a provider is to train: the job, and the answers of its base and its result."""
+    named = loaded.file.tune
+    if named is None or not is_remote(named):
+        return ()
+    base, tuned = price_of(named, price_table(loaded.file)), loaded.economics.tuned_price
+    jobs = () if training_price_of(loaded.file, named) is not None else (f"training {named}",)
+    return jobs + tuple(name for name, price in ((named, base), (TUNED, tuned)) if price is None)
 
 
 def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, Any]:

@@ -174,6 +174,9 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
         bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")
     ] = False,
     env_file: EnvFile = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Training data may be sent to the provider that `tune` names; do not ask.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Climb the ladder for a task until the answer is clear. A run that was cut off goes on."""
@@ -187,6 +190,7 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     how = Climb(_rungs(rungs), all_rungs, allow_simulated, whole_holdout, probing, forecast or None)
     how = replace(how, price_limit=not no_price_limit)
     loaded = load_task(task, model, tune, budget, max_calls, max_minutes, _price(price))
+    how = replace(how, may_send=_may_send(loaded, how, yes=yes))
     record = _climb_and_show(loaded, how, as_json=json)
     if (record.verdict.provenance.get("budget") or {}).get("ended"):
         _budget_ended(loaded, how, record)
@@ -345,6 +349,26 @@ def _price(text: str | None) -> tuple[float, float] | None:
     if not (0 <= read <= 1e9 and 0 <= written <= 1e9):
         raise InputError(f"--price {text} is no price", hint="READ,WRITTEN in dollars per million tokens: 0.25,2")
     return read, written
+
+
+def _may_send(loaded: LoadedTask, how: Climb, *, yes: bool) -> bool:
+    """Tell what training would send away, and ask whether it may; False where nobody can be asked, or they say no."""
+    import asyncio
+
+    from shouldtune.planning.leaving import was_agreed, what_leaves, write_agreed
+    from shouldtune.report.leaving import leaving_to_lines
+
+    leaving = asyncio.run(what_leaves(loaded, how))
+    if leaving is None:
+        return False
+    _say("\n".join(leaving_to_lines(leaving)))
+    if yes or was_agreed(loaded, leaving):
+        write_agreed(loaded, leaving)
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or not typer.confirm("Send it?", err=True):
+        return False
+    write_agreed(loaded, leaving)
+    return True
 
 
 def _budget_ended(loaded: LoadedTask, how: Climb, record: RunRecord) -> None:

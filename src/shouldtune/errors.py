@@ -5,6 +5,7 @@ ShouldTuneError            exit code
 ├── BudgetError            3    the money ended first
 └── CannotMeasure          4    the model, server or package that is needed cannot be had
     ├── ModelUnavailable   4    a model id that cannot be opened here
+    ├── NotTrained         4    a provider that did not train (closed, refused, failed): its rung is skipped
     └── Ungraded           4    one answer that its scorer could not grade: data, where answers are measured
 """
 
@@ -52,6 +53,10 @@ class CannotMeasure(ShouldTuneError):
 
 class ModelUnavailable(CannotMeasure):
     """The model that was named cannot be opened on this machine."""
+
+
+class NotTrained(CannotMeasure):
+    """A provider has trained nothing, or it is not known whether it did. The rung is skipped, with this word."""
 
 
 class Ungraded(CannotMeasure):

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from shouldtune.asked import Climb
 from shouldtune.checks import Finding, best_constant, count, has_labels
 from shouldtune.doubts import doubt
+from shouldtune.errors import CannotMeasure, NotTrained
+from shouldtune.forgetting import PAYER as FORGETTING
 from shouldtune.forgetting import forgotten
 from shouldtune.models.ledger import paying
 from shouldtune.models.open import is_local
@@ -156,7 +158,11 @@ class Inquirer:
             return
         rung, fitted = max(trained, key=lambda each: max((t.score or 0.0 for t in each[1].trials), default=0.0))
         self.progress.noted(f"asking what {rung.name} has made the model forget")
-        found = await forgotten(rung.name, fitted, self.models, self.loaded.others)
+        try:
+            found = await forgotten(rung.name, fitted, self.models, self.loaded.others)
+        except CannotMeasure as error:  # a provider may train a base that it does not let be asked
+            self.note(f"{FORGETTING}: not measured: {error}")
+            return
         self.inquiry = replace(self.inquiry, forgetting=found)
 
     def why_not_to_train(self) -> str | None:
@@ -234,5 +240,8 @@ async def measure_curve(
         scores = await scores_beside(best, models, parts, task)
         if scores is None:
             return Skipped(f"{best.name} cannot be fitted on fewer examples")
-        points = [point async for point in learning_curve(task, models, rung, parts)]
+        try:
+            points = [point async for point in learning_curve(task, models, rung, parts)]
+        except NotTrained as error:
+            return Skipped(str(error))
     return CurveEvidence(best.name, tuple(points), scores, len(task.halves()[0]))

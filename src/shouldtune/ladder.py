@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from shouldtune.ascent import Ascent
-from shouldtune.asked import Climb, budget_of, look_id, machine, open_models, run_id, what_is_asked, with_judge
+from shouldtune.asked import (
+    Climb,
+    budget_of,
+    look_id,
+    machine,
+    must_be_allowed,
+    open_models,
+    run_id,
+    what_is_asked,
+    with_judge,
+)
 from shouldtune.conclusion import FEWEST_ROWS, conclude, save_winner, too_few_rows
 from shouldtune.errors import InputError
 from shouldtune.judgement import Verdict
@@ -54,10 +64,11 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
             "a scripted model's answers are simulated: they can lead to no verdict",
             hint="--allow-simulated, to see how a verdict would read",
         )
+    must_be_allowed(loaded, how)
     ledger = Ledger(ledger_path(loaded.folder), lambda who, completion, new: trail.called(*who, completion, new))
     try:
         ledger.budget = budget_of(loaded, how)
-        models = open_models(loaded, ledger, trail)
+        models = open_models(loaded, ledger, trail, how.patience)
         asked = what_is_asked(loaded, how, models)
         loaded = with_judge(loaded, models)
         folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))

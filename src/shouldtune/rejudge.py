@@ -12,7 +12,7 @@ from shouldtune.errors import InputError
 from shouldtune.judgement import Economics, Price
 from shouldtune.looks import goal_at_look
 from shouldtune.run import RunRecord
-from shouldtune.task.file import TUNED, EconomicsPart, GoalPart, Part, PricePart
+from shouldtune.task.file import TUNED, EconomicsPart, GoalPart, Part, UsePricePart
 from shouldtune.types import Goal
 from shouldtune.verdict.case import NOT_REACHED, Case
 from shouldtune.verdict.decide import decide
@@ -90,7 +90,7 @@ def _settings(asked: Mapping[str, Any]) -> Settings:
     strong = money.pop("strong_price", None)
     prices += [(str(asked["strong"]), strong)] if asked.get("strong") else []
     listed = {
-        f"prices.{name}": {key: price.get(key) for key in PricePart.model_fields} if price else {}
+        f"prices.{name}": {key: price.get(key) for key in UsePricePart.model_fields} if price else {}
         for name, price in prices
     }
     return {"goal": dict(asked.get("goal") or {}), "economics": money, **listed}
@@ -126,14 +126,14 @@ def _price(asked: Mapping[str, Any], field: str, part: str, settings: Settings, 
     if any(key.startswith(f"{part}.") for key in changed):
         if all(value is None for value in settings[part].values()):
             return None
-        return Price(**_checked(PricePart, part, settings, changed), source="--set")
+        return Price(**_checked(UsePricePart, part, settings, changed), source="--set")
     listed = (asked.get("economics") or {}).get(field)
     return Price(**listed) if listed else None
 
 
 def _form(part: str) -> type[Part]:
     forms: dict[str, type[Part]] = {"goal": GoalPart, "economics": EconomicsPart}
-    return forms.get(part, PricePart)
+    return forms.get(part, UsePricePart)
 
 
 def _keys(settings: Settings) -> str:

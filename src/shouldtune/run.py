@@ -3,6 +3,8 @@
     TASK/runs/ledger.sqlite      every call of every run of the task
     TASK/runs/looks.jsonl        every look at the held-out examples (looks.py)
     TASK/runs/adapters/          what training made, by what it was made from
+    TASK/runs/provider_jobs.jsonl  what was sent to a provider and started there (tuning/job_journal.py)
+             agreed_to_send.json   hashes of what its user has agreed to send
     TASK/runs/<id>/run.json      what was asked
                   holdout.jsonl, predictions.jsonl, measurements.json
                   inquiry.json   what was found about the data, the failures and the learning curve
@@ -48,6 +50,14 @@ def ledger_path(task_folder: Path) -> Path:
 
 def adapters_path(task_folder: Path) -> Path:
     return task_folder / RUNS / "adapters"
+
+
+def jobs_path(task_folder: Path) -> Path:
+    return task_folder / RUNS / "provider_jobs.jsonl"
+
+
+def agreed_path(task_folder: Path) -> Path:
+    return task_folder / RUNS / "agreed_to_send.json"
 
 
 def run_folder(task_folder: Path, name: str, run_id: str) -> Path:

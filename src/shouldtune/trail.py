@@ -105,6 +105,9 @@ class Trail(Progress):
         self._write("tried", name=name, trial=asdict(trial))
         self._beside.tried(name, trial)
 
+    def agrees(self, question: str) -> bool:
+        return self._beside.agrees(question)
+
     # ------------------------------------------------------------ the file
 
     def _now_and_then(self, event: str, **facts: Any) -> None:

@@ -8,7 +8,7 @@ worlds, and what cannot be told is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 
@@ -19,7 +19,10 @@ from shouldtune.looks import goal_at_look
 from shouldtune.models.open import is_local, is_simulated
 from shouldtune.models.past_calls import past_calls
 from shouldtune.models.prices import price_of
+from shouldtune.models.providers import is_remote
+from shouldtune.models.training_prices import TrainingPrice
 from shouldtune.planning.dry_runs import CURVE, FORGETTING, PAYER, VETTING, Calls, Dry, DryRuns, Who
+from shouldtune.planning.leaving import Leaving, what_leaves
 from shouldtune.planning.measured import Rates, rates_of
 from shouldtune.planning.rehearsals import ASSUMED, Rehearsed, rehearsals
 from shouldtune.provable import Provable, provable
@@ -27,7 +30,8 @@ from shouldtune.run import ledger_path
 from shouldtune.rungs.instructions import Instructions
 from shouldtune.scorers import model_needed
 from shouldtune.task import LoadedTask
-from shouldtune.task.file import price_table
+from shouldtune.task.file import price_table, training_price_of
+from shouldtune.tuning.training_file import TrainingFile
 from shouldtune.types import Skipped
 
 
@@ -54,6 +58,8 @@ class PlannedRung:
     usd_expected: float | None = None
     machine_s_expected: float | None = None
     epochs_most: int = 0
+    training_usd: float | None = None
+    """Of the two above what a provider would ask for training, estimated; 0 where it is trained here."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,8 @@ class Plan:
     methods: tuple[str, ...]
     """How the figures were come by."""
     cannot_tell: tuple[str, ...]
+    leaving: Leaving | None = None
+    """What would be sent to a provider to be trained on; None where nothing would."""
 
     @property
     def usd_most(self) -> float | None:
@@ -113,9 +121,10 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
     goal, early = goal_at_look(loaded.task.goal, can.look), not how.whole_holdout
     expected, unsettled = rehearsals(goal, apply, len(loaded.holdout), all_rungs=how.all_rungs, stop_early=early)
     costs, training = _costs(loaded, rates := rates_of(past, loaded)), {rung.name: rung.training for rung in how.rungs}
-    planned = [_planned(name, training[name], found, expected.get(name), costs) for name, found in dry.items()]
+    trainer = _trainer(loaded, rates)
+    planned = [_planned(name, training[name], found, expected.get(name), costs, trainer) for name, found in dry.items()]
     planned += [
-        _planned(n, n in (CURVE, FORGETTING), found, Rehearsed(1.0 if n == VETTING else unsettled, 0.0), costs)
+        _planned(n, n in (CURVE, FORGETTING), found, Rehearsed(1.0 if n == VETTING else unsettled, 0.0), costs, trainer)
         for n, found in beside.items()
     ]
     (paid, unknown), curve = dollars_so_far(loaded), beside[CURVE]
@@ -137,6 +146,7 @@ async def plan(loaded: LoadedTask, how: Climb = Climb()) -> Plan:
         prices=tuple(f"price of {name}: {price}" for name, price in named.items() if price is not None),
         methods=(*rates.said, f"expected: the mean of {ASSUMED}"),
         cannot_tell=_cannot_tell(loaded, searched=any(isinstance(rung, Instructions) for rung in apply)),
+        leaving=None if too_few else await what_leaves(loaded, how),
     )
 
 
@@ -161,8 +171,37 @@ class Costs:
         return 0.0 if not self.here or not tokens else _times(self.rates.second_a_token, tokens)
 
 
+@dataclass(frozen=True)
+class Trainer:
+    """What training takes: time of this machine, or a provider's price."""
+
+    second_an_epoch: float | None
+    elsewhere: bool
+    price: TrainingPrice | None
+
+    def seconds(self, epochs: float) -> float | None:
+        return 0.0 if self.elsewhere or not epochs else _times(self.second_an_epoch, epochs)
+
+    def usd(self, trained: Sequence[TrainingFile]) -> tuple[float | None, float | None]:
+        """(estimated, at most) dollars for these epochs; None where no price is known."""
+        if not self.elsewhere or not trained:
+            return 0.0, 0.0
+        if self.price is None:
+            return None, None
+        tokens, most = fsum(each.tokens for each in trained), sum(each.most_tokens for each in trained)
+        return self.price.of(tokens), self.price.of(most)
+
+
+def _trainer(loaded: LoadedTask, rates: Rates) -> Trainer:
+    named = loaded.file.tune
+    if named is None or not is_remote(named):
+        return Trainer(rates.second_an_epoch, False, None)
+    return Trainer(None, True, training_price_of(loaded.file, named))
+
+
 def _costs(loaded: LoadedTask, rates: Rates) -> dict[Who, Costs]:
     file, economics = loaded.file, loaded.economics
+    elsewhere = file.tune is not None and is_remote(file.tune)
     strong, judge = file.strong or "", model_needed(loaded.task.scorer) or ""
     judged = price_paid(judge, price_of(judge, price_table(file)))
     return {
@@ -170,13 +209,18 @@ def _costs(loaded: LoadedTask, rates: Rates) -> dict[Who, Costs]:
         "prompt": Costs(
             rates, price_paid(file.model, economics.prompt_price), is_local(file.model), is_simulated(file.model)
         ),
-        "tune": Costs(rates, None, here=True),
+        "tune": Costs(rates, loaded.economics.tuned_price, here=False) if elsewhere else Costs(rates, None, here=True),
         "strong": Costs(rates, price_paid(strong, economics.strong_price), is_local(strong), is_simulated(strong)),
     }
 
 
 def _planned(
-    name: str, training: bool, dry: Dry | Skipped, expected: Rehearsed | None, costs: Mapping[Who, Costs]
+    name: str,
+    training: bool,
+    dry: Dry | Skipped,
+    expected: Rehearsed | None,
+    costs: Mapping[Who, Costs],
+    trainer: Trainer,
 ) -> PlannedRung:
     if isinstance(dry, Skipped) or expected is None:
         return PlannedRung(name, training, getattr(dry, "because", None))
@@ -190,6 +234,7 @@ def _planned(
     tokens = [(part.who, weight * _read(part, rates), weight * _fresh(part) * rates.written) for weight, part in likely]
     at_most = [(part.who, weight * _read(part, rates), weight * _written(part)) for weight, part in most]
     epochs = expected.opened * dry.epochs
+    training_usd, training_most = trainer.usd(dry.trained)
     clock = [costs[who].seconds(read + written) for who, read, written in tokens]
     return PlannedRung(
         name=name,
@@ -200,10 +245,13 @@ def _planned(
         opened=expected.opened,
         prompt_tokens_most=round(fsum(read for _, read, _ in at_most)),
         prompt_tokens_expected=fsum(read for _, read, _ in tokens),
-        usd_most=_sum(costs[who].usd(read, written) for who, read, written in at_most),
-        usd_expected=_sum(costs[who].usd(read, written) for who, read, written in tokens),
-        machine_s_expected=_sum([*clock, _times(rates.second_an_epoch, epochs) if epochs else 0.0]),
+        usd_most=_sum([training_most, *(costs[who].usd(read, written) for who, read, written in at_most)]),
+        usd_expected=_sum(
+            [_times(training_usd, expected.opened), *(costs[who].usd(read, written) for who, read, written in tokens)]
+        ),
+        machine_s_expected=_sum([*clock, trainer.seconds(epochs)]),
         epochs_most=dry.epochs_most,
+        training_usd=training_usd if dry.trained else None,
     )
 
 
@@ -244,6 +292,8 @@ def _cannot_tell(loaded: LoadedTask, searched: bool) -> tuple[str, ...]:
         said.append(f"how long the answers are that {judge} will grade: they are counted as long as the targets")
     if any(example.group is not None for example in loaded.holdout):
         said.append("how much rows of one group are alike: what is said of proof takes them to be independent")
+    if loaded.file.tune is not None and is_remote(loaded.file.tune):
+        said.append("how many tokens a provider bills for training, and how long its jobs wait and run")
     if not is_local(loaded.file.model):
         said.append("how much of the prompts the server will have cached, and how long it takes to answer")
     return tuple(said)

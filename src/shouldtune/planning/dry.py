@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from shouldtune.models.keys import request_of, sha256
+from shouldtune.tuning.training_file import TrainingFile
 from shouldtune.types import (
     Completion,
     Conversation,
@@ -46,8 +47,8 @@ class DryModel:
     known: Collection[str] = ()
     """Keys of the ledger."""
     asked: dict[str, Counted] = field(default_factory=dict)
-    read: list[int] = field(default_factory=list)
-    """For each epoch of training, the bytes of its texts."""
+    read: list[TrainingFile] = field(default_factory=list)
+    """For each epoch of training, its texts."""
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         """An empty answer, or where it is to be drawn one that is no other's, as long as it may be; all choices are
@@ -61,9 +62,9 @@ class DryModel:
 
     async def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
         """After each epoch another model, whose answers are no other's; nothing is trained."""
-        texts = [text for each in conversations for text in (*(m.content for m in each.messages), each.answer)]
+        texts = TrainingFile.of(conversations)
         for _ in range(settings.epochs):
-            self.read.append(sum(len(text.encode("utf-8", "surrogatepass")) for text in texts))
+            self.read.append(texts)
             yield replace(self, plain={**self.plain, "trained": len(self.read)})  # it counts in the same place
 
     def spec(self) -> ModelSpec:

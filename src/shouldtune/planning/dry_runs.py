@@ -30,6 +30,7 @@ from shouldtune.rungs.trained import Trained
 from shouldtune.scorers import part_of
 from shouldtune.scorers.judge import Judge
 from shouldtune.task import LoadedTask
+from shouldtune.tuning.training_file import TrainingFile
 from shouldtune.types import Fitted, Message, Model, Models, ModelSpec, Rung, Scorer, Skipped
 
 Who = Literal["prompt", "tune", "strong", "judge"]
@@ -62,6 +63,8 @@ class Dry:
     epochs: int = 0
     epochs_most: int = 0
     """Where training got stuck the next setting is tried."""
+    trained: tuple[TrainingFile, ...] = ()
+    """What is trained on, epoch by epoch."""
 
 
 @dataclass
@@ -94,7 +97,9 @@ class DryRuns:
         """Fit a rung, and ask it every held-out example's input. Errors as the rung's own."""
         if isinstance(rung, Instructions):
             return await self._search(rung)
-        found: list[tuple[dict[Who, tuple[Counted, ...]], dict[Who, tuple[Counted, ...]], int]] = []
+        found: list[
+            tuple[dict[Who, tuple[Counted, ...]], dict[Who, tuple[Counted, ...]], tuple[TrainingFile, ...]]
+        ] = []
         for stage, scorer, best in ((self.dear, rising(), max), (self.cheap, level, min)):
             models = stage.models
             if stage.prompts:
@@ -112,10 +117,11 @@ class DryRuns:
             rows = await self._ask_holdout(stage, fitted)
             read = stage.stand_ins["tune"].read if "tune" in stage.stand_ins else []
             self._remember(stage, rung, fitted, rows)
-            found.append((fit, rows, len(read)))
+            found.append((fit, rows, tuple(read)))
             read.clear()
-        (fit, dear, epochs), (_, cheap, _) = found
-        settings = len(rung.settings) if isinstance(rung, Trained) else 1
+        (fit, dear, trained), (_, cheap, _) = found
+        epochs = len(trained)
+        settings = len(rung.settings_for(self.dear.stand_ins["tune"])) if isinstance(rung, Trained) else 1
         return Dry(
             most=(*_calls(fit, settings), *_calls(dear)),
             fit=_calls(fit),
@@ -123,6 +129,7 @@ class DryRuns:
             n=len(self.loaded.holdout),
             epochs=epochs,
             epochs_most=epochs * settings,
+            trained=trained,
         )
 
     async def probes(self) -> Dry | Skipped:
@@ -168,9 +175,10 @@ class DryRuns:
         beside = next((each for each in reversed(self.how.rungs) if each.uses_llm and not each.training), None)
         if beside is not None:
             await scores_beside(beside, stage.models, parts, task)
-        asked, epochs = stage.taken(), len(stage.stand_ins["tune"].read)
-        stage.stand_ins["tune"].read.clear()
-        return Dry(most=_calls(asked), fit=_calls(asked), epochs=epochs, epochs_most=epochs)
+        asked, read = stage.taken(), stage.stand_ins["tune"].read
+        trained, epochs = tuple(read), len(read)
+        read.clear()
+        return Dry(most=_calls(asked), fit=_calls(asked), epochs=epochs, epochs_most=epochs, trained=trained)
 
     async def vetting(self) -> Dry | Skipped:
         """Try a judge before anything rests on it."""
@@ -244,8 +252,9 @@ def _calls(found: dict[Who, tuple[Counted, ...]], times: float = 1.0) -> tuple[C
 
 def _stage(loaded: LoadedTask, known: frozenset[str]) -> _Stage:
     stand_ins: dict[Who, DryModel] = {"prompt": DryModel(_spec(loaded.file.model), known)}
-    if can_tune(loaded):
-        stand_ins["tune"] = DryModel({"kind": "tuned"})
+    tune = loaded.file.tune
+    if tune is not None and can_tune(loaded):
+        stand_ins["tune"] = DryModel(_spec(tune) if is_remote(tune) else {"kind": "tuned"})
     if loaded.file.strong is not None:
         stand_ins["strong"] = DryModel(_spec(loaded.file.strong), known)
     models = Models(stand_ins["prompt"], stand_ins.get("tune"), stand_ins.get("strong"))
@@ -259,7 +268,7 @@ def _stage(loaded: LoadedTask, known: frozenset[str]) -> _Stage:
 def can_tune(loaded: LoadedTask) -> bool:
     """Whether a model is named that can be fine-tuned here."""
     named = loaded.file.tune
-    return named is not None and (is_local(named) or is_simulated(named))
+    return named is not None and (is_local(named) or is_simulated(named) or is_remote(named))
 
 
 def _spec(named: str) -> ModelSpec:

@@ -49,7 +49,8 @@ def rates_of(past: Sequence[PastCall], loaded: LoadedTask) -> Rates:
     mean = sum(written) / len(written) if len(written) >= FEWEST else sum(targets) / max(1, len(targets)) / length + 1
     from_where = f"{len(written):,} earlier calls" if len(written) >= FEWEST else "the targets"
     second = _second_a_token(own)
-    epochs = [call.completion.compute_s or 0.0 for call in past if call.training]
+    told_seconds = (call.completion.compute_s for call in past if call.training)
+    epochs = [seconds for seconds in told_seconds if seconds is not None]  # a provider's jobs take none of this machine
     clock = "machine time: as measured in this task's ledger" if second is not None or epochs else ""
     return Rates(
         bytes_a_token=length,

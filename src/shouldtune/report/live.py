@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -113,6 +114,18 @@ class Live(Progress):
         bought = f"{self._new[name]} new calls" if self._new[name] else "all from the ledger"
         seconds = f"{self._seconds[name]:.0f} s"
         self._line(f"{self._head}: quality {_quality(scores)} on {rows}{_lost(scores)} ({seconds}, {bought})")
+
+    def agrees(self, question: str) -> bool:
+        if self.bars is None or not sys.stdin.isatty():
+            return False
+        self._clear()
+        self.bars.stop()
+        try:
+            return self.console.input(f"{one_line(question)} [y/N] ", markup=False).strip().lower() in ("y", "yes")
+        except EOFError:
+            return False
+        finally:
+            self.bars.start()
 
     def _turn_to(self, name: str, head: str) -> None:
         """Stop the clock of one rung and start that of another."""

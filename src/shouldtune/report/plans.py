@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from shouldtune.report.leaving import leaving_to_lines
 from shouldtune.report.words import amount, counted, duration, money, one_line
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def plan_to_text(plan: Plan) -> str:
         "Nothing was asked, nothing is spent by planning.",
         "",
         *_ladder(plan),
+        *(["", *leaving_to_lines(plan.leaving)] if plan.leaving is not None else []),
         "",
         *_proof(plan),
         "",

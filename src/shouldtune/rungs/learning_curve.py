@@ -17,7 +17,7 @@ from shouldtune.rungs.choosing import answer_options, parted
 from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.trained import conversations
 from shouldtune.tuning.subsets import CurveParts, curve_parts
-from shouldtune.types import Example, Model, Models, Prediction, Rung, Skipped, Task, Tunable, TuneSettings
+from shouldtune.types import Example, Model, Models, Prediction, Rung, Skipped, Task, Tunable
 
 FEWEST = 128
 """Training examples below which there is no curve: a sixteenth would teach nothing."""
@@ -64,10 +64,10 @@ async def learning_curve(task: Task, models: Models, how: FineTune, parts: Curve
 
 async def fine_tuned(examples: Sequence[Example], task: Task, model: Tunable, how: FineTune) -> Prompted:
     """The model after its last epoch on these examples, with the prompt that it learnt. Errors as the model's."""
-    setting = how.settings[0]
+    setting = how.settings_for(model)[0]
     instruction = task.instruction if setting.instructed else ""
     texts = conversations(examples, Prompted(model, instruction))
-    rates = TuneSettings(learning_rate=setting.learning_rate, epochs=how.epochs_for(texts))
+    rates = setting.to_tune(how.epochs_at(model, texts))
     last: Model = model
     async for tuned in model.tune(texts, rates):
         last = tuned

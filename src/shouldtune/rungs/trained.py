@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from shouldtune.measure import mean_score, measure
 from shouldtune.models.prompted import NearestShots, Prompted, Shot
 from shouldtune.rungs.choosing import FALLEN
+from shouldtune.tuning.provider_tunable import trains_elsewhere
 from shouldtune.types import Conversation, Example, Fitted, Model, Models, Skipped, Task, Trial, Tunable, TuneSettings
 
 FEWEST = 32
@@ -20,12 +21,28 @@ FEWEST_EPOCHS, MOST_EPOCHS = 3, 8
 class Setting:
     """One way to train."""
 
-    learning_rate: float
+    learning_rate: float | None
+    """None where whoever trains chooses it."""
     instructed: bool
     """Whether the instruction stands in the prompt. Without it a tuned model's prompt is the input alone: cheaper."""
 
     def __str__(self) -> str:
-        return f"rate {self.learning_rate:g}, {'with the instruction' if self.instructed else 'the input alone'}"
+        rate = "the provider's rate" if self.learning_rate is None else f"rate {self.learning_rate:g}"
+        return f"{rate}, {'with the instruction' if self.instructed else 'the input alone'}"
+
+    def to_tune(self, epochs: int) -> TuneSettings:
+        """The same for whoever trains."""
+        return (
+            TuneSettings(epochs=epochs)
+            if self.learning_rate is None
+            else TuneSettings(learning_rate=self.learning_rate, epochs=epochs)
+        )
+
+
+ELSEWHERE = Setting(None, instructed=True)
+"""At a provider: its large model has learnt to follow instructions, and every further try is a job with a price."""
+EPOCHS_ELSEWHERE = 3
+"""What OpenAI's cookbook plans with where the examples are not very few."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +88,31 @@ class Trained:
         unseen = task.halves()[1]
         candidates: list[Prompted] = []
         trials: list[Trial] = []
-        for setting in self.settings:
+        elsewhere = trains_elsewhere(tune.spec())
+        for setting in self.settings_for(tune):
             first = len(trials)
             instruction = task.instruction if setting.instructed else ""
             texts = lesson.texts(lesson.asked(tune, instruction))
-            rates = TuneSettings(learning_rate=setting.learning_rate, epochs=self.epochs_for(texts))
-            async for tuned in tune.tune(texts, rates):
+            async for tuned in tune.tune(texts, setting.to_tune(self.epochs_at(tune, texts))):
                 candidates.append(lesson.asked(tuned, instruction))
                 score = mean_score(predictions := await measure(candidates[-1], unseen, task.scorer))
-                trials.append(Trial(f"{setting}, epoch {len(trials) - first + 1}", score, len(predictions)))
-                if self._is_stuck(trials[first:]):
+                what = f"{'checkpoint' if elsewhere else 'epoch'} {len(trials) - first + 1}"
+                trials.append(Trial(f"{setting}, {what}", score, len(predictions)))
+                if self._is_stuck(trials[first:]) and not elsewhere:  # there it is trained, and paid, to its end
                     break
             if not self._is_stuck(trials[first:]):
                 break
         # Of equals the later one: the rate falls to zero at the end, which is where training settles.
         best = max(range(len(trials)), key=lambda index: (trials[index].score or 0.0, index))
         return Fitted(candidates[best], tuple(trials), (trials[best].setting,))
+
+    def settings_for(self, tune: Model) -> tuple[Setting, ...]:
+        """The ways to train this model, tried in turn."""
+        return (ELSEWHERE,) if trains_elsewhere(tune.spec()) else self.settings
+
+    def epochs_at(self, tune: Model, texts: Sequence[Conversation]) -> int:
+        """Epochs over these texts where this model is trained."""
+        return EPOCHS_ELSEWHERE if trains_elsewhere(tune.spec()) else self.epochs_for(texts)
 
     def epochs_for(self, texts: Sequence[Conversation]) -> int:
         """Epochs over these texts that come nearest to so many readings, of no more than so many characters."""

@@ -58,9 +58,17 @@ def parsed(code: str) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an answer may hold invalid escapes; that is its own affair
-            return ast.parse(code)
+            return tree(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def tree(code: str) -> ast.Module:
+    """ast.parse; CPython 3.11 counts the depth of all threads in one place, and can lose count once."""
+    try:
+        return ast.parse(code)
+    except SystemError:  # "AST constructor recursion depth mismatch": nothing is wrong with the code
+        return ast.parse(code)
 
 
 def _readings(text: str) -> Iterator[str]:
@@ -84,7 +92,7 @@ def _as_far_as_python(text: str) -> str:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                ast.parse("\n".join(lines))
+                tree("\n".join(lines))
         except SyntaxError as error:
             lines = lines[: min(len(lines), error.lineno or len(lines)) - 1]
         except (ValueError, RecursionError, MemoryError):

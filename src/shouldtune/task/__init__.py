@@ -25,6 +25,7 @@ from shouldtune.task.file import (
     economics_of,
     price_table,
     read_task_file,
+    training_price_of,
 )
 from shouldtune.task.rows import read_rows
 from shouldtune.task.split import looks_labelled, near_duplicates, split
@@ -157,6 +158,12 @@ def _priced(file: TaskFile, economics: Economics, judge: str | None) -> list[str
     used += [(file.strong, economics.strong_price)] if file.strong is not None else []
     used += [(judge, price_of(judge, price_table(file)))] if judge is not None else []
     notes = [f"price of {name}: {price}" for name, price in used if price is not None]
+    if file.tune is not None and is_remote(file.tune):
+        used += [(file.tune, price_of(file.tune, price_table(file)))]
+        training = training_price_of(file, file.tune)
+        notes.append(
+            f"price of training {file.tune}: {training or 'not known (`prices:` in the task file can say it)'}"
+        )
     notes += [
         f"price of {name}: not known (`prices:` in the task file can say it)"
         for name, price in used

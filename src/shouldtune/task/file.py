@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from shouldtune.errors import InputError
 from shouldtune.judgement import Economics, Price
 from shouldtune.models.prices import price_of
+from shouldtune.models.training_prices import TrainingPrice, listed
 from shouldtune.task.yaml_lines import Lines, read_yaml
 
 FILE_NAME = "shouldtune.yaml"
@@ -57,13 +58,21 @@ class EconomicsPart(Part):
     )
 
 
-class PricePart(Part):
-    """A provider's price for one model."""
+class UsePricePart(Part):
+    """A provider's price for one model's calls."""
 
     read: float = Field(ge=0, le=1e9, description="dollars per million tokens of the prompt")
     written: float = Field(ge=0, le=1e9, description="dollars per million tokens of the answer")
     cached: float | None = Field(
         default=None, ge=0, le=1e9, description="dollars per million tokens of the prompt that the server had at hand"
+    )
+
+
+class PricePart(UsePricePart):
+    """A provider's price for one model: for its calls, and for training it."""
+
+    training: float | None = Field(
+        default=None, ge=0, le=1e9, description="dollars per million tokens trained on, for each epoch"
     )
 
 
@@ -174,13 +183,14 @@ TUNED = "tuned"
 def economics_of(file: TaskFile) -> Economics:
     """The file's economics, with the prices of the models that it names. `prices` may hold others too.
 
-    What the user's own table does not hold is looked up in the list prices; the tuned model's is the user's alone.
+    What the user's own table does not hold is looked up in the list prices.
     """
     prices = price_table(file)
+    published = None if file.tune is None else listed(file.tune)
     return Economics(
         **file.economics.model_dump(),
         prompt_price=price_of(file.model, prices),
-        tuned_price=prices.get(TUNED),
+        tuned_price=prices.get(TUNED) or (None if published is None else published.tuned),
         strong_price=None if file.strong is None else price_of(file.strong, prices),
     )
 
@@ -194,6 +204,14 @@ def prices_of(file: TaskFile) -> Callable[[str], Price | None]:
     """From a model's id to its price, the user's own table first; None where it is not known."""
     table = price_table(file)
     return lambda model_id: price_of(model_id, table)
+
+
+def training_price_of(file: TaskFile, model_id: str) -> TrainingPrice | None:
+    """What a provider asks for training a model, the user's own table first; None where it is not known."""
+    part, published = file.prices.get(model_id), listed(model_id)
+    if part is not None and part.training is not None:
+        return TrainingPrice(part.training)
+    return None if published is None else published.training
 
 
 def read_task_file(path: Path) -> TaskFile:
