@@ -58,12 +58,12 @@ def parsed(code: str) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an answer may hold invalid escapes; that is its own affair
-            return tree(code)
+            return python_tree(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
-def tree(code: str) -> ast.Module:
+def python_tree(code: str) -> ast.Module:
     """ast.parse; CPython 3.11 counts the depth of all threads in one place, and can lose count once."""
     try:
         return ast.parse(code)
@@ -92,7 +92,7 @@ def _as_far_as_python(text: str) -> str:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                tree("\n".join(lines))
+                python_tree("\n".join(lines))
         except SyntaxError as error:
             lines = lines[: min(len(lines), error.lineno or len(lines)) - 1]
         except (ValueError, RecursionError, MemoryError):

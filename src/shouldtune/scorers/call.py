@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from shouldtune.scorers import api_bench
+from shouldtune.scorers.answer_code import python_tree
 from shouldtune.types import Completion, Document, Example, Score
 
 Api = tuple[str, tuple[str, ...]]
@@ -152,7 +153,7 @@ def _parse(code: str) -> ast.AST | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # model text may hold invalid escapes; that is its own affair
-            return ast.parse(code)
+            return python_tree(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shouldtune.scorers.answer_code import python_tree
+
 MOST_CHARACTERS = 20_000
 MOST_TRIES = 200
 """Openings of a JSON value that are tried in one answer."""
@@ -128,7 +130,7 @@ def _from_python(code: str) -> list[FunctionCall]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            body = ast.parse(code).body
+            body = python_tree(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     found = []
