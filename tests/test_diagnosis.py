@@ -128,6 +128,13 @@ def test_who_disagrees_with_half_of_what_it_is_surest_of_knows_nothing() -> None
     assert wrong_targets(Doubts(400, surest=((40, 18),), labels=2), 0.05).estimate is None  # chance is a half
 
 
+def test_words_that_mislead_both_models_on_two_labels_are_no_wrong_targets() -> None:
+    """What was counted on security alerts with house rules, whose targets are all right."""
+    misled = Doubts(264, inputs=264, surest=((26, 7), (53, 15), (87, 26), (132, 42)), labels=2)
+    assert wrong_targets(misled, 0.01).estimate is None
+    assert fix_data(DataEvidence(misled), GOAL) == ()
+
+
 def test_a_rate_that_falls_as_rows_get_surer_is_difficulty() -> None:
     flat = wrong_targets(Doubts(400, surest=((100, 20), (200, 40)), labels=9), 0.05)
     falling = wrong_targets(Doubts(400, surest=((100, 20), (200, 80)), labels=9), 0.05)

@@ -24,6 +24,8 @@ FOOLED = 0.5
 MOST_ROWS = 50
 CLUELESS = 0.5
 """A share of disagreement among the surest rows from which on two models know too little to judge a target."""
+CHANCE = 0.4
+"""The same, as a share of the disagreement of those who guess: with few labels it is soon reached."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def wrong_targets(doubts: Doubts, level: float) -> Interval:
     """
     limits = [clopper_pearson(against, rows, 2 * level) for rows, against in doubts.surest]
     rates = [against / rows for rows, against in doubts.surest]
-    if not limits or min(rates) > min(CLUELESS, 0.8 * (1 - 1 / doubts.labels)):
+    if not limits or min(rates) > min(CLUELESS, CHANCE * (1 - 1 / doubts.labels)):
         return Interval(None, 0.0, 1.0, 0)
     fall = max(0.0, rates[-1] - rates[0])
     low = max(0.0, min(each.low for each in limits) - fall)
