@@ -40,7 +40,7 @@ WORLDS = {
     "none helps": "base=0.3,told=0.3,writes=0.5",
 }
 SEEDS = 20
-SMALL = Instructions(most_calls=240, patience=6, most_tokens=200)
+SMALL = Instructions(most_calls=240, patience=6, patience_alone=6, most_tokens=200)
 
 
 def world(abilities: str, seed: int) -> RunRecord:
@@ -51,7 +51,7 @@ def world(abilities: str, seed: int) -> RunRecord:
     model = f"scripted:{abilities}"
     file = {"name": "world", "instruction": "Answer.", "examples": "examples.jsonl", "scorer": "exact", "seed": seed}
     (folder / "shouldtune.yaml").write_text(json.dumps({**file, "model": model, "tune": None}), encoding="utf-8")
-    how = Climb((ZeroShot(), Instructions()), whole_holdout=True, allow_simulated=True, probing=None)
+    how = Climb((ZeroShot(), Instructions(patience_alone=20)), whole_holdout=True, allow_simulated=True, probing=None)
     try:
         return asyncio.run(climb(load_task(folder), how))
     finally:

@@ -59,7 +59,7 @@ pytest.importorskip("gepa")
 
 HELPED, USELESS = "base=0.3,told=0.8,writes=0.2", "base=0.3,told=0.3,writes=0.5"
 ONLY = Climb(chosen_rungs(["zero_shot", "instructions"]), allow_simulated=True, whole_holdout=True, probing=None)
-SEARCH = replace(ONLY, rungs=(Instructions(patience=6),))
+SEARCH = replace(ONLY, rungs=(Instructions(patience=6, patience_alone=6),))
 
 
 def folder_of(make_task: MakeTask, abilities: str = HELPED, n: int = 200, **changes: Any) -> Path:
@@ -134,7 +134,7 @@ def test_luck_on_the_training_half_is_rarely_a_gain_elsewhere() -> None:
     kept, claimed, gains = 0, 0, []
     for seed in range(12):
         model, task = Lucky(seed), toy()
-        found = asyncio.run(Instructions().fit(task, Models(model)))
+        found = asyncio.run(Instructions(patience_alone=20).fit(task, Models(model)))
         if isinstance(found, Skipped):
             kept += "none was better" not in found.because
             continue
@@ -313,7 +313,9 @@ def priced(make_task: MakeTask, budget: float | None, how: Climb) -> RunRecord:
 
 
 def test_a_budget_that_ends_within_the_search_ends_it_in_order_and_a_higher_one_goes_on(make_task: MakeTask) -> None:
-    how = replace(SEARCH, rungs=(Instructions(patience=6, share=9.0),))  # the wall, and not its share, ends it
+    how = replace(
+        SEARCH, rungs=(Instructions(patience=6, patience_alone=6, share=9.0),)
+    )  # the wall, and not its share, ends it
     short = priced(make_task, 0.03, how)
     assert short.verdict.provenance["budget"]["ended"]
     assert not [rung for rung in short.verdict.rungs if rung.applied]
@@ -325,12 +327,12 @@ def test_a_budget_that_ends_within_the_search_ends_it_in_order_and_a_higher_one_
 
 
 def test_a_search_keeps_to_its_share_of_the_budget_and_uses_what_it_found_until_then(make_task: MakeTask) -> None:
-    found = priced(make_task, 0.4, replace(SEARCH, rungs=(Instructions(share=0.15),)))
+    found = priced(make_task, 0.4, replace(SEARCH, rungs=(Instructions(patience_alone=20, share=0.15),)))
     (line,) = found.verdict.rungs
     assert line.applied
     assert line.search is not None
     assert line.search.ended == "its share of the budget is spent"
-    poor = priced(make_task, 0.4, replace(SEARCH, rungs=(Instructions(share=0.01),)))
+    poor = priced(make_task, 0.4, replace(SEARCH, rungs=(Instructions(patience_alone=20, share=0.01),)))
     assert (
         poor.verdict.rungs[0].skipped_because == "its share of the budget, $0.004, may not pay for one new instruction"
     )
@@ -362,7 +364,7 @@ def test_what_breaks_while_an_instruction_is_written_is_raised() -> None:
             return {"kind": "breaks"}
 
     with pytest.raises(RuntimeError, match="broken"):
-        asyncio.run(Instructions().fit(toy(), Models(Breaks())))
+        asyncio.run(Instructions(patience_alone=20).fit(toy(), Models(Breaks())))
 
 
 def test_who_pays_is_known_on_the_other_side_of_the_bridge(tmp_path: Path) -> None:

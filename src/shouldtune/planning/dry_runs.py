@@ -220,7 +220,7 @@ class DryRuns:
                 self._remember(stage, rung, fitted, rows)
             elif not rows:
                 return fitted
-        limits = rung.most(self.loaded.task)
+        limits = rung.most(self.loaded.task, alone=who == "prompt")
         most = [replace(part, times=n / max(1, len(part.calls))) for part, n in zip(found[0], limits, strict=True)]
         fit = tuple(part for parts in found for part in parts)
         return Dry((*most, *_calls(rows)), fit, _calls(rows, 0.5), n=len(self.loaded.holdout))

@@ -23,7 +23,8 @@ class Instructions:
     the part that every rung chooses its settings on, where the best one found is compared with the task's own. Where it
     is no better there, the rung is left out: it would be `zero_shot`, or `structured` without shots.
     The search grades at most `calls_a_row` answers for each training example, `most_calls` at most, ends after
-    `patience` instructions in a row that did not raise the best score, and spends at most `share` of the budget.
+    `patience` instructions in a row that did not raise the best score, and spends at most `share` of the budget. A model
+    that writes for itself is given `patience_alone`: who fails at a task seldom knows how to ask for it.
     """
 
     name: str = "instructions"
@@ -32,6 +33,7 @@ class Instructions:
     calls_a_row: int = 4
     most_calls: int = 600
     patience: int = 20
+    patience_alone: int = 5
     share: float = 0.25
     minibatch: int = 4
     weighed: int = 32
@@ -73,17 +75,25 @@ class Instructions:
             return Skipped(f"the best one found scores {scores}: {_effort(found)}")
         return Fitted(better, trials, (_effort(found),), found)
 
-    def most(self, task: Task) -> tuple[int, int]:
-        """(answers graded, the comparison in the end among them; instructions written) that fitting can take."""
+    def most(self, task: Task, *, alone: bool) -> tuple[int, int]:
+        """(answers graded, the comparison in the end among them; instructions written) that fitting can take.
+
+        `alone`: the model writes for itself.
+        """
+        patience = self._patience(alone)
         unseen = len(parted(task)[1])
         calls = min(self.most_calls, self.calls_a_row * len(task.train))
-        least = (self.patience + 1) * self.minibatch + min(self.weighed, unseen)  # of a series that ends in a success
-        return calls + 2 * unseen, self.patience * (1 + calls // least)
+        least = (patience + 1) * self.minibatch + min(self.weighed, unseen)  # of a series that ends in a success
+        return calls + 2 * unseen, patience * (1 + calls // least)
 
     def limits(self, task: Task, models: Models) -> Limits:
         """Where the search ends for this task."""
         calls = min(self.most_calls, self.calls_a_row * len(task.train))
-        return Limits(calls, self.patience, None if models.budget is None else self.share * models.budget)
+        usd = None if models.budget is None else self.share * models.budget
+        return Limits(calls, self._patience(alone=models.strong is None), usd)
+
+    def _patience(self, alone: bool) -> int:
+        return min(self.patience, self.patience_alone) if alone else self.patience
 
 
 def _effort(found: PromptSearch) -> str:
