@@ -23,8 +23,8 @@ class Instructions:
     the part that every rung chooses its settings on, where the best one found is compared with the task's own. Where it
     is no better there, the rung is left out: it would be `zero_shot`, or `structured` without shots.
     The search grades at most `calls_a_row` answers for each training example, `most_calls` at most, ends after
-    `patience` instructions in a row that did not raise the best score, and spends at most `share` of the budget. A model
-    that writes for itself is given `patience_alone`: who fails at a task seldom knows how to ask for it.
+    `patience` instructions in a row that did not raise the best score, and spends at most `share` of the budget. A
+    model that writes for itself is given `patience_alone`: who fails at a task seldom knows how to ask for it.
     """
 
     name: str = "instructions"
