@@ -402,3 +402,8 @@ def test_shards_are_read_through_their_index(folder: Path, tmp_path: Path, model
         place |= dict.fromkeys(part, f"model-{shard}.safetensors")
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": place}))
     assert torch.equal(Llama(tmp_path, dtype=torch.float32).blocks[1].gate_up.weight, model.blocks[1].gate_up.weight)
+
+
+def test_a_form_with_numbers_too_large_for_its_grammar_is_refused_in_words(grammars: Grammars) -> None:
+    with pytest.raises(InputError, match="cannot be enforced"):
+        grammars.constraint({"type": "object", "properties": {"n": {"type": "integer", "maximum": 10**20}}}, ())

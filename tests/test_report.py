@@ -23,9 +23,10 @@ from shouldtune.judgement import Comparison, Interval, RungResult, Verdict
 from shouldtune.report import charts, layout, svg, words
 from shouldtune.report.markup import element
 from shouldtune.report.page import to_html
+from shouldtune.report.sections import _cost
 from shouldtune.report.terminal import plain_lines, show
 from shouldtune.run import RunRecord
-from shouldtune.types import Spent
+from shouldtune.types import Measurement, Spent
 from shouldtune.verdict.plain import verdict_from_json, verdict_to_json
 from tests.report_worlds import (
     LADDER,
@@ -507,3 +508,10 @@ def test_a_model_that_runs_here_sends_no_bill_and_an_unknown_price_is_said() -> 
     assert "nothing to pay" in said(model="smollm2", tune="smollm2")
     assert "cost unknown" in said(model="smollm2", strong="openai:gpt-4o")
     assert "cost unknown" in said()
+
+
+def test_a_rung_with_nothing_to_fit_costs_what_measuring_it_cost() -> None:
+    paid = Measurement("zero_shot", (), fit=Spent(), measured=Spent(calls=100, usd=1.0))
+    assert _cost(paid) == 1.0
+    assert _cost(replace(paid, measured=Spent(calls=100))) is None
+    assert _cost(replace(paid, fit=Spent(calls=3))) is None

@@ -180,6 +180,7 @@ def test_models_without_decoding_are_served_too() -> None:
     nearest = Nearest((("red rose", "flower"), ("old oak", "tree"), ("blue iris", "flower")))
     assert chat(app(house_of(nearest)), "a red rose").json["choices"][0]["message"]["content"] == "flower"
     assert chat(app(house_of(Constant("x"))), stream=True).events[1]["choices"][0]["delta"]["content"] == "x"
+    assert chat(app(house_of(Constant("cut \ud83d"))), "x").json["choices"][0]["message"]["content"] == "cut ?"
     assert chat(app(house_of(Echo())), response_format={"type": "json_object"}).status == 400
 
 
@@ -198,6 +199,10 @@ def test_offered_functions_become_an_input_of_the_task_and_calls_come_back_as_op
         called = reply["message"]["tool_calls"][0]
         assert called["function"]["name"] == "weather"
         assert json.loads(called["function"]["arguments"]) == {"town": "Ghent"}
+    for unsayable in ("weather(towns={1, 2})", "weather(degrees=1e999)", "weather(town=...)"):
+        guarded_too = app(house_of(Constant(unsayable), offers="functions"))
+        assert chat(guarded_too, tools=[TOOL]).json["choices"][0]["message"]["content"] == unsayable
+        assert chat(guarded_too, tools=[TOOL], stream=True).body.endswith(b"data: [DONE]\n\n")
     last = chat(guarded, tools=[TOOL], stream=True).events[-1]["choices"][0]
     assert last["finish_reason"] == "tool_calls"
     assert last["delta"]["tool_calls"][0]["function"]["name"] == "weather"
@@ -603,6 +608,27 @@ def test_files_that_are_no_place_to_keep_things_are_refused(tmp_path: Path) -> N
     for path in (open_to_all, link, other, tmp_path, tmp_path / "missing" / "kept.jsonl"):
         with pytest.raises(InputError):
             Kept(path)
+
+
+def test_a_private_file_whose_last_line_was_never_ended_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"precious": 1}')
+    path.chmod(0o600)
+    with pytest.raises(InputError, match="something else than kept answers"):
+        Kept(path)
+    assert path.read_text() == '{"precious": 1}'
+    path.write_text('{"id": "a", "input": "x", "outp')  # a crash left this
+    kept = Kept(path)
+    assert path.read_text() == ""
+    kept.close()
+
+
+def test_two_servers_do_not_keep_answers_in_one_file(tmp_path: Path) -> None:
+    first = Kept(tmp_path / "kept.jsonl")
+    with pytest.raises(InputError, match="another server keeps its answers here"):
+        Kept(tmp_path / "kept.jsonl")
+    first.close()
+    Kept(tmp_path / "kept.jsonl").close()
 
 
 # ---------------------------------------------------------------- which model

@@ -183,6 +183,19 @@ def test_a_run_whose_tale_cannot_be_written_goes_on_without(
     trail.end()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no disk that is always full")
+def test_a_run_goes_on_when_the_disk_fills_up_on_the_way(make_task: MakeTask) -> None:
+    trail = Trail(Progress())
+    trail.begin(make_task([]), (), {})
+    trail.close()
+    with Path("/dev/full").open("w") as full:
+        trail._file = full
+        for _ in range(3):
+            trail.noted("x")
+        trail.end()
+        assert trail._file is None
+
+
 def test_the_newest_run_is_found_also_while_it_has_no_verdict(make_task: MakeTask) -> None:
     folder = cut_off(make_task)
     assert newest_run(folder.parent.parent) == folder

@@ -15,6 +15,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
@@ -47,7 +48,8 @@ class Trail(Progress):
             self._file = fresh.open("w", encoding="utf-8")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._write("begun", rungs=ladder, **facts)
-            fresh.replace(folder / FILE)  # a new file: who reads the old one sees that it is another
+            if self._file is not None:
+                fresh.replace(folder / FILE)  # a new file: who reads the old one sees that it is another
         except OSError:
             self.close()
 
@@ -58,9 +60,10 @@ class Trail(Progress):
 
     def close(self) -> None:
         """Let go of the file; without an end the run was cut off."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # closing writes what is left
+                file.close()
 
     # ------------------------------------------------------------ what is told
 

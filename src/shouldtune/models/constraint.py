@@ -34,7 +34,12 @@ class Grammars:
             grammar = LLMatcher.grammar_from_lark(f"start: {labels}")
         else:
             # One spelling of white space: a small model offered any amount may never stop writing it.
-            grammar = LLMatcher.grammar_from_json_schema(dict(schema or {}), {"whitespace_flexible": False})
+            try:
+                grammar = LLMatcher.grammar_from_json_schema(dict(schema or {}), {"whitespace_flexible": False})
+            except (ValueError, RecursionError):
+                raise InputError(
+                    "the answer's form cannot be enforced: a number or a nesting in it is too large"
+                ) from None
         matcher = self._compiled.get(grammar)
         if matcher is None:
             matcher = LLMatcher(self._tokens, grammar, log_level=0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from shouldtune.models.attention import Rows, attend_prompts
-from shouldtune.models.decoding import Batch, Generated, Request, Stopped
+from shouldtune.models.decoding import Batch, Generated, Listener, Request, Stopped
 from shouldtune.models.label_trie import LabelTrie, score_labels
 from shouldtune.models.prefixes import Prefix, PrefixCache, split_by_prefix
 
@@ -54,7 +54,11 @@ class Generator:
                     raise Stopped
                 answers.update(self._scored(trie, indices, requests, prefix, adapter))
             order = [index for index in order if requests[index].labels is None]
-            for indices in self._batches(order, requests, prefix.length):
+            for batch_of in self._batches(order, requests, prefix.length):
+                indices = [index for index in batch_of if not _has_left(requests[index].listener)]
+                answers.update((index, Generated((), "stop", 0)) for index in batch_of if index not in indices)
+                if not indices:
+                    continue
                 batch = Batch(self.model, self._decode, [requests[index] for index in indices], prefix, adapter)
                 answers.update(zip(indices, batch.run(should_stop), strict=True))
         return [answers[index] for index in range(len(requests))]
@@ -131,6 +135,11 @@ class Generator:
                 batches.append([index])
                 longest, answer = own, requests[index].max_tokens
         return batches
+
+
+def _has_left(listener: Listener | None) -> bool:
+    """Whether nobody waits for the answer any more."""
+    return listener is not None and listener.left
 
 
 def _by_labels(order: list[int], requests: Sequence[Request]) -> dict[LabelTrie, list[int]]:

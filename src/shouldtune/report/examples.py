@@ -148,7 +148,7 @@ def _controls() -> Html:
         element("form", element("label", "Search ", search), _fieldset(choices), role="search", id="controls"),
         element("p", id="meaning", class_="aside"),
         element("p", id="status", role="status"),
-        element("div", element("table", id="list"), class_="list"),
+        element("div", element("table", id="list")),
         element(
             "p",
             element("button", "Previous page", type="button", id="previous"),

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-MOST_TRIALS = 12
 BESIDE = {"choose": "choosing the best prompt", "probe": "probing failures", "forecast": "measuring a learning curve"}
 
 

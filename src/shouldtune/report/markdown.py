@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import TYPE_CHECKING
 
 from shouldtune.judgement import RungResult
@@ -95,4 +96,4 @@ def _list(lines: Iterable[object]) -> str:
 
 
 def _folded(title: str, body: str) -> str:
-    return f"<details><summary>{plain(title)}</summary>\n\n{body}\n\n</details>"
+    return f"<details><summary>{escape(one_line(title))}</summary>\n\n{body}\n\n</details>"

@@ -69,12 +69,15 @@
     return node;
   }
 
+  const fine = (score) => Number(score.toFixed(3)) % 1 === 0 && score % 1 ? String(score) : String(Number(score.toFixed(3)));
+
   function mark(answer) {
     if (!answer) return ["·", "not asked", "none"];
     if (answer.score === null) return ["×", "failed", "failed"];
     if (answer.score >= 1) return ["●", "right", "right"];
     if (answer.score <= 0) return ["○", "wrong", "wrong"];
-    return [answer.score.toFixed(2).replace(/^0/, ""), `score ${answer.score.toFixed(2)}`, "partial"];
+    const score = Math.min(0.99, Math.max(0.01, answer.score)); // nearly right is not right
+    return [score.toFixed(2).replace(/^0/, ""), `score ${fine(answer.score)}`, "partial"];
   }
 
   function row(example, place) {
@@ -94,8 +97,9 @@
     });
     const made = make("tr", open ? "open" : "", make("td", "number", button), make("td", "", clip(example.input)),
       make("td", "target", clip(example.target)), ...cells);
-    made.addEventListener("click", () => {
-      if (!String(getSelection())) select(open ? null : place);
+    made.addEventListener("click", (event) => {
+      const picked = event.target.closest("button") ? "" : String(getSelection());
+      if (!picked) select(open ? null : place);
     });
     return made;
   }
@@ -129,7 +133,7 @@
   function graded(answer) {
     const [glyph, word] = mark(answer);
     if (!answer || answer.score === null) return `${glyph} ${word}`;
-    const value = `score ${Number(answer.score.toFixed(2))}`;
+    const value = `score ${fine(answer.score)}`;
     return [glyph.startsWith(".") ? value : `${glyph} ${value}`, answer.said].filter(Boolean).join(" · ");
   }
 
@@ -211,7 +215,7 @@
 
   function press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(KEYS, event.key)) return;
-    if (event.target.matches("input")) {
+    if (event.target.matches("input[type=search]")) {
       if (event.key === "Escape") event.target.blur();
       return;
     }
@@ -224,6 +228,7 @@
 
   function load(text) {
     const [open, page] = [state.matches[state.open]?.at, state.page];
+    const held = at("list").contains(document.activeElement) ? document.activeElement.textContent : null;
     data = JSON.parse(text);
     examples = data.examples.map(unpack);
     at("list").replaceChildren(make("thead", "", heading()), make("tbody", ""));
@@ -237,6 +242,8 @@
     state.open = open === undefined || place < 0 ? null : place;
     state.page = Math.min(page, Math.max(0, Math.ceil(state.matches.length / PAGE) - 1));
     show();
+    const again = held === null ? [] : [...at("list").querySelectorAll("tbody button")];
+    again.find((button) => button.textContent === held)?.focus({ preventScroll: true });
   }
 
   load(at("data").textContent);

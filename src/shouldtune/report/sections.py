@@ -54,7 +54,7 @@ def _doing(now: UnderWay) -> Html:
     """What the run does now, kept up to date by the script; and what it found so far."""
     lines = element("ul", *(element("li", line) for line in now.lines))
     found = element("details", element("summary", f"Found so far ({len(now.lines)})"), lines) if now.lines else None
-    doing = element("p", now.said, id="doing", role="status")
+    doing = element("p", now.said, id="doing", aria_live="off")
     return element("div", doing, found, id="now", data_version=now.version, data_state=now.state)
 
 
@@ -232,8 +232,8 @@ def _taken(spent: Spent) -> tuple[str, str, str]:
 
 
 def _cost(measurement: Measurement) -> float | None:
-    known = (measurement.fit.usd, measurement.measured.usd)
-    return None if None in known else sum(usd for usd in known if usd is not None)
+    known = [spent.usd for spent in (measurement.fit, measurement.measured) if spent.calls]
+    return None if not known or None in known else sum(usd for usd in known if usd is not None)
 
 
 def _outcome(trial: Trial) -> str:

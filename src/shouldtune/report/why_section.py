@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from shouldtune.causes import Diagnosed, Forecasted, Miss
 from shouldtune.report import charts, why_charts, words
-from shouldtune.report.charts import Drawing
 from shouldtune.report.markup import Html, element
-from shouldtune.report.sections import data_table
+from shouldtune.report.sections import data_table, figure
 from shouldtune.report.why import (
     AHEAD,
     FLAWS,
@@ -58,12 +57,7 @@ def failures(record: RunRecord) -> Html | None:
 def _figure(why: Diagnosed) -> Html | None:
     drawing = why_charts.segments_chart(why) if charts.can_draw() else None
     caption = "Each failure counts for the first change that repairs it, less what a mere rewording repairs."
-    return _drawn(drawing, "What would repair the failures.", caption) if drawing else None
-
-
-def _drawn(drawing: Drawing, title: str, said: str) -> Html:
-    caption = element("figcaption", element("b", title), f" {said}")
-    return element("figure", element("div", drawing.svg, role="img", aria_label=drawing.description), caption)
+    return figure(drawing, "What would repair the failures.", caption) if drawing else None
 
 
 def _segments(why: Diagnosed) -> Html:
@@ -175,7 +169,7 @@ def _learnt(found: Forecasted, record: RunRecord) -> list[Html | None]:
     said += " The filled mark in colour is the full one, as measured." if measured is not None else ""
     return [
         element("p", "The full fine-tune was not paid for because of it.") if found.spared else None,
-        _drawn(drawing, "Quality by examples learnt from.", said) if drawing else None,
+        figure(drawing, "Quality by examples learnt from.", said) if drawing else None,
         _ahead_table(found),
     ]
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shouldtune.errors import CannotMeasure, InputError, ShouldTuneError
+from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.serving.keeping import Kept
 from shouldtune.serving.limits import Limits
 from shouldtune.serving.winner import Winner, open_winner
@@ -146,15 +146,17 @@ async def _serve(house: House, address: Address, keys: Sequence[str], listening:
             warming.result()
     finally:
         warming.cancel()
-        await asyncio.gather(warming, return_exceptions=True)
-        await house.winner.aclose()
+        try:  # an interrupt is raised here once more
+            await asyncio.gather(warming, return_exceptions=True)
+        finally:
+            await house.winner.aclose()
 
 
 async def _warm(house: House, server: Any) -> None:
     """Ready once the model has answered; a model that cannot be loaded ends the server."""
     try:
         await house.winner.warm()
-    except ShouldTuneError:
+    except Exception:
         server.should_exit = True
         raise
     house.warm = True

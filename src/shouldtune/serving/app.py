@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
 from contextlib import aclosing
@@ -15,7 +16,7 @@ from shouldtune.serving.keeping import Kept, read_feedback
 from shouldtune.serving.limits import Limits, Places, too_large
 from shouldtune.serving.metrics import Metrics
 from shouldtune.serving.reading import read_json, read_request
-from shouldtune.serving.refused import Refused, refusal_of
+from shouldtune.serving.refused import Refused, bad, refusal_of
 from shouldtune.serving.replies import Reply, event
 from shouldtune.serving.winner import Winner
 from shouldtune.types import Completion
@@ -90,12 +91,13 @@ class Chat:
             await unless_left(work, receive)
 
     async def _answer(self, reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
-        from starlette.responses import JSONResponse
+        from starlette.responses import Response
 
         async with aclosing(self._pieces(reply)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Completion):
-                    await JSONResponse(reply.whole(piece))(scope, receive, send)
+                    body = json.dumps(reply.whole(piece), ensure_ascii=False).encode("utf-8", "replace")
+                    await Response(body, media_type="application/json")(scope, receive, send)
 
     async def _stream(self, reply: Reply, send: Send) -> None:
         """Headers go out with the first text: what fails before it is an error with a status of its own."""
@@ -148,6 +150,8 @@ class Chat:
                 return await anext(pieces)
         except TimeoutError:
             raise Refused(504, f"no whole answer within {self.house.limits.answer_s:g} s", code="timeout") from None
+        except RecursionError:
+            raise bad("the body is nested too deeply") from None
         except ShouldTuneError as error:
             self.house.say(f"no answer: {type(error).__name__}")
             raise Refused(502, "the model behind this server cannot be asked", code="no_model") from None

@@ -4,12 +4,14 @@
     FILE's name.told.jsonl  the answers whose right answer is known: {"id", "input", "target", "output", ...}
 
 Rows of the second are examples as the task loader reads them. A row is written whole and is on disk before the client
-has its answer; both files are for their owner alone.
+has its answer, or the end of one that is streamed: what was given up on the way is not kept. Both files are for their
+owner alone, and for one server at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import stat
@@ -23,6 +25,7 @@ from shouldtune.errors import InputError
 from shouldtune.serving.refused import Refused, bad
 from shouldtune.types import Completion
 
+ROWS_BEGIN = (b'{"id":', b'{"of":')
 REMEMBERED = 10_000
 """Answers that feedback may still speak of."""
 
@@ -37,12 +40,23 @@ class Journal:
             self._file = os.open(path, flags, 0o600)
         except OSError as error:
             raise InputError(f"cannot be kept here: {error.strerror}", where=path) from None
-        found = os.fstat(self._file)
+        try:
+            self._check()
+            self.size = self._without_torn_end(os.fstat(self._file).st_size)
+        except InputError:
+            os.close(self._file)
+            raise
+
+    def _check(self) -> None:
+        path, found = self.path, os.fstat(self._file)
         if not stat.S_ISREG(found.st_mode):
             raise InputError("this is no ordinary file", where=path)
         if found.st_mode & 0o077:
             raise InputError("others may read this file", where=path, hint=f"chmod 600 {path}")
-        self.size = self._without_torn_end(found.st_size)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError("another server keeps its answers here", where=path) from None
 
     def append(self, row: dict[str, Any]) -> int:
         """Write one row to the disk, whole or not at all; where it begins. OSError."""
@@ -87,6 +101,9 @@ class Journal:
         while end and os.pread(self._file, 1, end - 1) != b"\n":
             end -= 1
         if end != size:
+            begun = os.pread(self._file, len(ROWS_BEGIN[0]), end)
+            if begun not in [each[: len(begun)] for each in ROWS_BEGIN]:
+                raise InputError("this file holds something else than kept answers", where=self.path)
             os.ftruncate(self._file, end)
         return end
 

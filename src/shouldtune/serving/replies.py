@@ -74,13 +74,17 @@ class Reply:
         answer = read_answer(completion.text, self.asked.tools)
         if not answer.calls:
             return {"content": "" if _is_empty(completion.text) else completion.text}
+        try:
+            written = [json.dumps(call.arguments, ensure_ascii=False, allow_nan=False) for call in answer.calls]
+        except (TypeError, ValueError, RecursionError):  # Python that JSON cannot hold
+            return {"content": completion.text}
         calls = [
             {
                 "id": f"call_{secrets.token_hex(12)}",
                 "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+                "function": {"name": call.name, "arguments": arguments},
             }
-            for call in answer.calls
+            for call, arguments in zip(answer.calls, written, strict=True)
         ]
         return {"content": None, "tool_calls": calls}
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from shouldtune.errors import InputError
+from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.keys import digest
 from shouldtune.models.open import open_fitted
@@ -56,7 +56,7 @@ class Winner:
     @property
     def is_here(self) -> bool:
         """Whether nothing leaves this machine."""
-        return str(self.engine["kind"]) != "remote"
+        return str(self.engine["kind"]) not in ("remote", "any_llm")
 
     @cached_property
     def own(self) -> Options:
@@ -90,7 +90,9 @@ class Winner:
 
     def _warm(self) -> None:
         if self.is_here:
-            _alone(with_options(self.model, replace(self.own, max_tokens=1)), [Message("user", self.sample)])
+            made = _alone(with_options(self.model, replace(self.own, max_tokens=1)), [Message("user", self.sample)])
+            if made.failed and made.failure != "permanent":  # permanent: this one input is more than it can read
+                raise CannotMeasure(f"the model cannot answer: {made.error}")
         elif isinstance(self.model, Prompted):
             self.model.messages(self.sample)
 

@@ -84,12 +84,13 @@ def _economics(asked: Mapping[str, Any]) -> Economics:
 
 
 def _sum(parts: Sequence[Spent]) -> Spent:
-    known = [part.usd for part in parts if part.usd is not None]
+    paid = [part.usd for part in parts if part.calls]
+    known = [usd for usd in paid if usd is not None]
     return Spent(
         calls=sum(part.calls for part in parts),
         prompt_tokens=sum(part.prompt_tokens for part in parts),
         completion_tokens=sum(part.completion_tokens for part in parts),
-        usd=sum(known) if known and len(known) == len(parts) else None,
+        usd=sum(known) if known and len(known) == len(paid) else None,
         seconds=sum(part.seconds for part in parts),
         cached_tokens=sum(part.cached_tokens for part in parts),
         estimated=sum(part.estimated for part in parts),
