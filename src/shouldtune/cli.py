@@ -325,7 +325,7 @@ def serve(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run's folder, or a task's folder for its newest.")],
-    to: Annotated[str, typer.Option("--to", metavar="FORM", help="prompt")],
+    to: Annotated[str, typer.Option("--to", metavar="FORM", help="prompt, jsonl, peft, merged, vllm or ollama.")],
     rung: Annotated[str | None, typer.Option(help="Export this rung's model instead of the winner.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write; else one inside the run's.")] = None,
     sample: Annotated[

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shouldtune.exporting import modelfile, training_rows, uses, weights, weights_reading
 from shouldtune.exporting.parity import Parity, Readback
 from shouldtune.exporting.prompt_files import refuse_what_a_prompt_cannot_carry, write_prompt
 from shouldtune.exporting.reading import read_prompt_back
@@ -33,25 +34,26 @@ class Form:
     looked_at: Callable[[Source, Path], Parity] = _nothing_to_score
 
 
-USE_PROMPT = """\
-```python
-from prompt import REQUEST, messages
-
-client.chat.completions.create(model=..., messages=messages(text), **REQUEST)
-```"""
-
-
-def _use_prompt(source: Source) -> str:
-    return USE_PROMPT
-
-
 _ALL = (
+    Form("prompt", refuse_what_a_prompt_cannot_carry, write_prompt, read_prompt_back, uses.prompt),
     Form(
-        "prompt",
-        refuse_what_a_prompt_cannot_carry,
-        write_prompt,
-        read_prompt_back,
-        _use_prompt,
+        "jsonl",
+        training_rows.refuse_other_lessons,
+        training_rows.write_rows,
+        None,
+        uses.jsonl,
+        looked_at=training_rows.look_at_rows,
     ),
+    Form("peft", weights.refuse_untrained, weights.write_peft, weights_reading.read_peft_back, uses.peft, "peft"),
+    Form(
+        "merged",
+        weights.refuse_untrained,
+        weights.write_merged,
+        weights_reading.read_merged_back,
+        uses.merged,
+        "transformers",
+    ),
+    Form("vllm", weights.refuse_elsewhere, weights.write_vllm, weights_reading.read_vllm_back, uses.vllm, "vllm"),
+    Form("ollama", modelfile.refuse, modelfile.write_ollama, modelfile.read_ollama_back, uses.ollama),
 )
 FORMS: Mapping[str, Form] = {form.name: form for form in _ALL}

@@ -32,8 +32,10 @@ Outcome = Literal["passed", "failed", "not_scored"]
 class Readback(Protocol):
     """An export, read back from its files as somebody else would use it."""
 
-    through: str
-    """By what it is run, in words."""
+    @property
+    def through(self) -> str:
+        """By what it is run, in words."""
+        ...
 
     def chats(self, inputs: Sequence[str]) -> list[Chat]:
         """The messages that it makes of each input."""

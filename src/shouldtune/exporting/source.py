@@ -56,7 +56,7 @@ class Source:
 
     @property
     def is_local(self) -> bool:
-        return self.model.spec()["kind"] == "local"
+        return str(self.model.spec()["kind"]) == "local"
 
     @property
     def adapter(self) -> Path | None:
