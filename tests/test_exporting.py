@@ -264,3 +264,29 @@ def test_a_task_that_changed_since_is_not_scored_against(run: RunRecord, out: Pa
     with pytest.raises(InputError, match="has changed since this run"):
         export(task, "prompt", Wish("few_shot", out))
     assert export(task, "prompt", Wish("few_shot", out, parity=False)).parity.outcome == "not_scored"
+
+
+# ---------------------------------------------------------------- Ollama's grammar
+
+
+def test_a_modelfile_says_all_that_the_run_asked(run: RunRecord, out: Path) -> None:
+    from shouldtune.exporting.modelfile import parse
+
+    written(open_source(run.folder, "few_shot"), "ollama", out)
+    told = parse((out / "Modelfile").read_text(encoding="utf-8"))
+    assert told[0] == ("FROM", "./base.gguf")
+    assert ("SYSTEM", "Name the code.") in told
+    said = [text.split(" ", 1)[0] for name, text in told if name == "MESSAGE"]
+    assert said == ["user", "assistant"] * (len(said) // 2)
+    assert said
+    assert {text.split(" ", 1)[0] for name, text in told if name == "PARAMETER"} == {
+        "temperature", "seed", "repeat_penalty", "num_predict", "num_ctx", "stop",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["FROM a\nFROM b\n", "RUN x\nFROM a\n", "FROM a\nMESSAGE robot hi\n", "SYSTEM a\n"])
+def test_what_is_no_modelfile_is_refused(text: str) -> None:
+    from shouldtune.exporting.modelfile import parse
+
+    with pytest.raises(InputError):
+        parse(text)
