@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
         {"input": f"The {thing} is {colour}.", "target": f"{thing}={colour}"} for colour in COLOURS for thing in THINGS
     ]
     folder = tmp_path_factory.mktemp("smollm2") / "task"
-    rows += [{"input": f"My {row['input'][4:]}", "target": row["target"]} for row in rows[::4]]
+    rows += [{"input": f"My {row['input'][4:]}", "target": row["target"]} for row in rows[::3]]
     yield small_run(
         folder, "smollm2", "few_shot,fine_tune", rows, output={"max_tokens": 8}, instruction="Write thing=colour."
     )
