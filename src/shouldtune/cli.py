@@ -57,7 +57,7 @@ NoPriceLimit = Annotated[
     bool, typer.Option("--no-price-limit", help="Run although a price is not known; then the budget does not hold.")
 ]
 NoProbes = Annotated[bool, typer.Option("--no-probes", help="Do not ask why the best prompt's failures fail.")]
-GOAL_MISSED = 100
+GOAL_MISSED = PARITY_FAILED = 100
 
 
 def _keys_from(path: Path | None) -> Path | None:
@@ -320,6 +320,30 @@ def serve(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     address = Address(host, port, tuple(allow_host or ()))
     limits = Limits(max_tokens=max_tokens, at_once=queue, answer_s=timeout)
     start(run, rung, name, address, read_keys(key_env, key_file), limits, keep, _say)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run's folder, or a task's folder for its newest.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORM", help="prompt, jsonl, peft, merged, vllm or ollama.")],
+    rung: Annotated[str | None, typer.Option(help="Export this rung's model instead of the winner.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; else one inside the run's.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Score again on so many held-out examples only; else on all of the run's.")
+    ] = None,
+    no_parity: Annotated[bool, typer.Option("--no-parity", help="Do not score it again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over an export that is there.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Write a run's winner in a form that other tools take, and score it again through that form."""
+    from shouldtune.exporting import Wish
+    from shouldtune.exporting import export as write
+    from shouldtune.report.exports import exported_to_json, exported_to_text
+
+    done = write(run, to, Wish(rung, out, not no_parity, sample, force), _say)
+    typer.echo(exported_to_json(done) if json else exported_to_text(done), nl=False)
+    if done.parity.outcome == "failed":
+        raise typer.Exit(PARITY_FAILED)
 
 
 def _export(lines: Iterator[str], path: Path) -> None:

@@ -68,6 +68,26 @@ def models_folder(folder: Path, rung: str) -> Path:
     return folder / "models" / rung
 
 
+def rung_to_ship(record: RunRecord, rung: str | None = None) -> str:
+    """The rung whose fitted model a finished run would ship, or the one that is named. InputError where it has none."""
+    folder = models_folder(record.folder, "x").parent
+    there = sorted(path.parent.name for path in folder.glob("*/model.json"))
+    if rung is None and record.verdict.rung is None:
+        raise InputError(
+            "this run has no winner",
+            where=record.folder,
+            hint=f"--rung names one of its models: {', '.join(there) or 'there are none'}",
+        )
+    chosen = rung or str(record.verdict.rung)
+    if chosen not in there:  # a name, never a path
+        raise InputError(
+            f"this run has no model of rung {chosen!r}",
+            where=record.folder,
+            hint=f"its models: {', '.join(there) or 'none'}",
+        )
+    return chosen
+
+
 def save_asked(folder: Path, asked: Mapping[str, Any], holdout: Sequence[Example]) -> None:
     """Write what is asked, before anything is spent on it. A run that goes on keeps its first date."""
     path = folder / "run.json"

@@ -53,8 +53,8 @@ class ChatTokenizer:
             text: str = self._template.render(
                 messages=plain,
                 add_generation_prompt=for_answer,
-                bos_token=self._token(self.config.bos),
-                eos_token=self._token(self.config.eos[0] if self.config.eos else None),
+                bos_token=self.token(self.config.bos),
+                eos_token=self.token(self.config.eos[0] if self.config.eos else None),
             )
         except Exception as error:  # a template may fail in any way; it is the model's, not our bug
             raise ModelUnavailable(f"the model's chat template failed: {error}") from None
@@ -78,7 +78,8 @@ class ChatTokenizer:
         text: str = self._tokenizer.to_str()
         return text
 
-    def _token(self, index: int | None) -> str:
+    def token(self, index: int | None) -> str:
+        """A token as the vocabulary writes it; empty where there is none."""
         return "" if index is None else str(self._tokenizer.id_to_token(index) or "")
 
 

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.errors import CannotMeasure
 from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.keys import digest
 from shouldtune.models.open import open_fitted
 from shouldtune.models.prompted import Prompted
 from shouldtune.models.streaming import stream
 from shouldtune.models.tool_calling import ToolCalling, read_offer
-from shouldtune.run import RunRecord, load_run, models_folder
+from shouldtune.run import RunRecord, load_run, models_folder, rung_to_ship
 from shouldtune.types import Completion, Message, Model, ModelSpec, Options
 
 _APART = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shouldtune-plain")
@@ -126,7 +126,7 @@ def with_options(model: Model, options: Options) -> Model:
 def open_winner(run: Path, rung: str | None = None, name: str | None = None) -> Winner:
     """The model that a finished run would ship, or another of its rungs. InputError, ModelUnavailable."""
     record = load_run(run)
-    chosen = _chosen(record, rung)
+    chosen = rung_to_ship(record, rung)
     inputs = [example.input for example in record.holdout[:20]]
     return Winner(
         name=name or str(record.asked["name"]),
@@ -136,25 +136,6 @@ def open_winner(run: Path, rung: str | None = None, name: str | None = None) -> 
         created=_created(record),
         sample=inputs[0] if inputs else "hello",
     )
-
-
-def _chosen(record: RunRecord, rung: str | None) -> str:
-    folder = models_folder(record.folder, "x").parent
-    there = sorted(path.parent.name for path in folder.glob("*/model.json"))
-    if rung is None and record.verdict.rung is None:
-        raise InputError(
-            "this run has no winner",
-            where=record.folder,
-            hint=f"--rung serves one of its models: {', '.join(there) or 'there are none'}",
-        )
-    chosen = rung or str(record.verdict.rung)
-    if chosen not in there:  # a name, never a path
-        raise InputError(
-            f"this run has no model of rung {chosen!r}",
-            where=record.folder,
-            hint=f"its models: {', '.join(there) or 'none'}",
-        )
-    return chosen
 
 
 def _created(record: RunRecord) -> int:

@@ -1,0 +1,212 @@
+"""The parity gate: what was exported answers the held-out examples again, and is set beside what the run measured.
+
+The rule, in this order:
+
+1. The prompts are the same: for every compared example the export makes the very prompt that the run sent. One that
+   differs fails.
+2. It answers wherever the run did. A call that fails fails the export.
+3. Where every answer is the run's own, word for word, it passes. Else the 95% interval of the paired difference of
+   scores (export less run) must hold 0, on five pairs or more. Arithmetic that rounds otherwise changes a word here and
+   there for better or worse; an export that is worse, or better, is another model than the one that was measured.
+
+An answer that is the run's own has the run's own score; only others are graded, by the task's scorer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from shouldtune.exporting.prompt_files import Chat, plain
+from shouldtune.exporting.source import Source
+from shouldtune.judgement import Interval
+from shouldtune.scorers import graded, model_needed
+from shouldtune.stats.pairs import FEWEST_PAIRS, paired_interval
+from shouldtune.types import Completion, Example, Prediction, Score
+
+ALPHA = 0.05
+Outcome = Literal["passed", "failed", "not_scored"]
+
+
+class Readback(Protocol):
+    """An export, read back from its files as somebody else would use it."""
+
+    @property
+    def through(self) -> str:
+        """By what it is run, in words."""
+        ...
+
+    def chats(self, inputs: Sequence[str]) -> list[Chat]:
+        """The messages that it makes of each input."""
+        ...
+
+    def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
+        """Each chat as the model reads it; None where only a server knows."""
+        ...
+
+    async def answers(self, chats: Sequence[Chat]) -> list[Completion]: ...
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A chat as a model reads it."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first example whose prompt is not the run's."""
+
+    example_id: str
+    what: str
+    """Which step makes the difference: `the messages`, `the chat template`, `the tokenizer`."""
+    run: str
+    """From a little before the first place where the two differ."""
+    export: str
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What came of scoring an export again."""
+
+    outcome: Outcome
+    because: tuple[str, ...]
+    through: str = ""
+    n: int = 0
+    """Examples compared."""
+    of: int = 0
+    """Examples that the run has a score for."""
+    run_score: float | None = None
+    export_score: float | None = None
+    gain: Interval | None = None
+    """Export less run, paired, 95%."""
+    same_answers: int = 0
+    differing_prompts: int = 0
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """One example, there and here."""
+
+    example: Example
+    before: Prediction
+    after: Completion
+    score: Score | None
+
+    @property
+    def same(self) -> bool:
+        return self.after.text == self.before.completion.text
+
+
+async def score_again(source: Source, export: Readback, sample: int | None = None) -> Parity:
+    """Put the export through the gate, on all that the run has scores for or the first `sample` of them.
+
+    The holdout lies in a seeded random order, so the first ones are a fair sample. InputError where the task is not at
+    hand, CannotMeasure where the export cannot be run at all.
+    """
+    pairs, of = source.pairs(sample), len(source.pairs())
+    if not pairs:
+        return Parity("not_scored", ("the run has no score to compare with",), export.through)
+    scorer = source.task.task.scorer
+    inputs = [example.input for example, _ in pairs]
+    chats = export.chats(inputs)
+    differing, difference = _prompts_compared(source, export, pairs, chats)
+    answers = await export.answers(chats)
+    rows = []
+    for (example, before), after in zip(pairs, answers, strict=True):
+        score = before.score
+        if after.failed:
+            score = None
+        elif after.text != before.completion.text:
+            score = None if model_needed(scorer) else await graded(scorer, after, example)
+        rows.append(_Compared(example, before, after, score))
+    return _judged(rows, export.through, of, differing, difference)
+
+
+def _judged(rows: Sequence[_Compared], through: str, of: int, differing: int, difference: Difference | None) -> Parity:
+    scored = [(row.score.value, row.before.score.value) for row in rows if row.score and row.before.score]
+    after, before = [value for value, _ in scored], [value for _, value in scored]
+    same, failed = sum(row.same for row in rows), [row for row in rows if row.after.failed]
+    gain = paired_interval(after, before, ALPHA) if scored else None
+    wrong, said = [], []
+    if difference is not None:
+        wrong.append(
+            f"{differing} of {len(rows)} prompts are not the run's: {difference.what} differs, first at example"
+            f" {difference.example_id}"
+        )
+    if failed:
+        wrong.append(f"{len(failed)} of {len(rows)} calls failed; the first: {failed[0].after.error}")
+    ungraded = len(rows) - len(scored) - len(failed)
+    if ungraded:
+        wrong.append(f"{ungraded} answers that differ could not be graded again")
+    if same == len(rows):
+        said.append(f"all {len(rows)} answers are the run's own, word for word")
+    elif gain is not None:
+        wide = f"the scores differ by {gain.estimate:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) on {gain.n} pairs"
+        if gain.n < FEWEST_PAIRS:
+            wrong.append(f"{wide}: fewer than {FEWEST_PAIRS} can only pass where every answer is the run's own")
+        elif gain.high < 0 or gain.low > 0:
+            wrong.append(f"{wide}: it is {'worse' if gain.high < 0 else 'better'} than what was measured")
+        else:
+            said.append(f"{wide}, which holds 0; {same} of {len(rows)} answers are the run's own")
+            said.append(f"a loss of more than {-gain.low:.3f} is ruled out, a smaller one is not")
+    if len(rows) < of:
+        said.append(f"compared on {len(rows)} of the {of} examples that the run scored: the rest was not asked")
+    return Parity(
+        outcome="failed" if wrong else "passed",
+        because=(*wrong, *said),
+        through=through,
+        n=len(rows),
+        of=of,
+        run_score=sum(before) / len(before) if before else None,
+        export_score=sum(after) / len(after) if after else None,
+        gain=gain,
+        same_answers=same,
+        differing_prompts=differing,
+        difference=difference,
+    )
+
+
+def _prompts_compared(
+    source: Source, export: Readback, pairs: Sequence[tuple[Example, Prediction]], chats: Sequence[Chat]
+) -> tuple[int, Difference | None]:
+    """(how many prompts differ from the run's, the first of them)."""
+    wanted = [plain(source.prompt.messages(example.input)[0]) for example, _ in pairs]
+    run, mine = rendered_by_run(source, wanted), export.rendered(chats)
+    differing: list[Difference] = []
+    for place, (example, _) in enumerate(pairs):
+        if run is not None and mine is not None:
+            there, here = run[place], mine[place]
+            if there == here:
+                continue
+            what = "the messages" if wanted[place] != chats[place] else "the chat template"
+            if there.text == here.text:
+                differing.append(_difference(example, "the tokenizer", str(list(there.ids)), str(list(here.ids))))
+            else:
+                differing.append(_difference(example, what, there.text, here.text))
+        elif wanted[place] != chats[place]:
+            differing.append(_difference(example, "the messages", repr(wanted[place]), repr(chats[place])))
+    return len(differing), next(iter(differing), None)
+
+
+def rendered_by_run(source: Source, chats: Sequence[Chat]) -> list[Rendered] | None:
+    """Each chat as the run's own model reads it; None where its server alone knows."""
+    if not source.is_local:
+        return None
+    from shouldtune.exporting.reading import render
+    from shouldtune.models.chat_tokenizer import ChatTokenizer
+
+    return render(ChatTokenizer(source.local.identity.folder), chats)
+
+
+_AROUND = 40
+
+
+def _difference(example: Example, what: str, run: str, export: str) -> Difference:
+    at = next((i for i, (a, b) in enumerate(zip(run, export, strict=False)) if a != b), min(len(run), len(export)))
+    first, last = max(0, at - _AROUND), at + 2 * _AROUND
+    return Difference(example.id, what, run[first:last], export[first:last])

@@ -1,0 +1,134 @@
+"""A prompt as two files that need nothing of ours: prompt.json, and prompt.py, which makes the messages.
+
+What a request asks for beside its messages (length, temperature, form) stands in both, in the names of an
+OpenAI-compatible server.
+"""
+
+from __future__ import annotations
+
+import json
+import pprint
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.exporting.source import SERVE, Source
+from shouldtune.models.prompted import Prompted, options_from_dict, options_to_dict
+from shouldtune.types import Message, Options
+
+JSON_FILE, CODE_FILE = "prompt.json", "prompt.py"
+Chat = list[dict[str, str]]
+TIMEOUT_S = 600
+
+_CODE = '''\
+"""The prompt, as it was measured; Python's standard library is all that it needs.
+
+    client.chat.completions.create(model=..., messages=messages("an input"), **REQUEST)
+"""
+
+BEFORE = {before}
+
+REQUEST = {request}
+
+
+def messages(text: str) -> list[dict[str, str]]:
+    """The chat to send for one input."""
+    return [*BEFORE, {{"role": "user", "content": text}}]
+'''
+
+
+def refuse_what_a_prompt_cannot_carry(source: Source) -> None:
+    """InputError where the prompt depends on a search of its own."""
+    prompt = source.prompt
+    found = [
+        *(["the nearest of its training examples"] if prompt.nearest else []),
+        *(["passages of its documents"] if prompt.passages else []),
+    ]
+    if found:
+        raise InputError(
+            f"{source.rung} searches {' and '.join(found)} for each request, which this export cannot carry",
+            where=source.record.folder,
+            hint=SERVE,
+        )
+
+
+def before(prompt: Prompted) -> Chat:
+    """The messages that stand before every input."""
+    return plain(prompt.messages("")[0][:-1])
+
+
+def plain(messages: Sequence[Message]) -> Chat:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def request(options: Options) -> dict[str, Any]:
+    """What is asked for beside the messages, as OpenAI-compatible servers name it.
+
+    A closed label set has no name there; vLLM's is `structured_outputs`.
+    """
+    asked: dict[str, Any] = {
+        "max_tokens": options.max_tokens,
+        "temperature": options.temperature,
+        "seed": options.seed,
+    }
+    if options.stop:
+        asked["stop"] = list(options.stop)
+    if options.schema is not None:
+        form = {"name": "answer", "schema": dict(options.schema), "strict": True}
+        asked["response_format"] = {"type": "json_schema", "json_schema": form}
+    if options.choices:
+        asked["extra_body"] = {"structured_outputs": {"choice": list(options.choices)}}
+    return asked
+
+
+def write_prompt(source: Source, folder: Path) -> None:
+    """Write prompt.json and prompt.py. InputError where they could not say the same as the run."""
+    refuse_what_a_prompt_cannot_carry(source)
+    chat, asked = before(source.prompt), request(source.prompt.options)
+    options = options_to_dict(source.prompt.options)
+    told = {
+        "messages_before": chat,
+        "then": "the input, as a message of the user",
+        "request": asked,
+        "options": options,
+    }
+    (folder / JSON_FILE).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    code = _CODE.format(before=_literal(chat), request=_literal(asked))
+    (folder / CODE_FILE).write_text(code, encoding="utf-8")
+
+
+def _literal(value: Any) -> str:
+    """A Python literal of plain data: what stands in a prompt is a string there, whatever it holds."""
+    return pprint.pformat(value, width=110, sort_dicts=False)
+
+
+def read_options(folder: Path) -> Options:
+    """How answers are asked for, as prompt.json says."""
+    told = json.loads((folder / JSON_FILE).read_text(encoding="utf-8"))
+    return options_from_dict(told["options"])
+
+
+_ASK = """
+import importlib.util, json, sys
+sys.dont_write_bytecode = True
+spec = importlib.util.spec_from_file_location("prompt", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+json.dump([module.messages(text) for text in json.load(sys.stdin)], sys.stdout)
+"""
+
+
+def run_prompt(folder: Path, inputs: Sequence[str]) -> list[Chat]:
+    """What the exported function makes of each input, in a Python that sees no installed package. CannotMeasure."""
+    command = [sys.executable, "-I", "-S", "-c", _ASK, str(folder / CODE_FILE)]
+    done = subprocess.run(  # noqa: S603  the file is the one just written
+        command, input=json.dumps(list(inputs)), capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise CannotMeasure(f"the exported prompt does not run: {last[0]}", where=folder / CODE_FILE)
+    made: list[Chat] = json.loads(done.stdout)
+    return made

@@ -1,0 +1,182 @@
+"""Weights for other tools, as Hugging Face lays them out: a LoRA adapter beside its base, or one merged into the other.
+
+A merged model is written in float32: what training changes is often smaller than the last bit of a bfloat16 weight, and
+would be rounded away.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shouldtune.errors import InputError, ModelUnavailable
+from shouldtune.exporting.folder import copy
+from shouldtune.exporting.prompt_files import refuse_what_a_prompt_cannot_carry, write_prompt
+from shouldtune.exporting.source import Source
+from shouldtune.models.adapter import SETTINGS, WEIGHTS
+from shouldtune.models.gguf_cache import smollm2_gguf
+from shouldtune.models.llama_config import LlamaConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONFIG, TEMPLATE = "config.json", "chat_template.jinja"
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", TEMPLATE, "special_tokens_map.json")
+BASE, ADAPTER = "base", "adapter"
+INDEX = "model.safetensors.index.json"
+
+
+def refuse_untrained(source: Source) -> None:
+    """InputError where no weight was changed here, or the prompt cannot be carried."""
+    if source.adapter is None:
+        raise InputError(
+            f"{source.rung} changed no weights here",
+            where=source.record.folder,
+            hint="--to prompt writes its prompt; --rung names a rung that trained",
+        )
+    refuse_what_a_prompt_cannot_carry(source)
+
+
+def refuse_elsewhere(source: Source) -> None:
+    """InputError where the weights are not on this machine, or the prompt cannot be carried."""
+    refuse_what_a_prompt_cannot_carry(source)
+    _ = source.local
+
+
+def gguf_of(source: Source) -> Path | None:
+    """The GGUF file that the base was read from; None where it is a Hugging Face folder."""
+    named = source.local.identity.id
+    if named == "smollm2":
+        return smollm2_gguf()
+    kind, _, place = named.partition(":")
+    return Path(place).expanduser() if kind == "gguf" else None
+
+
+def write_peft(source: Source, folder: Path) -> None:
+    """The adapter at the top with the tokenizer, the base in base/ where nobody else could load it, and the prompt."""
+    write_adapter(source, folder)
+    _copy_tokenizer(source, folder)
+    if gguf_of(source) is not None:
+        write_base(source, folder / BASE)
+    write_prompt(source, folder)
+
+
+def write_vllm(source: Source, folder: Path) -> None:
+    """base/, adapter/ where there is one, the chat template, the prompt, and the command."""
+    if gguf_of(source) is not None:
+        write_base(source, folder / BASE)
+    if source.adapter is not None:
+        write_adapter(source, folder / ADAPTER)
+    _copy_tokenizer(source, folder, only=(TEMPLATE,))
+    write_prompt(source, folder)
+    (folder / "serve.sh").write_text(f"#!/bin/sh\nexec {vllm_command(source)}\n", encoding="utf-8")
+
+
+def vllm_command(source: Source) -> str:
+    """What starts vLLM, from inside the folder."""
+    parts = [f"vllm serve {base_place(source)!r}", "--generation-config vllm", f"--dtype {_dtype(source)}"]
+    if (source.local.identity.folder / TEMPLATE).exists():
+        parts.append(f"--chat-template ./{TEMPLATE}")
+    if source.adapter is not None:
+        rank = json.loads((source.adapter / SETTINGS).read_text(encoding="utf-8"))["r"]
+        most = next((size for size in (8, 16, 32, 64, 128, 256, 320, 512) if size >= rank), rank)
+        parts += ["--enable-lora", f"--max-lora-rank {most}", f"--lora-modules tuned=./{ADAPTER}"]
+    return " \\\n  ".join(parts)
+
+
+def _dtype(source: Source) -> str:
+    return source.local.identity.engine.dtype
+
+
+def base_place(source: Source) -> str:
+    """Where an export finds its base: beside it, or the folder that the task names."""
+    return f"./{BASE}" if gguf_of(source) is not None else str(source.local.identity.folder)
+
+
+def base_folder(source: Source, folder: Path) -> Path:
+    """The same, for the export in `folder`."""
+    return folder / BASE if gguf_of(source) is not None else source.local.identity.folder
+
+
+def write_base(source: Source, folder: Path) -> None:
+    """The base as Hugging Face lays it out, in the precision that it has here."""
+    there = source.local.identity.folder
+    for path in sorted(there.glob("*.safetensors")):
+        copy(path, folder / path.name)
+    for name in (CONFIG, INDEX):
+        if (there / name).exists():
+            copy(there / name, folder / name)
+    _copy_tokenizer(source, folder)
+    _write_generation_config(source, folder)
+
+
+def write_merged(source: Source, folder: Path) -> None:
+    """One model: every changed weight plus scale * B A, computed and written in float32."""
+    from safetensors.torch import load_file, save_file
+
+    there, sizes, places = source.local.identity.folder, 0, dict[str, str]()
+    changes = _changes(source)
+    for path in sorted(there.glob("*.safetensors")):
+        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+        for name, change in [(name, changes.pop(name)) for name in list(changes) if name in tensors]:
+            tensors[name] += change()
+        save_file(tensors, folder / path.name, metadata={"format": "pt"})
+        sizes += sum(tensor.numel() * 4 for tensor in tensors.values())
+        places |= dict.fromkeys(tensors, path.name)
+    if changes:
+        raise ModelUnavailable(f"the base has no weight {next(iter(changes))}", where=there)
+    if (there / INDEX).exists():
+        index = {"metadata": {"total_size": sizes}, "weight_map": places}
+        (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+    config = json.loads((there / CONFIG).read_text(encoding="utf-8"))
+    config |= {"dtype": "float32", "torch_dtype": "float32"}
+    (folder / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+    _copy_tokenizer(source, folder)
+    _write_generation_config(source, folder)
+    write_prompt(source, folder)
+
+
+def _changes(source: Source) -> dict[str, Any]:
+    """What is added to each weight, by the weight's name, computed when called."""
+    from safetensors.torch import load_file
+
+    adapter = source.adapter
+    assert adapter is not None  # noqa: S101  refused before
+    settings = json.loads((adapter / SETTINGS).read_text(encoding="utf-8"))
+    scale, weights = settings["lora_alpha"] / settings["r"], load_file(adapter / WEIGHTS)
+    ends = ".lora_A.weight"
+
+    def change(name: str) -> Tensor:
+        down, up = weights[name + ends].float(), weights[name + ".lora_B.weight"].float()
+        changed: Tensor = scale * (up @ down)
+        return changed
+
+    modules = [name.removesuffix(ends) for name in weights if name.endswith(ends)]
+    return {f"{name.removeprefix('base_model.model.')}.weight": lambda name=name: change(name) for name in modules}
+
+
+def write_adapter(source: Source, folder: Path) -> None:
+    """peft's two files, the base named as the export knows it."""
+    assert source.adapter is not None  # noqa: S101  refused before
+    copy(source.adapter / WEIGHTS, folder / WEIGHTS)
+    settings = json.loads((source.adapter / SETTINGS).read_text(encoding="utf-8"))
+    settings["base_model_name_or_path"] = base_place(source).removeprefix("./")
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def _copy_tokenizer(source: Source, folder: Path, only: tuple[str, ...] = TOKENIZER) -> None:
+    for name in only:
+        if (source.local.identity.folder / name).exists():
+            copy(source.local.identity.folder / name, folder / name)
+
+
+def _write_generation_config(source: Source, folder: Path) -> None:
+    """Greedy, as it was measured; an answer ends where the engine's ended."""
+    config = LlamaConfig.read(source.local.identity.folder)
+    told: dict[str, Any] = {"do_sample": False, "eos_token_id": list(config.eos)}
+    if config.bos is not None:
+        told["bos_token_id"] = config.bos
+    if config.eos:
+        told["pad_token_id"] = config.eos[0]
+    (folder / "generation_config.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,292 @@
+"""What is exported answers as the run did, or is refused, or is marked as failed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.exporting import Wish, export
+from shouldtune.exporting.folder import FAILED, MANIFEST
+from shouldtune.exporting.forms import FORMS
+from shouldtune.exporting.parity import Parity, score_again
+from shouldtune.exporting.source import Source, open_source
+from shouldtune.models.gguf_cache import sha256_of
+from shouldtune.run import RunRecord
+from tests.exporting_world import PACKAGES, code_rows, small_run
+from tests.tiny_llama import TEMPLATE, write_tiny_gguf
+
+for name in PACKAGES:
+    pytest.importorskip(name)
+pytest.importorskip("torch").set_num_threads(1)  # the model is too small for two
+
+CHANGED = TEMPLATE.replace("\n' + message['content']", " ' + message['content']")
+RUNGS = ("few_shot", "nearest_shots", "fine_tune")
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # between peft and transformers
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
+    place = tmp_path_factory.mktemp("exporting")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHOULDTUNE_CACHE", str(place / "cache"))
+        gguf = write_tiny_gguf(place / "tiny.gguf")
+        yield small_run(place / "codes", f"gguf:{gguf}", ",".join(RUNGS))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def again(source: Source, form: str, folder: Path, sample: int | None = None) -> Parity:
+    """What the gate says of a folder as it lies there."""
+    read_back = FORMS[form].read_back
+    assert read_back is not None
+    return asyncio.run(score_again(source, read_back(source, folder), sample))
+
+
+def written(source: Source, form: str, folder: Path) -> Path:
+    folder.mkdir()
+    FORMS[form].write(source, folder)
+    return folder
+
+
+# ---------------------------------------------------------------- what passes
+
+
+@pytest.mark.parametrize(
+    ("rung", "form"),
+    [
+        ("few_shot", "prompt"),
+        ("few_shot", "vllm"),
+        ("few_shot", "ollama"),
+        ("fine_tune", "prompt"),
+        ("fine_tune", "peft"),
+        ("fine_tune", "merged"),
+        ("fine_tune", "vllm"),
+        ("fine_tune", "ollama"),
+    ],
+)
+def test_an_export_passes_when_it_scores_as_the_run_did(run: RunRecord, out: Path, rung: str, form: str) -> None:
+    done = export(run.folder, form, Wish(rung, out))
+    assert done.parity.outcome == "passed", done.parity.because
+    assert (done.parity.n, done.parity.of, done.parity.differing_prompts) == (36, 36, 0)
+    assert not (out / FAILED).exists()
+    told = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    assert (told["rung"], told["form"], told["parity"]["outcome"]) == (rung, form, "passed")
+    listed = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} - {MANIFEST}
+    assert set(told["files"]) == listed
+    assert all(told["files"][name]["sha256"] == sha256_of(out / name) for name in listed)
+
+
+def test_the_exported_prompt_imports_nothing_of_ours_and_is_the_runs_own(run: RunRecord, out: Path) -> None:
+    done = export(run.folder, "prompt", Wish("few_shot", out))
+    assert done.parity.same_answers == 36  # the same engine, the same requests
+    code = (out / "prompt.py").read_text(encoding="utf-8")
+    assert "import " not in code.replace("import prompt", "")
+    assert len(code.split("def messages")[1].splitlines()) <= 4
+
+
+def test_the_model_card_says_what_it_is_and_how_it_scored(run: RunRecord, out: Path) -> None:
+    export(run.folder, "merged", Wish("fine_tune", out))
+    card = (out / "README.md").read_text(encoding="utf-8")
+    front = yaml.safe_load(card.split("---")[1])
+    assert (front["library_name"], front["base_model_relation"]) == ("transformers", "finetune")
+    assert "license" not in front  # nobody said it
+    assert "**passed**, through transformers" in card
+    assert run.asked["task_sha256"] in card
+    assert f"| fine_tune **(this)** | {next(r for r in run.verdict.rungs if r.name == 'fine_tune').quality:.3f}" in card
+
+
+def test_labels_are_scored_by_transformers_as_they_were_here(
+    run: RunRecord, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOULDTUNE_CACHE", str(tmp_path / "cache"))
+    gguf = write_tiny_gguf(tmp_path / "tiny.gguf")
+    labelled = small_run(tmp_path / "labels", f"gguf:{gguf}", "fine_tune", scorer="label")
+    done = export(labelled.folder, "merged", Wish("fine_tune", out))
+    assert done.parity.outcome == "passed", done.parity.because
+    assert "transformers" in done.parity.through
+    assert done.parity.same_answers >= 32  # the run's own arithmetic rounds otherwise
+
+
+# ---------------------------------------------------------------- what fails
+
+
+@pytest.mark.parametrize("form", ["peft", "merged"])
+def test_a_changed_chat_template_is_caught_and_shown(run: RunRecord, out: Path, form: str) -> None:
+    source = open_source(run.folder, "fine_tune")
+    written(source, form, out)
+    (out / "chat_template.jinja").write_text(CHANGED, encoding="utf-8")
+    parity = again(source, form, out)
+    assert parity.outcome == "failed"
+    assert parity.differing_prompts == 36
+    assert parity.difference is not None
+    assert parity.difference.what == "the chat template"
+    assert parity.difference.run != parity.difference.export
+
+
+def test_a_changed_modelfile_is_caught(run: RunRecord, out: Path) -> None:
+    source = open_source(run.folder, "few_shot")
+    file = written(source, "ollama", out) / "Modelfile"
+    file.write_text(file.read_text(encoding="utf-8").replace("Name the code.", "Name a code."), encoding="utf-8")
+    parity = again(source, "ollama", out)
+    assert parity.outcome == "failed"
+    assert parity.difference is not None
+    assert parity.difference.what == "the messages"
+    assert "Name a code." in parity.difference.export
+
+
+def test_a_changed_prompt_fails_even_where_the_scores_do_not_move(run: RunRecord, out: Path) -> None:
+    source = open_source(run.folder, "few_shot")
+    code = written(source, "prompt", out) / "prompt.py"
+    code.write_text(code.read_text(encoding="utf-8").replace("Name the code.", "Name the code!"), encoding="utf-8")
+    parity = again(source, "prompt", out)
+    assert parity.outcome == "failed"
+    assert "36 of 36 prompts are not the run's: the messages differs" in parity.because[0]
+
+
+def test_an_adapter_that_lost_its_weights_fails_by_its_scores(run: RunRecord, out: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    source = open_source(run.folder, "fine_tune")
+    path = written(source, "peft", out) / "adapter_model.safetensors"
+    save_file({name: tensor * 0 for name, tensor in load_file(path).items()}, path)
+    parity = again(source, "peft", out)
+    assert parity.outcome == "failed"
+    assert parity.differing_prompts == 0
+    assert parity.gain is not None
+    assert parity.gain.high < 0
+    assert "worse than what was measured" in parity.because[0]
+
+
+def test_an_export_that_cannot_be_opened_fails(run: RunRecord, out: Path) -> None:
+    source = open_source(run.folder, "fine_tune")
+    (written(source, "merged", out) / "model.safetensors").write_bytes(b"cut")
+    parity = again(source, "merged", out)
+    assert parity.outcome == "failed"
+    assert "36 of 36 calls failed" in parity.because[0]
+
+
+def test_a_failed_export_is_kept_and_marked(run: RunRecord, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = Parity("failed", ("36 of 36 prompts are not the run's",), "a test", 36, 36)
+
+    async def gate(*_: object) -> Parity:
+        return failed
+
+    monkeypatch.setattr("shouldtune.exporting.score_again", gate)
+    assert export(run.folder, "prompt", Wish("few_shot", out)).parity == failed
+    assert "36 of 36" in (out / FAILED).read_text(encoding="utf-8")
+    assert "do not ship it" in (out / "README.md").read_text(encoding="utf-8")
+    assert json.loads((out / MANIFEST).read_text(encoding="utf-8"))["parity"]["outcome"] == "failed"
+
+
+# ---------------------------------------------------------------- samples, training data
+
+
+def test_a_sample_is_the_first_rows_of_the_seeded_order_and_says_so(run: RunRecord, out: Path) -> None:
+    parity = export(run.folder, "prompt", Wish("few_shot", out, sample=7)).parity
+    assert (parity.n, parity.of) == (7, 36)
+    assert "compared on 7 of the 36" in parity.because[-1]
+
+
+def test_training_rows_are_those_that_training_read_and_none_is_held_out(run: RunRecord, out: Path) -> None:
+    done = export(run.folder, "jsonl", Wish("fine_tune", out))
+    assert done.parity.outcome == "not_scored"
+    rows = [json.loads(line) for line in (out / "trl.train.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 74
+    assert set(rows[0]) == {"prompt", "completion"}
+    assert [turn["role"] for turn in rows[0]["completion"]] == ["assistant"]
+    held = {example.input for example in run.holdout}
+    assert not held & {row["prompt"][-1]["content"] for row in rows}
+    chats = [json.loads(line) for line in (out / "openai.train.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [each["messages"] for each in chats] == [row["prompt"] + row["completion"] for row in rows]
+    assert yaml.safe_load((out / "axolotl.yaml").read_text())["datasets"][0]["path"] == "axolotl.train.jsonl"
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("rung", "form", "said"),
+    [
+        ("few_shot", "peft", "changed no weights"),
+        ("few_shot", "merged", "changed no weights"),
+        ("nearest_shots", "prompt", "searches the nearest of its training examples"),
+        ("../few_shot", "prompt", "no model of rung"),
+        ("few_shot", "../prompt", "no form"),
+    ],
+)
+def test_what_cannot_be_carried_is_refused_with_a_hint(
+    run: RunRecord, out: Path, rung: str, form: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        export(run.folder, form, Wish(rung, out))
+    assert caught.value.hint
+    assert not out.exists()
+
+
+def test_nothing_is_overwritten_unless_it_is_an_export_and_one_says_so(run: RunRecord, out: Path) -> None:
+    wish = Wish("few_shot", out, parity=False)
+    export(run.folder, "prompt", wish)
+    with pytest.raises(InputError, match="there already"):
+        export(run.folder, "prompt", wish)
+    (out / "mine.txt").write_text("old")
+    export(run.folder, "prompt", Wish("few_shot", out, parity=False, force=True))
+    assert not (out / "mine.txt").exists()
+    (out / MANIFEST).unlink()
+    with pytest.raises(InputError, match="no export"):
+        export(run.folder, "prompt", Wish("few_shot", out, parity=False, force=True))
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_an_export_that_breaks_off_leaves_nothing(run: RunRecord, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shouldtune.exporting.weights.copy", full)
+    with pytest.raises(CannotMeasure, match="No space left"):
+        export(run.folder, "peft", Wish("fine_tune", out))
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_task_that_changed_since_is_not_scored_against(run: RunRecord, out: Path, tmp_path: Path) -> None:
+    task = shutil.copytree(run.folder.parent.parent, tmp_path / "task")
+    rows = code_rows(121)
+    (task / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(InputError, match="has changed since this run"):
+        export(task, "prompt", Wish("few_shot", out))
+    assert export(task, "prompt", Wish("few_shot", out, parity=False)).parity.outcome == "not_scored"
+
+
+# ---------------------------------------------------------------- Ollama's grammar
+
+
+def test_a_modelfile_says_all_that_the_run_asked(run: RunRecord, out: Path) -> None:
+    from shouldtune.exporting.modelfile import parse
+
+    written(open_source(run.folder, "few_shot"), "ollama", out)
+    told = parse((out / "Modelfile").read_text(encoding="utf-8"))
+    assert told[0] == ("FROM", "./base.gguf")
+    assert ("SYSTEM", "Name the code.") in told
+    said = [text.split(" ", 1)[0] for name, text in told if name == "MESSAGE"]
+    assert said == ["user", "assistant"] * (len(said) // 2)
+    assert said
+    assert {text.split(" ", 1)[0] for name, text in told if name == "PARAMETER"} == {
+        "temperature", "seed", "repeat_penalty", "num_predict", "num_ctx", "stop",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["FROM a\nFROM b\n", "RUN x\nFROM a\n", "FROM a\nMESSAGE robot hi\n", "SYSTEM a\n"])
+def test_what_is_no_modelfile_is_refused(text: str) -> None:
+    from shouldtune.exporting.modelfile import parse
+
+    with pytest.raises(InputError):
+        parse(text)
