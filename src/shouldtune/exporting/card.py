@@ -12,6 +12,7 @@ from shouldtune.exporting.parity import Parity
 from shouldtune.exporting.source import Source
 from shouldtune.judgement import RungResult
 from shouldtune.report import words
+from shouldtune.report.why import FORGOTTEN, kept_in_words
 from shouldtune.report.words import one_line
 
 if TYPE_CHECKING:
@@ -120,6 +121,9 @@ def _limits(source: Source) -> str:
     ]
     if source.measurement.stopped_because:
         lines.append(f"- It was not asked the whole holdout: {_text(source.measurement.stopped_because)}.")
+    forgotten = source.record.verdict.forgetting
+    if forgotten is not None and forgotten.rung == source.measurement.rung:
+        lines += [f"- {FORGOTTEN}: {_text(line)}" for line in kept_in_words(forgotten)]
     return "\n".join(lines)
 
 

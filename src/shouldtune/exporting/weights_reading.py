@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -122,14 +123,19 @@ class TransformersReadback:
     def _open(self) -> Any:
         """In the precision that the files say."""
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # what is told of an export is told by us
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         model: Any = AutoModelForCausalLM.from_pretrained(
             self.written.model, dtype="auto", local_files_only=True, use_safetensors=True
         )
         if self.written.adapter is not None:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, str(self.written.adapter))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of the two libraries to each other
+                model = PeftModel.from_pretrained(model, str(self.written.adapter))
         return model.eval()
 
     def _answer(self, chats: Sequence[Chat]) -> list[Completion]:
