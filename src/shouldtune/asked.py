@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from shouldtune import __version__
@@ -54,6 +55,20 @@ class Climb:
     """Whether training data may be sent to the provider that `tune` names."""
     patience: Patience = Patience()
     """How long to wait for a provider's jobs."""
+
+
+OpenModels = Callable[[LoadedTask, Ledger, Progress, Patience], Models]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where a climb is made, if not in its task's own folder with its task's own models."""
+
+    folder: Path | None = None
+    """In place of the task's, for all that is written."""
+    beside: Path | None = None
+    """A ledger whose answers are used too."""
+    open_models: OpenModels | None = None
 
 
 def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
