@@ -49,6 +49,7 @@ LAYERS = {
     "report": 8,
     "viewing": 8,
     "serving": 8,
+    "rechecking": 8,
     "cli": 9,
     "scaffold": 8,
     "demo": 8,

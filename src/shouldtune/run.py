@@ -33,6 +33,8 @@ from shouldtune.types import Example, Measurement, Prediction, PromptSearch, Sco
 from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.plain import from_plain, inquiry_from_json, inquiry_to_json, verdict_from_json, verdict_to_json
 
+LEDGER = "ledger.sqlite"
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -47,7 +49,7 @@ class RunRecord:
 
 
 def ledger_path(task_folder: Path) -> Path:
-    return task_folder / RUNS / "ledger.sqlite"
+    return task_folder / RUNS / LEDGER
 
 
 def adapters_path(task_folder: Path) -> Path:

@@ -120,11 +120,11 @@ class Ledger:
         self,
         path: Path,
         on_call: Callable[[Purpose, Completion, bool], None] | None = None,
-        beside: Path | None = None,
+        beside: Sequence[Path] = (),
     ) -> None:
         """Open or create the file. CannotMeasure when another process writes it, or it is damaged.
 
-        An answer that it does not hold is looked up in the ledger `beside` it, which is only read.
+        An answer that it does not hold is looked up in the ledgers `beside` it, which are only read.
         """
         self.path = path
         self.on_call = on_call
@@ -138,7 +138,7 @@ class Ledger:
         self._one_at_a_time = threading.Lock()
         self._lock = lock(path)
         try:
-            self._beside = None if beside is None or not beside.exists() else Beside(beside)
+            self._beside = [Beside(each) for each in beside if each.exists()]
             self._database = open_to_write(path)
             with cannot_read(path):
                 self._keys = {key for (key,) in self._database.execute("SELECT key FROM calls")}
@@ -164,7 +164,8 @@ class Ledger:
     def find(self, key: str) -> Completion | None:
         """The recorded answer to a request, or None. CannotMeasure where the file is damaged."""
         if key not in self._keys:  # without waiting for whatever is being written
-            return None if self._beside is None else self._beside.find(key)
+            found = (each.find(key) for each in self._beside)
+            return next((answer for answer in found if answer is not None), None)
         with cannot_read(self.path), self._one_at_a_time:
             row = self._database.execute(FIND, (key,)).fetchone()
         return None if row is None else _completion(key, row[0], self.path)

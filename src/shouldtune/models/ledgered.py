@@ -196,9 +196,7 @@ class LedgeredTunable(Ledgered):
             start = monotonic()
 
 
-def epoch_request(
-    spec: ModelSpec, conversations: Sequence[Conversation], settings: TuneSettings, epoch: int
-) -> str:
+def epoch_request(spec: ModelSpec, conversations: Sequence[Conversation], settings: TuneSettings, epoch: int) -> str:
     """An epoch of training in the one form whose SHA-256 is its key."""
     request = {
         "tune": identity(spec),

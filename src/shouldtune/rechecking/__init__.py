@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,17 @@ from shouldtune.errors import InputError
 from shouldtune.files import RUNS
 from shouldtune.ladder import climb
 from shouldtune.models.ledger import Ledger
+from shouldtune.models.open import describe_model
 from shouldtune.progress import Progress
 from shouldtune.rechecking.again import climb_again
 from shouldtune.rechecking.changes import Changes, changes
-from shouldtune.rechecking.kept import Served, kept_examples, served, told_file
+from shouldtune.rechecking.kept import Served, kept_answers, kept_examples, served, told_file
 from shouldtune.rechecking.outcome import Outcome, outcome
 from shouldtune.rechecking.replay import Needed, needed
 from shouldtune.rejudge import settings_changed
-from shouldtune.run import RunRecord, ledger_path, load_contents, load_run, run_folder
+from shouldtune.run import LEDGER, RunRecord, ledger_path, load_contents, load_run, run_folder
 from shouldtune.task import LoadedTask
-from shouldtune.task.contents import Contents, Earlier, contents_of
+from shouldtune.task.contents import Earlier, contents_of
 from shouldtune.task.file import FILE_NAME
 
 Load = Callable[[Path, Earlier], LoadedTask]
@@ -62,6 +63,7 @@ async def look_again(
     place = _task_of(record, task)
     told = None if kept is None else told_file(kept)
     more = () if told is None else kept_examples(told)
+    answers = {} if told is None else kept_answers(told, record.verdict.rung)
     loaded = _under(load(place, Earlier(before, more)), settings)
     how, notes = climb_again(record)
     asked = await _asked(loaded, how)
@@ -74,10 +76,12 @@ async def look_again(
         loaded=loaded,
         how=how,
         changes=found,
-        needed=() if same else await needed(loaded, how, record, _ledger(record, loaded)),
+        needed=()
+        if same
+        else await needed(loaded, how, record, (ledger_path(loaded.folder), *_elsewhere(record, loaded))),
         same=same,
         folder=folder,
-        served=None if told is None else await served(told, more, loaded.task.scorer, record),
+        served=await served(answers, more, loaded.task.scorer, record),
     )
 
 
@@ -85,7 +89,7 @@ async def measure_again(found: Recheck, progress: Progress | None = None) -> Out
     """Climb, from the ledger where it has the answers. Errors as `climb`."""
     if found.same:
         return outcome(found.before, found.before)
-    ground = Ground(beside=_ledger(found.before, found.loaded))
+    ground = Ground(beside=_elsewhere(found.before, found.loaded))
     return outcome(found.before, await climb(found.loaded, found.how, progress, ground))
 
 
@@ -111,8 +115,6 @@ def _under(loaded: LoadedTask, settings: Sequence[str]) -> LoadedTask:
 
 
 def _plain(loaded: LoadedTask) -> dict[str, Any]:
-    from dataclasses import asdict
-
     names = {"model": loaded.file.model, "strong": loaded.file.strong}
     return {**names, "goal": asdict(loaded.task.goal), "economics": asdict(loaded.economics)}
 
@@ -120,17 +122,17 @@ def _plain(loaded: LoadedTask) -> dict[str, Any]:
 async def _asked(loaded: LoadedTask, how: Climb) -> dict[str, Any]:
     """What is asked now, with what the models say of themselves."""
     with tempfile.TemporaryDirectory(prefix="shouldtune-") as name, Ledger(ledger_path(Path(name))) as ledger:
-        models = open_models(loaded, ledger, Progress())
+        models = open_models(loaded, ledger, Progress(), opens=describe_model)
         try:
             return what_is_asked(loaded, how, models)
         finally:
             await models.aclose()
 
 
-def _ledger(record: RunRecord, loaded: LoadedTask) -> Path:
-    """The ledger that is read and not written: the old run's, or the task's own while a climb is only counted."""
-    runs = record.folder.resolve().parent
-    return runs / "ledger.sqlite" if runs != loaded.folder.resolve() / RUNS else ledger_path(loaded.folder)
+def _elsewhere(record: RunRecord, loaded: LoadedTask) -> tuple[Path, ...]:
+    """The old run's ledger, where it is not the task's own."""
+    old, own = record.folder.resolve().parent / LEDGER, ledger_path(loaded.folder)
+    return () if old == own.resolve() else (old,)
 
 
-__all__ = ["Changes", "Contents", "Needed", "Outcome", "Recheck", "Served", "look_again", "measure_again"]
+__all__ = ["Changes", "Needed", "Outcome", "Recheck", "Served", "look_again", "measure_again"]

@@ -36,7 +36,7 @@ def _names(record: RunRecord) -> list[str]:
 
 
 def _rungs(told: Sequence[str], names: Sequence[str]) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
-    """The rungs, each with the settings that it had; a rung that is told in no way that this version reads has its own."""
+    """The rungs, each with the settings that it had, where this version can read them; else with its own."""
     written = dict(zip(names, told, strict=False)) if len(told) == len(names) else {}
     found: list[Rung] = []
     notes = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,13 +49,19 @@ def kept_examples(path: Path) -> tuple[Example, ...]:
     return read_rows(path).examples if path.stat().st_size else ()
 
 
-async def served(path: Path, examples: tuple[Example, ...], scorer: Scorer, record: RunRecord) -> Served | None:
-    """The kept answers of the rung that was to ship, graded; None where there is none, or a model would have to grade."""
+def kept_answers(path: Path, rung: str | None) -> dict[str, str]:
+    """By id, what the rung answered to the kept examples."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    return {str(row["id"]): str(row.get("output", "")) for row in rows if row.get("rung") == rung and "id" in row}
+
+
+async def served(
+    answers: Mapping[str, str], examples: tuple[Example, ...], scorer: Scorer, record: RunRecord
+) -> Served | None:
+    """The kept answers of the rung that was to ship, graded; None where there is none, or a model grades."""
     rung = record.verdict.rung
     if rung is None or model_needed(scorer) is not None or not examples:
         return None
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    answers = {str(row["id"]): str(row.get("output", "")) for row in rows if row.get("rung") == rung and "id" in row}
     scores = [await graded(scorer, Completion(answers[e.id]), e) for e in examples if e.id in answers]
     known = [score.value for score in scores if score is not None]
     if not known:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shouldtune.task.file import TaskFile
-from shouldtune.types import Document, Example
+from shouldtune.types import Example
 
 if TYPE_CHECKING:
     from shouldtune.task import LoadedTask
@@ -48,7 +48,9 @@ def contents_of(loaded: LoadedTask) -> Contents:
         holdout=hashes_of(loaded.holdout),
         train=hashes_of(loaded.task.train),
         documents=tuple((document.id, _hash(asdict(document))) for document in loaded.task.documents),
-        files={path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in own_code(loaded.file, loaded.folder)},
+        files={
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in own_code(loaded.file, loaded.folder)
+        },
         settings=loaded.file.model_dump(mode="json", include=SETTINGS),
     )
 
@@ -68,7 +70,7 @@ def hashes_of(examples: tuple[Example, ...]) -> Hashes:
 
 
 def hash_of(example: Example) -> str:
-    """Of what an example says. Its id may only be the number of its line, its group may have been found by the split."""
+    """Of what an example says: its id may only be the number of its line, and a split may have found its group."""
     return _hash([example.input, example.target, example.accepted, example.meta])
 
 
