@@ -102,8 +102,10 @@ def _settings(was: Settings, now: Settings) -> list[Setting]:
 
 def _parts(name: str, was: Settings | None, now: Settings | None) -> list[Setting]:
     """The values that differ; a price whatever its source says of its date."""
-    found = []
-    for key in () if was is None or now is None else (key for key in now if key in was):
+    found: list[Setting] = []
+    if was is None or now is None:
+        return found
+    for key in (key for key in now if key in was):
         old, new = (_unsourced(each[key]) for each in (was, now))
         if old != new:
             label = f"prices.{key.removesuffix('_price')}" if key in MONEY else f"{name}.{key}"

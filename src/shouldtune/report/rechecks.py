@@ -1,4 +1,4 @@
-"""A re-check, as text, Markdown and JSON: what has changed, what must be measured again, and whether the verdict stands."""
+"""A re-check, as text, Markdown and JSON: what has changed, what must be measured, and whether the verdict stands."""
 
 from __future__ import annotations
 
