@@ -218,6 +218,7 @@ def test_a_run_that_lies_elsewhere_lends_its_ledger(finished: Path, task: Path, 
     assert bought == told(found)
     assert 0 < sum(bought.values()) <= 20
     assert outcome.now.folder.is_relative_to(task)
+    assert outcome.now.verdict.provenance["look"] == 2  # the first was taken where the run lies
 
 
 def test_a_run_from_before_the_data_were_recorded_can_be_rechecked(task: Path) -> None:

@@ -6,6 +6,7 @@ holds is not asked again. The old run's folder stays as it is; the new run has i
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ from shouldtune.asked import Climb, Ground, open_models, run_id, what_is_asked
 from shouldtune.errors import InputError
 from shouldtune.files import RUNS
 from shouldtune.ladder import climb
+from shouldtune.looks import looks_path
 from shouldtune.models.ledger import Ledger
 from shouldtune.models.open import describe_model
 from shouldtune.progress import Progress
@@ -25,11 +27,12 @@ from shouldtune.rechecking.kept import Served, kept_answers, kept_examples, serv
 from shouldtune.rechecking.outcome import Outcome, outcome
 from shouldtune.rechecking.replay import Needed, needed
 from shouldtune.rejudge import settings_changed
-from shouldtune.run import LEDGER, RunRecord, ledger_path, load_contents, load_run, run_folder
+from shouldtune.run import LEDGER, RunRecord, adapters_path, jobs_path, ledger_path, load_contents, load_run, run_folder
 from shouldtune.task import LoadedTask
 from shouldtune.task.contents import Earlier, contents_of
 from shouldtune.task.file import FILE_NAME
 
+BROUGHT = (looks_path(Path()).name, jobs_path(Path()).name, adapters_path(Path()).name)
 Load = Callable[[Path, Earlier], LoadedTask]
 """Reads a task, with whatever options its caller was given."""
 
@@ -71,14 +74,13 @@ async def look_again(
     found = replace(found, notes=(*found.notes, *notes))
     folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
     same = folder.resolve() == record.folder.resolve()
+    ledgers = (ledger_path(loaded.folder), *_elsewhere(record, loaded))
     return Recheck(
         before=record,
         loaded=loaded,
         how=how,
         changes=found,
-        needed=()
-        if same
-        else await needed(loaded, how, record, (ledger_path(loaded.folder), *_elsewhere(record, loaded))),
+        needed=() if same else await needed(loaded, how, record, ledgers),
         same=same,
         folder=folder,
         served=await served(answers, more, loaded.task.scorer, record),
@@ -90,6 +92,8 @@ async def measure_again(found: Recheck, progress: Progress | None = None) -> Out
     if found.same:
         return outcome(found.before, found.before)
     ground = Ground(beside=_elsewhere(found.before, found.loaded))
+    if ground.beside:
+        _bring(found.before.folder.resolve().parent, found.loaded.folder / RUNS)
     return outcome(found.before, await climb(found.loaded, found.how, progress, ground))
 
 
@@ -127,6 +131,16 @@ async def _asked(loaded: LoadedTask, how: Climb) -> dict[str, Any]:
             return what_is_asked(loaded, how, models)
         finally:
             await models.aclose()
+
+
+def _bring(runs: Path, own: Path) -> None:
+    """Beside answers: the looks taken, what was trained and what a provider was sent, where the task has none itself."""
+    own.mkdir(parents=True, exist_ok=True)
+    for name in BROUGHT:
+        if (runs / name).is_dir() and not (own / name).exists():
+            shutil.copytree(runs / name, own / name)
+        elif (runs / name).is_file() and not (own / name).exists():
+            shutil.copyfile(runs / name, own / name)
 
 
 def _elsewhere(record: RunRecord, loaded: LoadedTask) -> tuple[Path, ...]:

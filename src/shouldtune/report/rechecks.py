@@ -140,7 +140,7 @@ def _needed(found: Recheck) -> list[str]:
         parts += [f"{counted(each.epochs, 'epoch')} of training"] if each.epochs else []
         lines.append(f"{one_line(each.name)}: {words.listed(parts)}; {_why(each, found)}")
     cost = dollars(found)
-    price = "a price is not known" if cost is None else f"{money(cost)} at most"
+    price = "a price is not known" if cost is None else f"{money(cost)} at most" if cost else "nothing to pay"
     lines.append(
         f"in all {counted(found.calls, 'call')}, {price}; where new answers are like the old ones, else more or fewer"
     )
