@@ -134,7 +134,7 @@ async def _asked(loaded: LoadedTask, how: Climb) -> dict[str, Any]:
 
 
 def _bring(runs: Path, own: Path) -> None:
-    """Beside answers: the looks taken, what was trained and what a provider was sent, where the task has none itself."""
+    """Beside answers: looks taken, what was trained and what a provider was sent, where the task has none itself."""
     own.mkdir(parents=True, exist_ok=True)
     for name in BROUGHT:
         if (runs / name).is_dir() and not (own / name).exists():
