@@ -50,6 +50,7 @@ LAYERS = {
     "viewing": 8,
     "serving": 8,
     "exporting": 8,
+    "rechecking": 8,
     "cli": 9,
     "scaffold": 8,
     "demo": 8,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from shouldtune import __version__
@@ -19,7 +20,7 @@ from shouldtune.models.paid_by import PaidBy
 from shouldtune.models.past_calls import dollars_paid
 from shouldtune.models.prices import price_of
 from shouldtune.models.providers import is_remote
-from shouldtune.models.remote import open_remote
+from shouldtune.models.remote import Remote, open_remote, remote_of
 from shouldtune.probing import Probing
 from shouldtune.progress import Progress
 from shouldtune.run import adapters_path, jobs_path, ledger_path
@@ -56,6 +57,20 @@ class Climb:
     """How long to wait for a provider's jobs."""
 
 
+OpenModels = Callable[[LoadedTask, Ledger, Progress, Patience], Models]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where a climb is made, if not in its task's own folder with its task's own models."""
+
+    folder: Path | None = None
+    """In place of the task's, for all that is written."""
+    beside: tuple[Path, ...] = ()
+    """Ledgers whose answers are used too."""
+    open_models: OpenModels | None = None
+
+
 def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
     """The rungs of these names, in ladder order. InputError for a name that is none."""
     known = {rung.name: rung for rung in LADDER}
@@ -65,20 +80,27 @@ def chosen_rungs(names: Sequence[str]) -> tuple[Rung, ...]:
     return tuple(rung for rung in LADDER if rung.name in names)
 
 
-def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress, patience: Patience = Patience()) -> Models:
+def open_models(
+    loaded: LoadedTask,
+    ledger: Ledger,
+    progress: Progress,
+    patience: Patience = Patience(),
+    opens: Callable[[str, Sequence[Example]], Model] = open_model,
+) -> Models:
     """The task's models behind its ledger. ModelUnavailable or InputError where one cannot be opened."""
     everything = (*loaded.task.train, *loaded.holdout)  # a scripted model knows the answers; a real one is told nothing
     file, economics = loaded.file, loaded.economics
-    prompt = Ledgered(open_model(file.model, everything), ledger, price_paid(file.model, economics.prompt_price))
+    prompt = Ledgered(opens(file.model, everything), ledger, price_paid(file.model, economics.prompt_price))
     strong = None
     if file.strong is not None:
         paid = price_paid(file.strong, economics.strong_price)
-        strong = Ledgered(open_model(file.strong, everything), ledger, paid)
-    judge, budget = _open_judge(loaded, ledger, everything), file.budget
+        strong = Ledgered(opens(file.strong, everything), ledger, paid)
+    judge, budget = _open_judge(loaded, ledger, lambda named: opens(named, everything)), file.budget
     if loaded.file.tune is None:
         return Models(prompt, strong=strong, judge=judge, budget=budget)
     if is_remote(loaded.file.tune):
-        elsewhere = _open_elsewhere(loaded, loaded.file.tune, ledger, progress, patience)
+        base = open_remote(loaded.file.tune) if opens is open_model else remote_of(loaded.file.tune)
+        elsewhere = _open_elsewhere(loaded, loaded.file.tune, base, ledger, progress, patience)
         return Models(prompt, elsewhere, strong, judge=judge, budget=budget)
     tunable = open_tunable(loaded.file.tune, adapters_path(loaded.folder), everything, progress.trained)
     tune = None if tunable is None else LedgeredTunable(tunable, ledger)
@@ -86,11 +108,11 @@ def open_models(loaded: LoadedTask, ledger: Ledger, progress: Progress, patience
 
 
 def _open_elsewhere(
-    loaded: LoadedTask, named: str, ledger: Ledger, progress: Progress, patience: Patience
+    loaded: LoadedTask, named: str, base: Remote, ledger: Ledger, progress: Progress, patience: Patience
 ) -> ProviderTunable:
     """A model that its provider trains."""
     return ProviderTunable(
-        open_remote(named),
+        base,
         ledger,
         price_of(named, price_table(loaded.file)),
         journal_path=jobs_path(loaded.folder),
@@ -119,13 +141,13 @@ JUDGE = "judge"
 """Who pays for grades that a model gives: they are no part of what a rung costs."""
 
 
-def _open_judge(loaded: LoadedTask, ledger: Ledger, everything: Sequence[Example]) -> Model | None:
+def _open_judge(loaded: LoadedTask, ledger: Ledger, opens: Callable[[str], Model]) -> Model | None:
     """The model that the scorer asks; None where it asks none."""
     named = model_needed(loaded.task.scorer)
     if named is None:
         return None
     price = price_paid(named, price_of(named, price_table(loaded.file)))
-    return PaidBy(Ledgered(open_model(named, everything), ledger, price), JUDGE, "grade")
+    return PaidBy(Ledgered(opens(named), ledger, price), JUDGE, "grade")
 
 
 def with_judge(loaded: LoadedTask, models: Models) -> LoadedTask:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shouldtune.asked import Climb
+    from shouldtune.rechecking import Outcome, Recheck
     from shouldtune.run import RunRecord
     from shouldtune.task import LoadedTask
     from shouldtune.types import Rung
@@ -56,8 +57,17 @@ PriceOption = Annotated[
 NoPriceLimit = Annotated[
     bool, typer.Option("--no-price-limit", help="Run although a price is not known; then the budget does not hold.")
 ]
+BudgetOption = Annotated[
+    float | None, typer.Option("--budget", min=0.0, help="Dollars that the calls of all runs of this task may cost.")
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Training data may be sent to the provider that `tune` names; do not ask.")
+]
 NoProbes = Annotated[bool, typer.Option("--no-probes", help="Do not ask why the best prompt's failures fail.")]
 GOAL_MISSED = PARITY_FAILED = 100
+CHANGED, GOAL_MISSED_AGAIN = 100, 101
+"""Exit codes of `recheck`."""
+FAIL_ON = ("changed", "goal_missed", "nothing")
 
 
 def _keys_from(path: Path | None) -> Path | None:
@@ -160,9 +170,7 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     rungs: RungsOption = None,
     all_rungs: AllRungs = False,
     whole_holdout: WholeHoldout = False,
-    budget: Annotated[
-        float | None, typer.Option(min=0.0, help="Dollars that the calls of all runs of this task may cost.")
-    ] = None,
+    budget: BudgetOption = None,
     max_calls: MaxCalls = None,
     max_minutes: MaxMinutes = None,
     price: PriceOption = None,
@@ -174,9 +182,7 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
         bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")
     ] = False,
     env_file: EnvFile = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Training data may be sent to the provider that `tune` names; do not ask.")
-    ] = False,
+    yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
     """Climb the ladder for a task until the answer is clear. A run that was cut off goes on."""
@@ -260,6 +266,65 @@ def report(
         typer.echo(to_markdown(record), nl=False)
     elif not (html or junit or csv):
         _show(record)
+
+
+@app.command()
+def recheck(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
+    run: Annotated[Path, typer.Argument(help="A finished run's folder, or a task's folder for its newest.")],
+    task: Annotated[Path | None, typer.Argument(help="The task's folder, where the run does not lie in it.")] = None,
+    model: ModelOption = None,
+    tune: TuneOption = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Under this: goal.quality=0.8")
+    ] = None,
+    kept: Annotated[
+        Path | None, typer.Option(help="What `serve --keep FILE` has kept: answers that were put right are examples.")
+    ] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="Say what has changed and what it would take.")] = False,
+    budget: BudgetOption = None,
+    max_calls: MaxCalls = None,
+    max_minutes: MaxMinutes = None,
+    price: PriceOption = None,
+    no_price_limit: NoPriceLimit = False,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(help="`changed` (the default): exit with 100; `goal_missed`: with 101; `nothing`."),
+    ] = None,
+    env_file: EnvFile = None,
+    yes: YesOption = False,
+    json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown on stdout, for a comment.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for a build server to this file.")] = None,
+) -> None:
+    """Months later: does a run's verdict still stand? Measures again only what has changed."""
+    import asyncio
+
+    from shouldtune.rechecking import look_again
+    from shouldtune.report import rechecks
+    from shouldtune.task import load_task
+
+    failing = _fail_on(fail_on)
+    limits = (budget, max_calls, max_minutes, _price(price))
+    found = asyncio.run(look_again(run, task, lambda p, e: load_task(p, model, tune, *limits, e), changes or (), kept))
+    found = replace(found, how=replace(found.how, price_limit=not no_price_limit))
+    if not (json or markdown):
+        typer.echo(rechecks.look_to_text(found), nl=False)
+    outcome = None if dry else _measure_again(found, yes=yes)
+    if json:
+        typer.echo(rechecks.recheck_to_json(found, outcome), nl=False)
+    elif markdown:
+        typer.echo(rechecks.recheck_to_markdown(found, outcome), nl=False)
+    elif outcome is not None:
+        typer.echo(f"\n{rechecks.outcome_to_text(found, outcome)}", nl=False)
+    if outcome is None:
+        return
+    if junit is not None:
+        from shouldtune.report.junit import to_junit
+
+        told = outcome.stands if outcome.measured else None
+        _write(junit, to_junit(outcome.now, (told, rechecks.outcome_to_text(found, outcome))))
+        _say(f"wrote {junit}")
+    _end_of_recheck(found, outcome, failing)
 
 
 @app.command()
@@ -412,15 +477,56 @@ def _rungs(names: str | None) -> tuple[Rung, ...]:
     return chosen_rungs([name.strip() for name in names.split(",")]) if names else LADDER
 
 
+def _fail_on(asked: list[str] | None) -> list[str]:
+    for name in asked or ():
+        if name not in FAIL_ON:
+            raise InputError(f"--fail-on {name} is not known", hint=f"one of {', '.join(FAIL_ON)}")
+    return asked or ["changed"]
+
+
+def _measure_again(found: Recheck, *, yes: bool) -> Outcome:
+    import asyncio
+
+    from shouldtune.rechecking import measure_again
+    from shouldtune.report.live import progress_for
+
+    if found.same:
+        return asyncio.run(measure_again(found))
+    _say_code()
+    found = replace(found, how=replace(found.how, may_send=_may_send(found.loaded, found.how, yes=yes)))
+    with progress_for(sys.stderr) as progress:
+        outcome = asyncio.run(measure_again(found, progress))
+    _write_page(outcome.now, outcome.now.folder / "report.html")
+    return outcome
+
+
+def _end_of_recheck(found: Recheck, outcome: Outcome, failing: list[str]) -> None:
+    """The exit code: what could not be measured first, for then nothing can be told."""
+    if (outcome.now.verdict.provenance.get("budget") or {}).get("ended"):
+        _budget_ended(found.loaded, found.how, outcome.now)
+    if not outcome.measured:
+        hint = "mend what failed and re-check again; what was measured is kept"
+        raise CannotMeasure("it cannot be told whether the verdict stands", where=outcome.now.folder, hint=hint)
+    if "changed" in failing and not outcome.stands:
+        raise typer.Exit(CHANGED)
+    if "goal_missed" in failing and outcome.meets_goal is False:
+        raise typer.Exit(GOAL_MISSED_AGAIN)
+
+
+def _say_code() -> None:
+    from shouldtune.user_code import loaded_files
+
+    for file in loaded_files:
+        _say(f"runs your code: {file}")
+
+
 def _climb_and_show(loaded: LoadedTask, how: Climb, *, as_json: bool) -> RunRecord:
     import asyncio
 
     from shouldtune.ladder import climb
     from shouldtune.report.live import progress_for
-    from shouldtune.user_code import loaded_files
 
-    for file in loaded_files:
-        _say(f"runs your code: {file}")
+    _say_code()
     _say("\n".join(loaded.notes))
     with progress_for(sys.stderr) as progress:
         record = asyncio.run(climb(loaded, how, progress))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from shouldtune.ascent import Ascent
 from shouldtune.asked import (
     Climb,
+    Ground,
     budget_of,
     look_id,
     machine,
@@ -38,6 +40,7 @@ from shouldtune.run import (
 )
 from shouldtune.scorers import model_needed
 from shouldtune.task import LoadedTask
+from shouldtune.task.contents import contents_of
 from shouldtune.trail import Trail
 from shouldtune.types import Fitted, Rung, Skipped
 from shouldtune.verdict.case import NOT_REACHED
@@ -48,7 +51,9 @@ FitsAhead = Mapping[str, asyncio.Task[Fitted | Skipped]]
 """Rungs that are being fitted before their turn."""
 
 
-async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | None = None) -> RunRecord:
+async def climb(
+    loaded: LoadedTask, how: Climb = Climb(), progress: Progress | None = None, ground: Ground = Ground()
+) -> RunRecord:
     """Fit and measure one rung after another, decide, and write the run folder.
 
     A lower rung that meets the goal ends the climb, unless `how.all_rungs`, and a rung is asked no more than could
@@ -65,17 +70,20 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
             hint="--allow-simulated, to see how a verdict would read",
         )
     must_be_allowed(loaded, how)
-    ledger = Ledger(ledger_path(loaded.folder), lambda who, completion, new: trail.called(*who, completion, new))
+    task, contents = loaded, contents_of(loaded)
+    loaded = loaded if ground.folder is None else replace(loaded, path=ground.folder / loaded.path.name)
+    ledger = Ledger(
+        ledger_path(loaded.folder), lambda who, completion, new: trail.called(*who, completion, new), ground.beside
+    )
     try:
         ledger.budget = budget_of(loaded, how)
-        models = open_models(loaded, ledger, trail, how.patience)
+        models = (ground.open_models or open_models)(task, ledger, trail, how.patience)
         asked = what_is_asked(loaded, how, models)
         loaded = with_judge(loaded, models)
         folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
         look = look_at(looks_path(loaded.folder), loaded.holdout, look_id(asked), folder.name)
-        save_asked(
-            folder, {**asked, "created": datetime.now(UTC).isoformat(timespec="seconds"), **machine()}, loaded.holdout
-        )
+        told = {**asked, "created": datetime.now(UTC).isoformat(timespec="seconds"), **machine()}
+        save_asked(folder, told, loaded.holdout, contents)
         trail.begin(folder, how.rungs, {"look": look.number, "simulated": simulated})
         try:
             verdict = await _climb(Ascent(loaded, how, ledger, models, folder, trail, simulated, asked, look))

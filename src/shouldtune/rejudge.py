@@ -42,7 +42,13 @@ def judge_again(record: RunRecord, changes: Sequence[str]) -> RunRecord:
             where=record.folder,
             hint="`shouldtune run` on its task measures",
         )
-    settings = _settings(record.asked)
+    goal, economics, changed = settings_changed(record.asked, changes)
+    return _judged(record, goal, economics, changed)
+
+
+def settings_changed(asked: Mapping[str, Any], changes: Sequence[str]) -> tuple[Goal, Economics, Changed]:
+    """Goal and money of a run that was asked this, under `changes`, each `key=value`. InputError."""
+    settings = _settings(asked)
     changed: Changed = {}
     for change in changes:
         key, part, name, value = _parsed(change, settings)
@@ -54,11 +60,11 @@ def judge_again(record: RunRecord, changes: Sequence[str]) -> RunRecord:
     prompted, tuned, *strong = (part for part in settings if part.startswith("prices."))
     economics = replace(
         Economics(**_checked(EconomicsPart, "economics", settings, changed)),
-        prompt_price=_price(record.asked, "prompt_price", prompted, settings, changed),
-        tuned_price=_price(record.asked, "tuned_price", tuned, settings, changed),
-        strong_price=_price(record.asked, "strong_price", strong[0], settings, changed) if strong else None,
+        prompt_price=_price(asked, "prompt_price", prompted, settings, changed),
+        tuned_price=_price(asked, "tuned_price", tuned, settings, changed),
+        strong_price=_price(asked, "strong_price", strong[0], settings, changed) if strong else None,
     )
-    return _judged(record, goal, economics, changed)
+    return goal, economics, changed
 
 
 def _judged(record: RunRecord, goal: Goal, economics: Economics, changed: Changed) -> RunRecord:

@@ -6,6 +6,7 @@
     TASK/runs/provider_jobs.jsonl  what was sent to a provider and started there (tuning/job_journal.py)
              agreed_to_send.json   hashes of what its user has agreed to send
     TASK/runs/<id>/run.json      what was asked
+                  contents.json  hashes of the examples, documents and code (task/contents.py)
                   holdout.jsonl, predictions.jsonl, measurements.json
                   inquiry.json   what was found about the data, the failures and the learning curve
                   progress.jsonl what it tells while it goes on (trail.py)
@@ -27,9 +28,12 @@ from shouldtune.errors import InputError
 from shouldtune.files import RUNS, write_whole
 from shouldtune.judgement import Verdict
 from shouldtune.models.keys import completion_from_dict
+from shouldtune.task.contents import Contents, contents_from_plain, hashes_of
 from shouldtune.types import Example, Measurement, Prediction, PromptSearch, Score, Spent, Trial
 from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.plain import from_plain, inquiry_from_json, inquiry_to_json, verdict_from_json, verdict_to_json
+
+LEDGER = "ledger.sqlite"
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class RunRecord:
 
 
 def ledger_path(task_folder: Path) -> Path:
-    return task_folder / RUNS / "ledger.sqlite"
+    return task_folder / RUNS / LEDGER
 
 
 def adapters_path(task_folder: Path) -> Path:
@@ -88,11 +92,12 @@ def rung_to_ship(record: RunRecord, rung: str | None = None) -> str:
     return chosen
 
 
-def save_asked(folder: Path, asked: Mapping[str, Any], holdout: Sequence[Example]) -> None:
+def save_asked(folder: Path, asked: Mapping[str, Any], holdout: Sequence[Example], contents: Contents) -> None:
     """Write what is asked, before anything is spent on it. A run that goes on keeps its first date."""
     path = folder / "run.json"
     if path.exists():
         return
+    write_whole(folder / "contents.json", json.dumps(asdict(contents), sort_keys=True, ensure_ascii=False) + "\n")
     write_whole(folder / "holdout.jsonl", _lines(asdict(example) for example in holdout))
     write_whole(path, json.dumps(asked, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
@@ -146,6 +151,17 @@ def load_asked(folder: Path) -> tuple[dict[str, Any], tuple[Example, ...]]:
         return asked, tuple(_example(row) for row in _rows(folder / "holdout.jsonl"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"this run folder cannot be read: {error!r}", where=folder) from None
+
+
+def load_contents(folder: Path, holdout: Sequence[Example]) -> Contents:
+    """What the task of a run consisted of; of an older run no more is known than what it had held out. InputError."""
+    path = folder / "contents.json"
+    if not path.exists():
+        return Contents(hashes_of(tuple(holdout)))
+    try:
+        return contents_from_plain(json.loads(_read(path)))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"this run folder cannot be read: {error!r}", where=path) from None
 
 
 def load_inquiry(folder: Path) -> Inquiry:

@@ -23,7 +23,7 @@ from shouldtune.errors import CannotMeasure
 from shouldtune.models.bill import Bill, Size, lost_calls
 from shouldtune.models.budget import Budget
 from shouldtune.models.keys import canonical, completion_from_json
-from shouldtune.models.ledger_file import cannot_read, lock, open_to_write
+from shouldtune.models.ledger_file import cannot_read, lock, open_to_read, open_to_write
 from shouldtune.types import Completion, Spent
 
 Purpose = tuple[str, str]
@@ -42,6 +42,11 @@ def paying(rung: str, purpose: str) -> Iterator[None]:
         _paying.reset(token)
 
 
+def payer() -> Purpose:
+    """Whose bill it is on now."""
+    return _paying.get()
+
+
 @dataclass(frozen=True)
 class Sent:
     """A paid call that was written down as about to be sent."""
@@ -55,6 +60,7 @@ class Sent:
 
 
 Row = tuple[str | int | float | None, ...]
+FIND = "SELECT completion FROM calls WHERE key = ?"
 
 
 def _insert(table: str, columns: str) -> str:
@@ -90,11 +96,36 @@ class _Turn:
     waiting: int = 0
 
 
+class Beside:
+    """Another ledger, whose answers are used and which is not written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with open_to_read(path) as database:
+            self._keys = {key for (key,) in database.execute("SELECT key FROM calls")}
+
+    def find(self, key: str) -> Completion | None:
+        """The recorded answer to a request, or None. CannotMeasure."""
+        if key not in self._keys:
+            return None
+        with open_to_read(self.path) as database:
+            row = database.execute(FIND, (key,)).fetchone()
+        return None if row is None else _completion(key, row[0], self.path)
+
+
 class Ledger:
     """One writer to one file. `bills` say what each purpose rests on; `new_calls` what this process bought."""
 
-    def __init__(self, path: Path, on_call: Callable[[Purpose, Completion, bool], None] | None = None) -> None:
-        """Open or create the file. CannotMeasure when another process writes it, or it is damaged."""
+    def __init__(
+        self,
+        path: Path,
+        on_call: Callable[[Purpose, Completion, bool], None] | None = None,
+        beside: Sequence[Path] = (),
+    ) -> None:
+        """Open or create the file. CannotMeasure when another process writes it, or it is damaged.
+
+        An answer that it does not hold is looked up in the ledgers `beside` it, which are only read.
+        """
         self.path = path
         self.on_call = on_call
         self.new_calls = 0
@@ -107,6 +138,7 @@ class Ledger:
         self._one_at_a_time = threading.Lock()
         self._lock = lock(path)
         try:
+            self._beside = [Beside(each) for each in beside if each.exists()]
             self._database = open_to_write(path)
             with cannot_read(path):
                 self._keys = {key for (key,) in self._database.execute("SELECT key FROM calls")}
@@ -131,15 +163,12 @@ class Ledger:
 
     def find(self, key: str) -> Completion | None:
         """The recorded answer to a request, or None. CannotMeasure where the file is damaged."""
-        if key not in self._keys:
-            return None  # without waiting for whatever is being written
+        if key not in self._keys:  # without waiting for whatever is being written
+            found = (each.find(key) for each in self._beside)
+            return next((answer for answer in found if answer is not None), None)
         with cannot_read(self.path), self._one_at_a_time:
-            row = self._database.execute("SELECT completion FROM calls WHERE key = ?", (key,)).fetchone()
-        try:
-            return None if row is None else completion_from_json(row[0])
-        except (ValueError, TypeError):
-            hint = "`shouldtune ledger TASK --check` says what else is damaged"
-            raise CannotMeasure(f"the answer {key} cannot be read", where=self.path, hint=hint) from None
+            row = self._database.execute(FIND, (key,)).fetchone()
+        return None if row is None else _completion(key, row[0], self.path)
 
     @asynccontextmanager
     async def alone(self, key: str) -> AsyncIterator[None]:
@@ -280,6 +309,14 @@ class Ledger:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _completion(key: str, text: str, path: Path) -> Completion:
+    try:
+        return completion_from_json(text)
+    except (ValueError, TypeError):
+        hint = "`shouldtune ledger TASK --check` says what else is damaged"
+        raise CannotMeasure(f"the answer {key} cannot be read", where=path, hint=hint) from None
 
 
 def _sent_row(sent: Sent, usd: float | None, number: int) -> Row:

@@ -178,15 +178,10 @@ class LedgeredTunable(Ledgered):
 
     async def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
         """As the model's own; no further epoch is begun once the budget's time is over."""
-        request = {
-            "tune": identity(self.model.spec()),
-            "conversations": digest([asdict(conversation) for conversation in conversations]),
-            "settings": asdict(settings),
-        }
         epoch, start = 0, monotonic()
         async for tuned in self.model.tune(conversations, settings):
             epoch += 1
-            part = canonical({**request, "epoch": epoch})
+            part = epoch_request(self.model.spec(), conversations, settings, epoch)
             key = sha256(part)
             recorded = self.ledger.find(key)
             completion = recorded or Completion(
@@ -199,3 +194,13 @@ class LedgeredTunable(Ledgered):
             if not self.ledger.may_go_on():
                 return
             start = monotonic()
+
+
+def epoch_request(spec: ModelSpec, conversations: Sequence[Conversation], settings: TuneSettings, epoch: int) -> str:
+    """An epoch of training in the one form whose SHA-256 is its key."""
+    request = {
+        "tune": identity(spec),
+        "conversations": digest([asdict(conversation) for conversation in conversations]),
+        "settings": asdict(settings),
+    }
+    return canonical({**request, "epoch": epoch})

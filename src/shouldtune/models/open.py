@@ -17,7 +17,7 @@ from shouldtune.models.plain import Constant, Echo, Linear, Nearest
 from shouldtune.models.prompted import Prompted
 from shouldtune.models.providers import ANY, is_remote
 from shouldtune.models.redactor import Redactor
-from shouldtune.models.remote import open_remote, remote_from_spec
+from shouldtune.models.remote import open_remote, remote_from_spec, remote_of
 from shouldtune.models.tool_calling import ToolCalling
 from shouldtune.types import Example, Model, ModelSpec
 
@@ -53,6 +53,11 @@ def open_model(model_id: str, examples: Sequence[Example] = ()) -> Model:
 
         return open_local(model_id)
     raise InputError(f"{model_id!r} names no model", hint=HINT)
+
+
+def describe_model(model_id: str, examples: Sequence[Example] = ()) -> Model:
+    """The same where nothing is to be asked: a key need not be at hand to know what would be."""
+    return remote_of(model_id) if is_remote(model_id) else open_model(model_id, examples)
 
 
 def save_fitted(model: Model, folder: Path) -> None:

@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from shouldtune.run import RunRecord
 
 
-def to_junit(record: RunRecord) -> str:
-    """The whole document, with the plain report as the suite's output."""
+def to_junit(record: RunRecord, stands: tuple[bool | None, str] | None = None) -> str:
+    """The whole document, with the plain report as the suite's output.
+
+    `stands`, for a re-check: whether the verdict does, None where it cannot be told, and what is said of it.
+    """
     task = _kept(one_line(record.asked.get("name") or "task"))
     suite = Element("testsuite", name=task)
+    if stands is not None:
+        case = SubElement(suite, "testcase", classname=task, name="verdict stands", time="0")
+        _say(case, {True: "", False: "failure", None: "error"}[stands[0]], stands[1])
     _goal(suite, record, task)
     for rung in record.verdict.rungs:
         case = SubElement(suite, "testcase", classname=f"{task}.ladder", name=_kept(one_line(rung.name)))

@@ -7,7 +7,6 @@ taken out of everything that a model or a user may have written.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from rich.text import Text
 from shouldtune.judgement import RungResult
 from shouldtune.report import costs, words
 from shouldtune.report.found import COMPARED, inquiry, ladder_title
-from shouldtune.report.words import one_line
+from shouldtune.report.words import one_line, wrapped
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord
@@ -49,40 +48,35 @@ def plain_lines(record: RunRecord, width: int = PLAIN_WIDTH) -> list[str]:
     """The whole report as lines of at most `width` characters, without colour or drawn boxes."""
     verdict = record.verdict
     answer, clause = words.headline(verdict)
-    lines = _wrapped(f"Should you fine-tune? {answer}: {clause}", width)
+    lines = wrapped(f"Should you fine-tune? {answer}: {clause}", width)
     if verdict.simulated:
-        lines += _wrapped(words.SIMULATED, width)
-    lines += _wrapped(again, width) if (again := words.judged_again(verdict)) else []
-    lines += _wrapped(costs.sentence(record), width)
-    lines += [line for sentence in verdict.because for line in _wrapped(one_line(sentence), width, "- ")]
+        lines += wrapped(words.SIMULATED, width)
+    lines += wrapped(again, width) if (again := words.judged_again(verdict)) else []
+    lines += wrapped(costs.sentence(record), width)
+    lines += [line for sentence in verdict.because for line in wrapped(one_line(sentence), width, "- ")]
     lines += ["", *_plain_ladder(record, width)]
     if verdict.comparisons:
         lines += ["", COMPARED]
-        lines += [line for each in verdict.comparisons for line in _wrapped(words.compared(each), width, "- ")]
+        lines += [line for each in verdict.comparisons for line in wrapped(words.compared(each), width, "- ")]
     for title, said in inquiry(record):
-        lines += ["", *_wrapped(title, width), *(line for each in said for line in _wrapped(each, width, "- "))]
+        lines += ["", *wrapped(title, width), *(line for each in said for line in wrapped(each, width, "- "))]
     lines += _plain_money(record, width)
     if verdict.sensitivity:
         lines += ["", costs.FLIPS]
-        lines += [line for flip in verdict.sensitivity for line in _wrapped(one_line(flip.sentence), width, "- ")]
+        lines += [line for flip in verdict.sensitivity for line in wrapped(one_line(flip.sentence), width, "- ")]
     lines.append("")
     for label, text in _closing(record):
-        lines += _wrapped(f"{label}: {text}", width)
+        lines += wrapped(f"{label}: {text}", width)
     return lines
-
-
-def _wrapped(text: str, width: int, bullet: str = "") -> list[str]:
-    indent = " " * len(bullet)
-    return textwrap.wrap(text, width, initial_indent=bullet, subsequent_indent=indent) or [bullet.rstrip()]
 
 
 def _plain_ladder(record: RunRecord, width: int) -> list[str]:
     applied = [rung for rung in record.verdict.rungs if rung.applied]
-    lines = _wrapped(ladder_title(record), width)
+    lines = wrapped(ladder_title(record), width)
     if applied:
         lines += _columns([("", HEADINGS), *((_starred(record, rung), _cells(rung)) for rung in applied)], width)
-        lines += _wrapped(KEY, width)
-    return lines + [line for note in _notes(record) for line in _wrapped(note, width)]
+        lines += wrapped(KEY, width)
+    return lines + [line for note in _notes(record) for line in wrapped(note, width)]
 
 
 def _columns(table: Sequence[tuple[str, Sequence[str]]], width: int) -> list[str]:
@@ -95,7 +89,7 @@ def _columns(table: Sequence[tuple[str, Sequence[str]]], width: int) -> list[str
     lines = []
     for name, cells in table:
         fits = len(name) <= room
-        lines += [] if fits else _wrapped(name, width)
+        lines += [] if fits else wrapped(name, width)
         aligned = (f"{cell:>{wide}}" for cell, wide in zip(cells, widths, strict=False))
         lines.append(" ".join((f"{name if fits else '':<{room}}", *aligned)))
     return lines
@@ -106,7 +100,7 @@ def _plain_money(record: RunRecord, width: int) -> list[str]:
     if table is None:
         return []
     rows = _columns([("", costs.HEADINGS), *costs.rows(record.verdict)], width)
-    return ["", *_wrapped(costs.title(table), width), *rows, *_wrapped(costs.key(record.verdict), width)]
+    return ["", *wrapped(costs.title(table), width), *rows, *wrapped(costs.key(record.verdict), width)]
 
 
 # ---------------------------------------------------------------- said in both forms

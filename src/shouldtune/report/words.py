@@ -7,6 +7,7 @@ may have come from a model or a user passes `printable` before it reaches a term
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -273,6 +274,12 @@ def duration(seconds: float | None) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 call`, `1,240 calls`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def wrapped(text: str, width: int, bullet: str = "") -> list[str]:
+    """The text in lines of at most `width` characters, the first behind a bullet."""
+    indent = " " * len(bullet)
+    return textwrap.wrap(text, width, initial_indent=bullet, subsequent_indent=indent) or [bullet.rstrip()]
 
 
 def listed(words: Iterable[str]) -> str:

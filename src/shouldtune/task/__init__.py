@@ -15,6 +15,7 @@ from shouldtune.models.prices import price_of
 from shouldtune.models.providers import address_of, is_remote
 from shouldtune.scorers import Scoring, load_scorer, model_needed
 from shouldtune.stats import alpha_at_look, examples_for_goal
+from shouldtune.task.contents import Earlier, own_code
 from shouldtune.task.documents import read_documents
 from shouldtune.task.file import (
     FILE_NAME,
@@ -29,6 +30,7 @@ from shouldtune.task.file import (
 )
 from shouldtune.task.rows import read_rows
 from shouldtune.task.split import looks_labelled, near_duplicates, split
+from shouldtune.task.steady import as_before
 from shouldtune.task.yaml_lines import read_text, read_yaml
 from shouldtune.types import Document, Example, Goal, Output, Task
 
@@ -71,10 +73,12 @@ def load_task(
     max_calls: int | None = None,
     max_minutes: float | None = None,
     price: tuple[float, float] | None = None,
+    earlier: Earlier | None = None,
 ) -> LoadedTask:
     """Read a task folder or its shouldtune.yaml. InputError with `file:line` and a hint for anything wrong in it.
 
     What is given takes the place of the file's own; `price` (dollars per million tokens read, written) is the model's.
+    With `earlier` the rows stay on the side that they had in an earlier run, and its further examples come in.
     """
     if path.is_dir():
         path = path / FILE_NAME
@@ -90,7 +94,7 @@ def load_task(
     def where(*key: str) -> str:
         return f"{path}:{lines.get(key, 1)}"
 
-    train, holdout, notes = _examples(file, folder, where("examples"))
+    train, holdout, notes = _examples(file, folder, where("examples"), earlier)
     documents, left_out = read_documents(file.documents, folder, where("documents")) if file.documents else ((), ())
     if documents:
         notes.append(f"{len(documents)} documents")
@@ -173,23 +177,38 @@ def _priced(file: TaskFile, economics: Economics, judge: str | None) -> list[str
     return notes + [f"price of {name}: not used" for name in file.prices if name not in named]
 
 
-def _examples(file: TaskFile, folder: Path, where: str) -> tuple[tuple[Example, ...], tuple[Example, ...], list[str]]:
+def _examples(
+    file: TaskFile, folder: Path, where: str, earlier: Earlier | None
+) -> tuple[tuple[Example, ...], tuple[Example, ...], list[str]]:
     notes: list[str] = []
+    more = () if earlier is None else earlier.more
     if file.examples is not None:
         rows = read_rows(folder / file.examples, file.columns)
-        examples, dropped = _without_repeats(rows.examples)
+        examples, dropped = _without_repeats(_together(rows.examples, more))
         notes.append(rows.mapping)
         if dropped:
             notes.append(f"{dropped} repeated rows dropped")
         train, holdout = split(examples, _holdout_size(len(examples), Goal(**file.goal.model_dump())), file.seed)
-        notes.append(f"{len(train)} examples to learn from, {len(holdout)} held out")
-        return train, holdout, notes
+    else:
+        train, holdout = _given_halves(file, folder, where, more, notes)
+    if earlier is not None:
+        train, holdout, said = as_before(train, holdout, earlier.contents, sides_given=file.examples is None)
+        notes += said
+    notes.append(f"{len(train)} examples to learn from, {len(holdout)} held out")
+    return train, holdout, notes
+
+
+def _given_halves(
+    file: TaskFile, folder: Path, where: str, more: Sequence[Example], notes: list[str]
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """(train, holdout) where the user gives both; further examples are for learning."""
     assert file.train is not None and file.holdout is not None  # noqa: S101  checked when the file was read
     learn, held = read_rows(folder / file.train, file.columns), read_rows(folder / file.holdout, file.columns)
     holdout, dropped = _without_repeats(held.examples)
     inputs, ids = {_normal(example.input) for example in holdout}, {example.id for example in holdout}
-    kept = [example for example in _without_repeats(learn.examples)[0] if _normal(example.input) not in inputs]
-    dropped += len(learn.examples) - len(kept)
+    taught = _together(learn.examples, more)
+    kept = [example for example in _without_repeats(taught)[0] if _normal(example.input) not in inputs]
+    dropped += len(taught) - len(kept)
     kept = [replace(example, id=f"train-{example.id}") if example.id in ids else example for example in kept]
     if not kept:
         raise InputError("every training row stands in the holdout too", where=where, hint="give rows that differ")
@@ -197,9 +216,13 @@ def _examples(file: TaskFile, folder: Path, where: str) -> tuple[tuple[Example, 
     if dropped:
         notes.append(f"{dropped} rows dropped: repeated, or in both train and holdout")
     # With nothing held back, `split` only puts each half into its seeded order with groups side by side.
-    train, holdout = split(kept, 0, file.seed)[0], split(holdout, 0, file.seed)[0]
-    notes.append(f"{len(train)} examples to learn from, {len(holdout)} held out")
-    return train, holdout, notes
+    return split(kept, 0, file.seed)[0], split(holdout, 0, file.seed)[0]
+
+
+def _together(own: Sequence[Example], more: Sequence[Example]) -> tuple[Example, ...]:
+    """The task's own examples and those from elsewhere, no two with one id."""
+    ids = {example.id for example in own}
+    return (*own, *(replace(each, id=f"kept-{each.id}") if each.id in ids else each for each in more))
 
 
 def _without_repeats(examples: Sequence[Example]) -> tuple[tuple[Example, ...], int]:
@@ -264,9 +287,6 @@ def _digest(
         *([others] if others else []),
     ):
         found.update(json.dumps(part, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
-    names = file.scorer if isinstance(file.scorer, dict) else [file.scorer]
-    for name in sorted(names):
-        code = folder / name.rpartition(":")[0]
-        if name.endswith(".py") or code.is_file():
-            found.update(code.read_bytes())
+    for code in own_code(file, folder):
+        found.update(code.read_bytes())
     return found.hexdigest()

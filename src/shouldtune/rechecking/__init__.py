@@ -1,0 +1,152 @@
+"""Months later: does the verdict of a run still stand? Only what has changed is measured again.
+
+The old run says what was asked and of which data; the task is read as it is now, split as it was then. What the ledger
+holds is not asked again. The old run's folder stays as it is; the new run has its own, beside it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from shouldtune.asked import Climb, Ground, open_models, run_id, what_is_asked
+from shouldtune.errors import InputError
+from shouldtune.files import RUNS
+from shouldtune.ladder import climb
+from shouldtune.looks import looks_path
+from shouldtune.models.ledger import Ledger
+from shouldtune.models.open import describe_model
+from shouldtune.progress import Progress
+from shouldtune.rechecking.again import climb_again
+from shouldtune.rechecking.changes import Changes, changes
+from shouldtune.rechecking.kept import Served, kept_answers, kept_examples, served, told_file
+from shouldtune.rechecking.outcome import Outcome, outcome
+from shouldtune.rechecking.replay import Needed, needed
+from shouldtune.rejudge import settings_changed
+from shouldtune.run import LEDGER, RunRecord, adapters_path, jobs_path, ledger_path, load_contents, load_run, run_folder
+from shouldtune.task import LoadedTask
+from shouldtune.task.contents import Earlier, contents_of
+from shouldtune.task.file import FILE_NAME
+
+BROUGHT = (looks_path(Path()).name, jobs_path(Path()).name, adapters_path(Path()).name)
+Load = Callable[[Path, Earlier], LoadedTask]
+"""Reads a task, with whatever options its caller was given."""
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """What has changed since a run, and what would be measured again."""
+
+    before: RunRecord
+    loaded: LoadedTask
+    how: Climb
+    changes: Changes
+    needed: tuple[Needed, ...]
+    same: bool
+    """Whether all is as it was, so that there is nothing to measure."""
+    folder: Path
+    """Of the new run."""
+    served: Served | None = None
+
+    @property
+    def calls(self) -> int:
+        return sum(each.calls for each in self.needed)
+
+
+async def look_again(
+    run: Path, task: Path | None, load: Load, settings: Sequence[str] = (), kept: Path | None = None
+) -> Recheck:
+    """What a re-check of this run would take. Asks no model, writes nothing. InputError, CannotMeasure."""
+    record = load_run(run)
+    before = load_contents(record.folder, record.holdout)
+    place = _task_of(record, task)
+    told = None if kept is None else told_file(kept)
+    more = () if told is None else kept_examples(told)
+    answers = {} if told is None else kept_answers(told, record.verdict.rung)
+    loaded = _under(load(place, Earlier(before, more)), settings)
+    how, notes = climb_again(record)
+    asked = await _asked(loaded, how)
+    found = changes(record, before, asked, contents_of(loaded))
+    found = replace(found, notes=(*found.notes, *notes))
+    folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
+    same = folder.resolve() == record.folder.resolve()
+    ledgers = (ledger_path(loaded.folder), *_elsewhere(record, loaded))
+    return Recheck(
+        before=record,
+        loaded=loaded,
+        how=how,
+        changes=found,
+        needed=() if same else await needed(loaded, how, record, ledgers),
+        same=same,
+        folder=folder,
+        served=await served(answers, more, loaded.task.scorer, record),
+    )
+
+
+async def measure_again(found: Recheck, progress: Progress | None = None) -> Outcome:
+    """Climb, from the ledger where it has the answers. Errors as `climb`."""
+    if found.same:
+        return outcome(found.before, found.before)
+    ground = Ground(beside=_elsewhere(found.before, found.loaded))
+    if ground.beside:
+        _bring(found.before.folder.resolve().parent, found.loaded.folder / RUNS)
+    return outcome(found.before, await climb(found.loaded, found.how, progress, ground))
+
+
+def _task_of(record: RunRecord, task: Path | None) -> Path:
+    """The task's folder. InputError where it is gone."""
+    runs = record.folder.resolve().parent
+    if task is None and runs.name != RUNS:
+        hint = "name the task's folder too: shouldtune recheck RUN TASK"
+        raise InputError("this run does not lie in its task's folder", where=record.folder, hint=hint)
+    place = runs.parent if task is None else task
+    if not (place / FILE_NAME if not place.is_file() else place).exists():
+        hint = "name where it is now: shouldtune recheck RUN TASK"
+        raise InputError("the task of this run is gone", where=place / FILE_NAME, hint=hint)
+    return place
+
+
+def _under(loaded: LoadedTask, settings: Sequence[str]) -> LoadedTask:
+    """The task under other goals and money."""
+    if not settings:
+        return loaded
+    goal, economics, _ = settings_changed(_plain(loaded), settings)
+    return replace(loaded, task=replace(loaded.task, goal=goal), economics=economics)
+
+
+def _plain(loaded: LoadedTask) -> dict[str, Any]:
+    names = {"model": loaded.file.model, "strong": loaded.file.strong}
+    return {**names, "goal": asdict(loaded.task.goal), "economics": asdict(loaded.economics)}
+
+
+async def _asked(loaded: LoadedTask, how: Climb) -> dict[str, Any]:
+    """What is asked now, with what the models say of themselves."""
+    with tempfile.TemporaryDirectory(prefix="shouldtune-") as name, Ledger(ledger_path(Path(name))) as ledger:
+        models = open_models(loaded, ledger, Progress(), opens=describe_model)
+        try:
+            return what_is_asked(loaded, how, models)
+        finally:
+            await models.aclose()
+
+
+def _bring(runs: Path, own: Path) -> None:
+    """Beside answers: looks taken, what was trained and what a provider was sent, where the task has none itself."""
+    own.mkdir(parents=True, exist_ok=True)
+    for name in BROUGHT:
+        if (runs / name).is_dir() and not (own / name).exists():
+            shutil.copytree(runs / name, own / name)
+        elif (runs / name).is_file() and not (own / name).exists():
+            shutil.copyfile(runs / name, own / name)
+
+
+def _elsewhere(record: RunRecord, loaded: LoadedTask) -> tuple[Path, ...]:
+    """The old run's ledger, where it is not the task's own."""
+    old, own = record.folder.resolve().parent / LEDGER, ledger_path(loaded.folder)
+    return () if old == own.resolve() else (old,)
+
+
+__all__ = ["Changes", "Needed", "Outcome", "Recheck", "Served", "look_again", "measure_again"]

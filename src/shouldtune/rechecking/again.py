@@ -1,0 +1,67 @@
+"""The climb that an earlier run was, from what it wrote down about itself."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shouldtune.asked import Climb
+from shouldtune.probing import Probing
+from shouldtune.run import RunRecord
+from shouldtune.rungs import LADDER
+from shouldtune.types import Rung
+from shouldtune.verdict.plain import from_plain
+
+
+def climb_again(record: RunRecord) -> tuple[Climb, tuple[str, ...]]:
+    """(how the run climbed, what of that this version cannot do again)."""
+    asked = record.asked
+    rungs, notes = _rungs(asked.get("rungs") or [], _names(record))
+    probing = asked.get("probing")
+    return Climb(
+        rungs=rungs,
+        all_rungs=bool(asked.get("all_rungs")),
+        allow_simulated=record.verdict.simulated,
+        whole_holdout=bool(asked.get("whole_holdout")),
+        probing=None if probing is None else from_plain(Probing, probing),
+        forecast=asked.get("forecast"),
+        forgetting=bool(asked.get("forgetting", True)),
+    ), notes
+
+
+def _names(record: RunRecord) -> list[str]:
+    planned = record.verdict.provenance.get("planned")
+    return list(planned or [rung.name for rung in record.verdict.rungs])
+
+
+def _rungs(told: Sequence[str], names: Sequence[str]) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
+    """The rungs, each with the settings that it had, where this version can read them; else with its own."""
+    written = dict(zip(names, told, strict=False)) if len(told) == len(names) else {}
+    found: list[Rung] = []
+    notes = []
+    for rung in LADDER:
+        if names and rung.name not in names:
+            continue
+        text = written.get(rung.name)
+        again = rung if text is None or text == repr(rung) else _read(text, rung)
+        if again is None:
+            notes.append(f"{rung.name}: its settings were written by another version; it has those of this one")
+        found.append(again or rung)
+    unknown = [name for name in names if name not in {rung.name for rung in LADDER}]
+    notes += [f"{name}: this version has no such rung" for name in unknown]
+    return tuple(found), tuple(notes)
+
+
+def _read(text: str, like: Rung) -> Rung | None:
+    """The rung that `repr` wrote, where its fields are plain values; nothing is evaluated. None where they are not."""
+    kind = type(like)
+    try:
+        call = ast.parse(text, mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != kind.__name__:
+            return None
+        values: Mapping[str, Any] = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+        again: Rung = kind(**values)
+        return again if repr(again) == text else None
+    except (SyntaxError, ValueError, TypeError):
+        return None

@@ -1,0 +1,142 @@
+"""What has changed between a finished run and its task as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shouldtune import __version__
+from shouldtune.run import RunRecord
+from shouldtune.task.contents import Contents, Hashes
+
+Settings = Mapping[str, Any]
+MONEY = ("economics", "prompt_price", "tuned_price", "strong_price")
+PLAIN = ("instruction", "model", "tune", "strong", "scorer", "seed", "probing", "forecast", "rungs", "all_rungs")
+WEIGHTS = {"prompt_model": "model", "tuned_model": "tune", "strong_model": "strong", "judge": "judge"}
+"""What a model says of itself in `run.json`, and the key under which the task file names it."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Examples of one half, or documents, by id."""
+
+    same: int
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value that is another now."""
+
+    key: str
+    was: Any
+    now: Any
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Everything that is not as it was."""
+
+    holdout: Rows
+    train: Rows | None
+    """None where the run is from before its training half was recorded."""
+    documents: Rows | None
+    settings: tuple[Setting, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        rows = (self.holdout, self.train, self.documents)
+        return bool(self.settings) or any(each is not None and each.any for each in rows)
+
+    def changed(self, *keys: str) -> bool:
+        """Whether one of these settings, or a part of one, has changed."""
+        return any(setting.key.startswith(keys) for setting in self.settings)
+
+
+def changes(record: RunRecord, before: Contents, asked: Settings, now: Contents) -> Changes:
+    """What is asked `now` beside what the run was asked."""
+    return Changes(
+        holdout=rows_between(before.holdout, now.holdout),
+        train=None if before.train is None else rows_between(before.train, now.train or ()),
+        documents=None if before.documents is None else rows_between(before.documents, now.documents or ()),
+        settings=(*_settings(record.asked, asked), *_code(before, now)),
+        notes=_unknown(record, before, asked),
+    )
+
+
+def rows_between(before: Hashes, now: Hashes) -> Rows:
+    """By content first, because an id may only be the number of a line; of the rest, those with one id are changed."""
+    old, new = {found: name for name, found in before}, {found: name for name, found in now}
+    gone = [name for found, name in old.items() if found not in new]
+    come = [name for found, name in new.items() if found not in old]
+    changed = tuple(name for name in come if name in set(gone))
+    return Rows(
+        same=len(old.keys() & new.keys()),
+        added=tuple(name for name in come if name not in changed),
+        removed=tuple(name for name in gone if name not in changed),
+        changed=changed,
+    )
+
+
+def _settings(was: Settings, now: Settings) -> list[Setting]:
+    """What was not recorded then is not compared."""
+    found = [Setting(key, was[key], now[key]) for key in PLAIN if key in was and key in now and was[key] != now[key]]
+    for key, named in WEIGHTS.items():
+        same_name = was.get(named) == now.get(named)
+        if same_name and was.get(key) is not None and now.get(key) is not None and was[key] != now[key]:
+            found.append(Setting(f"{named}'s own files", _weights(was[key]), _weights(now[key])))
+    found += _parts("goal", was.get("goal"), now.get("goal"))
+    found += _parts("economics", was.get("economics"), now.get("economics"))
+    if was.get("shouldtune") not in (None, __version__):
+        found.append(Setting("shouldtune", was["shouldtune"], __version__))
+    return found
+
+
+def _parts(name: str, was: Settings | None, now: Settings | None) -> list[Setting]:
+    """The values that differ; a price whatever its source says of its date."""
+    found: list[Setting] = []
+    if was is None or now is None:
+        return found
+    for key in (key for key in now if key in was):
+        old, new = (_unsourced(each[key]) for each in (was, now))
+        if old != new:
+            label = f"prices.{key.removesuffix('_price')}" if key in MONEY else f"{name}.{key}"
+            found.append(Setting(label, old, new))
+    return found
+
+
+def _unsourced(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: part for key, part in value.items() if key != "source" and part is not None}
+
+
+def _code(before: Contents, now: Contents) -> list[Setting]:
+    found = [
+        Setting(name, before.files.get(name), now.files.get(name))
+        for name in sorted({*before.files, *now.files})
+        if before.train is not None and before.files.get(name) != now.files.get(name)
+    ]
+    return found + [
+        Setting(key, before.settings[key], now.settings[key])
+        for key in sorted(before.settings)
+        if key in now.settings and before.settings[key] != now.settings[key]
+    ]
+
+
+def _weights(spec: Any) -> str:
+    return str(spec.get("revision") or spec)[:16] if isinstance(spec, dict) else str(spec)
+
+
+def _unknown(record: RunRecord, before: Contents, asked: Settings) -> tuple[str, ...]:
+    if before.train is not None or record.asked.get("task_sha256") == asked.get("task_sha256"):
+        return ()
+    return ("the run is from before its training half was recorded: what changed there cannot be told",)

@@ -1,0 +1,86 @@
+"""What a task consists of, by hash: enough to tell months later what has changed, without another copy of the data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shouldtune.task.file import TaskFile
+from shouldtune.types import Example
+
+if TYPE_CHECKING:
+    from shouldtune.task import LoadedTask
+
+Hashes = tuple[tuple[str, str], ...]
+"""(id, hash of the content), in order."""
+SETTINGS = {"scoring", "output", "columns", "keep"}
+"""Keys of the task file that no other record of a run holds."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The examples of both halves, the documents and the user's own code."""
+
+    holdout: Hashes
+    train: Hashes | None = None
+    """None for a run from before they were recorded."""
+    documents: Hashes | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The user's own code: name and hash."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """How an earlier run had split a task's examples, and examples that came from elsewhere since."""
+
+    contents: Contents
+    more: tuple[Example, ...] = ()
+
+
+def contents_of(loaded: LoadedTask) -> Contents:
+    """The contents of a task as it is now."""
+    return Contents(
+        holdout=hashes_of(loaded.holdout),
+        train=hashes_of(loaded.task.train),
+        documents=tuple((document.id, _hash(asdict(document))) for document in loaded.task.documents),
+        files={
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in own_code(loaded.file, loaded.folder)
+        },
+        settings=loaded.file.model_dump(mode="json", include=SETTINGS),
+    )
+
+
+def contents_from_plain(plain: Mapping[str, Any]) -> Contents:
+    """The Contents that `asdict` and JSON made plain. KeyError, TypeError or ValueError for anything else."""
+    halves: dict[str, Hashes | None] = {}
+    for name in ("holdout", "train", "documents"):
+        rows = plain[name]
+        halves[name] = None if rows is None else tuple((str(name), str(found)) for name, found in rows)
+    return Contents(halves["holdout"] or (), halves["train"], halves["documents"], plain["files"], plain["settings"])
+
+
+def hashes_of(examples: tuple[Example, ...]) -> Hashes:
+    """(id, hash) of each example."""
+    return tuple((example.id, hash_of(example)) for example in examples)
+
+
+def hash_of(example: Example) -> str:
+    """Of what an example says: its id may only be the number of its line, and a split may have found its group."""
+    return _hash([example.input, example.target, example.accepted, example.meta])
+
+
+def own_code(file: TaskFile, folder: Path) -> list[Path]:
+    """The files of the user's own code that a task's scorers name."""
+    names = file.scorer if isinstance(file.scorer, dict) else [file.scorer]
+    codes = [folder / name.rpartition(":")[0] for name in sorted(names)]
+    return [code for name, code in zip(sorted(names), codes, strict=True) if name.endswith(".py") or code.is_file()]
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
