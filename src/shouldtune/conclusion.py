@@ -18,6 +18,7 @@ from shouldtune.verdict.decide import decide
 from shouldtune.verdict.questions import ENDS_THE_CLIMB
 from shouldtune.verdict.race import gather_raced, why_stopped
 from shouldtune.verdict.sensitivity import flips
+from shouldtune.verdict.shelf_life import shelf_life
 
 FEWEST_ROWS = 40
 
@@ -51,7 +52,8 @@ def conclude(ascent: Ascent) -> Verdict:
     verdict = decide(case, spent=ascent.ledger.spent(), simulated=ascent.simulated, provenance=told)
     if verdict.reason not in ENDS_THE_CLIMB:
         _refuse_when_nothing_answered(measured)
-    return replace(verdict, sensitivity=flips(case))
+    verdict = replace(verdict, sensitivity=flips(case))
+    return replace(verdict, shelf_life=shelf_life(verdict, told))
 
 
 def _with_overall(ascent: Ascent, measurement: Measurement) -> Measurement:

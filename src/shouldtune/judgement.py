@@ -250,6 +250,16 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class ShelfLife:
+    """When to look again."""
+
+    days: int | None
+    """After the run, at the latest; None where nobody has promised a date: then the events below tell."""
+    when: tuple[str, ...]
+    """Events, each the end of "look again when ..."."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Should you fine-tune? With the evidence."""
 
@@ -279,4 +289,6 @@ class Verdict:
     """What the tuned model does at other things, beside its base; None where nothing was tuned."""
     sensitivity: tuple[Flip, ...] = ()
     """What would flip the answer, the smallest change first; at most three."""
+    shelf_life: ShelfLife | None = None
+    """None in a verdict that was written before there was one, or while the run goes on."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

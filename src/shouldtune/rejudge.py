@@ -17,6 +17,7 @@ from shouldtune.types import Goal
 from shouldtune.verdict.case import NOT_REACHED, Case
 from shouldtune.verdict.decide import decide
 from shouldtune.verdict.sensitivity import flips
+from shouldtune.verdict.shelf_life import shelf_life
 
 Settings = dict[str, dict[str, Any]]
 """By part (`goal`, `economics`, `prices.NAME`), the values that stand in it."""
@@ -86,7 +87,9 @@ def _judged(record: RunRecord, goal: Goal, economics: Economics, changed: Change
         simulated=record.verdict.simulated,
         provenance={**record.verdict.provenance, **asked, **told},
     )
-    return replace(record, asked={**record.asked, **asked}, verdict=replace(verdict, sensitivity=flips(case)))
+    verdict = replace(verdict, sensitivity=flips(case))
+    verdict = replace(verdict, shelf_life=shelf_life(verdict, verdict.provenance))
+    return replace(record, asked={**record.asked, **asked}, verdict=verdict)
 
 
 def _settings(asked: Mapping[str, Any]) -> Settings:

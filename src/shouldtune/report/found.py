@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shouldtune.report import prompts, why, words
+from shouldtune.report import again, prompts, why, words
 from shouldtune.report.words import one_line
 
 if TYPE_CHECKING:
@@ -41,4 +41,6 @@ def inquiry(record: RunRecord) -> list[tuple[str, list[str]]]:
     if verdict.forgetting is not None:
         title = f"{why.FORGOTTEN} ({one_line(verdict.forgetting.rung)})"
         found.append((title, why.kept_in_words(verdict.forgetting)))
+    if verdict.shelf_life is not None:
+        found.append((again.TITLE, again.in_words(record)))
     return found

@@ -13,7 +13,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from shouldtune.report import examples, money_section, prompts, sections, why_section, words
+from shouldtune.report import again, examples, money_section, prompts, sections, why_section, words
 from shouldtune.report.markup import Html, element, together, trusted
 from shouldtune.report.under_way import UNKNOWN, UnderWay
 from shouldtune.report.words import one_line
@@ -93,6 +93,7 @@ def _main(record: RunRecord, now: UnderWay | None) -> Html:
             why_section.ahead(record),
             why_section.forgotten(record),
             money_section.money(record),
+            again.section(record),
             sections.effort(record),
             examples.browser(record),
             sections.asked(record),

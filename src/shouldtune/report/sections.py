@@ -65,9 +65,10 @@ def contents(record: RunRecord) -> Html:
     prompt = [("instruction", "Instruction")] if prompts.searched(record) else []
     why = [("why", "Why it fails" if verdict.diagnosis.rung else "Data")] if verdict.diagnosis else []
     ahead = [("ahead", "More examples")] if verdict.forecast or verdict.shots else []
+    keeps = [("again", "Look again")] if verdict.shelf_life else []
     forgot = [("forgotten", "Forgotten")] if verdict.forgetting else []
     found = (("ladder", "Ladder"), ("compared", "Compared"), *prompt, *why, *ahead, *forgot, *priced)
-    parts = (*found, ("effort", "Effort"), ("examples", "Examples"), ("asked", "Asked"))
+    parts = (*found, *keeps, ("effort", "Effort"), ("examples", "Examples"), ("asked", "Asked"))
     links = [element("li", element("a", name, href=f"#{part}")) for part, name in parts]
     return element("nav", element("ul", *links), aria_label="Sections", id="contents")
 

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from shouldtune.causes import Diagnosed, Forecasted, Forgetting, MoreShots
-from shouldtune.judgement import BreakEven, Comparison, Flip, MoneyTable, RungCost, RungResult, Verdict
+from shouldtune.judgement import BreakEven, Comparison, Flip, MoneyTable, RungCost, RungResult, ShelfLife, Verdict
 from shouldtune.types import Spent
 from shouldtune.verdict.inquiry import Inquiry
 
@@ -39,6 +39,7 @@ def verdict_from_json(text: str) -> Verdict:
     document["forgetting"] = from_plain(Forgetting, document.get("forgetting"))
     document["shots"] = tuple(from_plain(MoreShots, row) for row in document.get("shots", ()))
     document["sensitivity"] = tuple(_read(Flip, row) for row in document.get("sensitivity", ()))
+    document["shelf_life"] = from_plain(ShelfLife, document.get("shelf_life"))
     return _read(Verdict, document)
 
 
