@@ -70,7 +70,7 @@ def write_vllm(source: Source, folder: Path) -> None:
         write_adapter(source, folder / ADAPTER)
     _copy_tokenizer(source, folder, only=(TEMPLATE,))
     write_prompt(source, folder)
-    (folder / "serve.sh").write_text(f"#!/bin/sh\nexec {vllm_command(source)}\n", encoding="utf-8")
+    (folder / "serve.sh").write_text(f'#!/bin/sh\nexec {vllm_command(source)} "$@"\n', encoding="utf-8")
 
 
 def vllm_command(source: Source) -> str:
