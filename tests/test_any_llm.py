@@ -6,12 +6,14 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from shouldtune.errors import CannotMeasure, InputError, ModelUnavailable
+from shouldtune.models.any_llm import any_of
 from shouldtune.models.open import open_model
 from shouldtune.models.prices import id_of, listed_price
 from shouldtune.models.retrying import Patience
@@ -110,3 +112,12 @@ def test_ids_keys_and_packages_that_are_missing_are_told(monkeypatch: pytest.Mon
     assert id_of(open_model("any:anthropic/claude-1").spec()) == "any:anthropic/claude-1"
     assert listed_price("any:anthropic/claude-haiku-4-5") is not None
     assert listed_price("any:nobody/x") is None
+
+
+def test_clients_that_close_at_once_are_closed_and_none_is_opened_to_be_closed() -> None:
+    closed: list[str] = []
+    model = any_of("any:gemini/g")
+    asyncio.run(model.aclose())  # without a key: nothing was opened
+    model.__dict__["_client"] = SimpleNamespace(client=SimpleNamespace(close=lambda: closed.append("closed")))
+    asyncio.run(model.aclose())
+    assert closed == ["closed"]

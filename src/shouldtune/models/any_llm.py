@@ -5,6 +5,7 @@ The package turns a provider's API into OpenAI's shape. Its own retries are off,
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -76,9 +77,12 @@ class ThroughAnyLlm:
         return {"kind": "any_llm", "provider": self.provider, "name": self.name, "base_url": self.base_url}
 
     async def aclose(self) -> None:
-        close = getattr(getattr(self._client, "client", None), "close", None)
-        if close is not None:
-            await close()
+        """Close the provider's client, where one was opened: some close at once, some are to be awaited."""
+        opened = self.__dict__.get("_client")
+        close = getattr(getattr(opened, "client", None), "close", None)
+        closing = close() if close is not None else None
+        if inspect.isawaitable(closing):
+            await closing
 
     async def _ask(self, messages: Sequence[Message], options: Options, seconds: float, start: float) -> Attempt:
         import asyncio

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from shouldtune.errors import CannotMeasure
@@ -102,7 +102,9 @@ class _Call:
     attempts: int = 0
     lost: int = 0
     unknown: int = 0
-    last: Completion = field(default_factory=lambda: Completion("", finish_reason="error"))
+    last: Completion = Completion(
+        "", finish_reason="error", error="no time was left to ask", failure="transient", cost_usd=0.0
+    )
 
     def left(self) -> float:
         """Seconds that the call may still take; its time begins when it first has a place."""
