@@ -27,6 +27,8 @@ from shouldtune.planning.leaving import was_agreed, what_leaves, write_agreed
 from shouldtune.progress import Progress
 from shouldtune.run import RunRecord
 from shouldtune.task import load_task
+from shouldtune.tuning.job_journal import JobJournal
+from shouldtune.tuning.provider_tunable import tuned_ids
 from shouldtune.tuning.training_file import personal_rows
 from tests.conftest import MakeTask, numbered_rows
 from tests.provider_training import QUICK, TEXTS, tune
@@ -460,6 +462,17 @@ def test_a_budget_is_refused_where_the_price_of_the_result_is_not_known(
     folder = task_at(server, make_task, budget=5, prices={server.tune: {**PRICES, "training": 1.0}})
     with pytest.raises(InputError, match="tuned"):
         run(folder)
+
+
+def test_the_answers_of_a_tuned_model_are_known_by_their_id_at_every_provider(tmp_path: Path) -> None:
+    bases = {"together:meta/l": "together:me/ft", "openai:g": "openai:me/ft", "http://h/v1#m": "http://h/v1#me/ft"}
+    ended = {"job": "j", "status": "succeeded", "model": "me/ft", "checkpoints": []}
+    ended |= {"trained_tokens": 1, "seconds": 1.0, "why": ""}
+    for number, (base, tuned) in enumerate(bases.items()):
+        journal = JobJournal.open(tmp_path / f"{number}.jsonl")
+        journal.write("started", "mark", job="j", base=base, most_tokens=1)
+        journal.write("ended", "mark", **ended)
+        assert tuned_ids(journal.path) == {tuned}
 
 
 # ---------------------------------------------------------------- what leaves the machine

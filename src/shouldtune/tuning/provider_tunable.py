@@ -180,7 +180,8 @@ def tuned_ids(path: Path) -> frozenset[str]:
     """The ids of the models that jobs have made so far, as task files name them."""
     found = set()
     for line, ended in JobJournal.open(path).jobs():
-        before = "openai:" if line["base"].startswith("openai:") else f"{line['base'].partition('#')[0]}#"
+        head, at_address, _ = line["base"].partition("#")
+        before = f"{head}#" if at_address else f"{head.partition(':')[0]}:"
         found |= {f"{before}{name}" for name in ((*ended.checkpoints, ended.model) if ended else ()) if name}
     return frozenset(found)
 
