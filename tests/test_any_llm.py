@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from shouldtune.errors import CannotMeasure, InputError, ModelUnavailable
-from shouldtune.models.any_llm import any_of
+from shouldtune.models.any_llm import _keys, any_of
 from shouldtune.models.open import open_model
 from shouldtune.models.prices import id_of, listed_price
 from shouldtune.models.retrying import Patience
@@ -121,3 +121,14 @@ def test_clients_that_close_at_once_are_closed_and_none_is_opened_to_be_closed()
     model.__dict__["_client"] = SimpleNamespace(client=SimpleNamespace(close=lambda: closed.append("closed")))
     asyncio.run(model.aclose())
     assert closed == ["closed"]
+
+
+def test_both_keys_of_a_provider_with_two_are_known_and_the_time_for_a_call_is_the_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "one-long-canary")
+    monkeypatch.setenv("GOOGLE_API_KEY", "two-long-canary")
+    assert _keys("GEMINI_API_KEY/GOOGLE_API_KEY") == ("one-long-canary", "two-long-canary")
+    monkeypatch.setenv("SHOULDTUNE_TIMEOUT_S", "600")
+    model = any_of("any:gemini/g")
+    assert (model.timeout_s, model.patience.limit_s) == (600.0, 1500.0)

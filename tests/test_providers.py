@@ -348,3 +348,8 @@ def test_a_password_in_the_address_of_what_is_tuned_is_not_repeated_and_what_is_
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
     with pytest.raises(InputError, match="cannot be tuned"):
         load_task(make_task(numbered_rows(60), tune="any:anthropic/claude-1"))
+
+
+def test_a_placeholder_in_place_of_a_key_changes_no_reply() -> None:
+    for placeholder in ("token", "EMPTY", "lm-studio"):
+        assert hide(f'{{"prompt_{placeholder}s": 7}}', placeholder) == f'{{"prompt_{placeholder}s": 7}}'
