@@ -6,12 +6,14 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from shouldtune.errors import CannotMeasure, InputError, ModelUnavailable
+from shouldtune.models.any_llm import _keys, any_of
 from shouldtune.models.open import open_model
 from shouldtune.models.prices import id_of, listed_price
 from shouldtune.models.retrying import Patience
@@ -110,3 +112,23 @@ def test_ids_keys_and_packages_that_are_missing_are_told(monkeypatch: pytest.Mon
     assert id_of(open_model("any:anthropic/claude-1").spec()) == "any:anthropic/claude-1"
     assert listed_price("any:anthropic/claude-haiku-4-5") is not None
     assert listed_price("any:nobody/x") is None
+
+
+def test_clients_that_close_at_once_are_closed_and_none_is_opened_to_be_closed() -> None:
+    closed: list[str] = []
+    model = any_of("any:gemini/g")
+    asyncio.run(model.aclose())  # without a key: nothing was opened
+    model.__dict__["_client"] = SimpleNamespace(client=SimpleNamespace(close=lambda: closed.append("closed")))
+    asyncio.run(model.aclose())
+    assert closed == ["closed"]
+
+
+def test_both_keys_of_a_provider_with_two_are_known_and_the_time_for_a_call_is_the_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "one-long-canary")
+    monkeypatch.setenv("GOOGLE_API_KEY", "two-long-canary")
+    assert _keys("GEMINI_API_KEY/GOOGLE_API_KEY") == ("one-long-canary", "two-long-canary")
+    monkeypatch.setenv("SHOULDTUNE_TIMEOUT_S", "600")
+    model = any_of("any:gemini/g")
+    assert (model.timeout_s, model.patience.limit_s) == (600.0, 1500.0)

@@ -163,3 +163,22 @@ def test_a_terminal_is_not_obeyed_by_model_text(make_task: MakeTask) -> None:
     done = shouldtune("run", folder, "--allow-simulated")
     assert done.returncode == 0, done.stderr
     assert not {"\x1b", "\x07"} & set(done.stdout + done.stderr)
+
+
+def test_an_interrupted_command_says_that_what_was_measured_is_kept() -> None:
+    code = """
+import os, signal, sys
+from shouldtune import cli
+
+@cli.app.command()
+def interrupted():
+    os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background has it ignored
+sys.argv = ["shouldtune", "interrupted"]
+cli.main()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 130
+    assert "run the same command to go on" in done.stderr

@@ -11,8 +11,9 @@ import pytest
 from shouldtune.judgement import Price
 from shouldtune.models.bill import Bill, Size, at_price, lost_calls
 from shouldtune.models.prices import id_of, is_remote, listed_price, price_of
-from shouldtune.models.remote import Remote
+from shouldtune.models.remote import Remote, remote_of
 from shouldtune.task import load_task
+from shouldtune.task.file import prices_of, training_price_of
 from shouldtune.types import Completion, Message, Options
 from tests.conftest import MakeTask, numbered_rows
 
@@ -156,3 +157,18 @@ def test_the_task_says_which_price_is_used_and_when_none_is_known(make_task: Mak
     priced = load_task(make_task(numbered_rows(60), model="http://127.0.0.1:9/v1#m", prices=own))
     assert priced.economics.prompt_price == Price(1, 4, cached=0.1)
     assert load_task(make_task(numbered_rows(60))).economics.prompt_price is None  # a model that runs here
+
+
+@pytest.mark.parametrize("named", ["azure:m", "http://127.0.0.1:9/v1/#m", "https://api.together.ai/v1#m", "groq:m"])
+def test_a_price_is_found_by_the_name_that_the_ledger_has_for_the_model(
+    named: str, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://mine.openai.azure.com")
+    table = {named: {"read": 1, "written": 4, "training": 9}}
+    file = load_task(make_task(numbered_rows(60), model=named, prices=table)).file
+    in_ledger = id_of(remote_of(named).spec())
+    assert in_ledger is not None
+    for name in (named, in_ledger):
+        training = training_price_of(file, name)
+        assert prices_of(file)(name) == Price(1, 4) and training is not None and training.usd == 9
+    assert prices_of(file)("http://127.0.0.1:9/v1#other") is None

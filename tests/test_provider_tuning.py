@@ -17,16 +17,20 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from shouldtune.asked import Climb, chosen_rungs, dollars_so_far
+from shouldtune.asked import Climb, chosen_rungs, dollars_so_far, price_at
 from shouldtune.cli import app
 from shouldtune.errors import CannotMeasure, InputError, NotTrained, ShouldTuneError
 from shouldtune.judgement import Verdict
 from shouldtune.ladder import climb
+from shouldtune.models.audit import accounts_of
 from shouldtune.models.open import open_fitted
+from shouldtune.models.remote import open_remote
 from shouldtune.planning.leaving import was_agreed, what_leaves, write_agreed
 from shouldtune.progress import Progress
-from shouldtune.run import RunRecord
+from shouldtune.run import RunRecord, jobs_path, ledger_path
 from shouldtune.task import load_task
+from shouldtune.tuning.job_journal import JobJournal
+from shouldtune.tuning.provider_tunable import order_of, tuned_ids
 from shouldtune.tuning.training_file import personal_rows
 from tests.conftest import MakeTask, numbered_rows
 from tests.provider_training import QUICK, TEXTS, tune
@@ -340,10 +344,10 @@ def test_a_key_is_nowhere_in_what_is_said_or_written(
 ) -> None:
     monkeypatch.setenv("SHOULDTUNE_API_KEY", KEY)
     server.refuse["start"] = (403, "the key KEY is not allowed to do this")
-    with pytest.raises(NotTrained, match=r"the key \*\*\* is not allowed"):
+    with pytest.raises(NotTrained, match=r"the key \[key\] is not allowed"):
         asyncio.run(tune(server.tune, tmp_path))
     server.refuse["start"] = (401, "bad key KEY")
-    with pytest.raises(CannotMeasure, match=r"refused the key: bad key \*\*\*"):
+    with pytest.raises(CannotMeasure, match=r"refused the key: bad key \[key\]"):
         asyncio.run(tune(server.tune, tmp_path))
     server.refuse.clear()
     asyncio.run(tune(server.tune, tmp_path))
@@ -460,6 +464,49 @@ def test_a_budget_is_refused_where_the_price_of_the_result_is_not_known(
     folder = task_at(server, make_task, budget=5, prices={server.tune: {**PRICES, "training": 1.0}})
     with pytest.raises(InputError, match="tuned"):
         run(folder)
+
+
+def test_the_answers_of_a_tuned_model_are_known_by_their_id_at_every_provider(tmp_path: Path) -> None:
+    bases = {"together:meta/l": "together:me/ft", "openai:g": "openai:me/ft", "http://h/v1#m": "http://h/v1#me/ft"}
+    ended = {"job": "j", "status": "succeeded", "model": "me/ft", "checkpoints": []}
+    ended |= {"trained_tokens": 1, "seconds": 1.0, "why": ""}
+    for number, (base, tuned) in enumerate(bases.items()):
+        journal = JobJournal.open(tmp_path / f"{number}.jsonl")
+        journal.write("started", "mark", job="j", base=base, most_tokens=1)
+        journal.write("ended", "mark", **ended)
+        assert tuned_ids(journal.path) == {tuned}
+
+
+@pytest.mark.parametrize("year", [2001, 2099])
+def test_a_clock_that_was_set_neither_shortens_nor_lengthens_the_wait_for_a_lost_call(
+    server: TuningServer, tmp_path: Path, year: int
+) -> None:
+    order, heard = order_of(open_remote(server.tune), TEXTS, 3), Heard()
+    at = f"{year}-01-01T00:00:00+00:00"
+    JobJournal.open(tmp_path / "jobs.jsonl").write("start", order.mark, at=at, base=order.model_id, most_tokens=9)
+    assert asyncio.run(asyncio.wait_for(tune(server.tune, tmp_path, progress=heard), 60)) == WHOLE
+    assert any("waiting to see" in note for note in heard.notes) and len(server.jobs) == 1
+
+
+def test_jobs_that_failed_stay_on_the_bill_and_are_billed_at_the_price_of_today(
+    server: TuningServer, make_task: MakeTask
+) -> None:
+    server.status = "failed"
+    folder = task_at(server, make_task, prices=priced(server))
+    run(folder)
+    server.status = "succeeded"
+    first = run(folder, progress=Heard(yes=True))
+    (folder / "shouldtune.yaml").write_text((folder / "shouldtune.yaml").read_text().replace("100.0", "200.0"))
+    again = run(folder)
+    paid = [next(m.fit.usd for m in record.measurements if m.rung == "fine_tune") or 0.0 for record in (first, again)]
+    rows = len(server.contents["file-1"].splitlines())
+    ended = [ended for _, ended in JobJournal.open(jobs_path(folder)).jobs() if ended is not None]
+    tokens = sum(each.trained_tokens or 0 for each in ended)
+    assert len(ended) == 2 and tokens >= 20 * rows * 3
+    assert paid[1] - paid[0] == pytest.approx(tokens * 100.0 / 1e6)
+    accounts = accounts_of(ledger_path(folder), price_at(load_task(folder).file, folder))
+    in_ledger = sum(account.usd or 0.0 for account in accounts.by_purpose)
+    assert in_ledger > tokens * 100.0 / 1e6 and all(None not in account.dollars for account in accounts.by_purpose)
 
 
 # ---------------------------------------------------------------- what leaves the machine

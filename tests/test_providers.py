@@ -22,6 +22,7 @@ from shouldtune.models.prices import id_of, listed_price
 from shouldtune.models.providers import PROVIDERS, address_of, checked_url, is_remote
 from shouldtune.models.remote import Remote, open_remote, remote_of
 from shouldtune.models.retrying import Patience
+from shouldtune.task import load_task
 from shouldtune.types import Completion, Message, ModelSpec, Options
 from tests.conftest import MakeTask, numbered_rows
 from tests.faulty_server import FaultyServer
@@ -337,3 +338,18 @@ def test_another_request_never_finds_the_answer_to_this_one(n: int, tmp_path: Pa
         assert first == again
 
     asyncio.run(go())
+
+
+def test_a_password_in_the_address_of_what_is_tuned_is_not_repeated_and_what_is_only_asked_is_not_tuned(
+    make_task: MakeTask,
+) -> None:
+    with pytest.raises(InputError, match="a password cannot stand") as caught:
+        load_task(make_task(numbered_rows(60), tune="http://me:hunter2@127.0.0.1:9/v1#m"))
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+    with pytest.raises(InputError, match="cannot be tuned"):
+        load_task(make_task(numbered_rows(60), tune="any:anthropic/claude-1"))
+
+
+def test_a_placeholder_in_place_of_a_key_changes_no_reply() -> None:
+    for placeholder in ("token", "EMPTY", "lm-studio"):
+        assert hide(f'{{"prompt_{placeholder}s": 7}}', placeholder) == f'{{"prompt_{placeholder}s": 7}}'

@@ -16,6 +16,7 @@ from shouldtune.measure import measure
 from shouldtune.models.doubles import Scripted
 from shouldtune.models.open import open_fitted, open_model, save_fitted
 from shouldtune.models.remote import Remote, open_remote
+from shouldtune.models.replies import read_reply, without_keys
 from shouldtune.models.retrying import Patience
 from shouldtune.models.tool_calling import ToolCalling, read_offer
 from shouldtune.rungs.native_tools import NativeTools
@@ -321,3 +322,11 @@ def test_a_model_here_and_inputs_without_functions_skip_the_rung_of_tools() -> N
     offering = Task("t", "i", (Example("e", json.dumps(OFFER), "a"),), function_call)
     for task in (plain, offering):
         assert isinstance(asyncio.run(NativeTools().fit(task, Models(Scripted({})))), Skipped)
+
+
+def test_half_of_a_pair_of_characters_in_a_reply_can_be_written_and_a_key_in_its_escapes_is_hidden() -> None:
+    choice = {"message": {"content": "half \ud83d"}, "finish_reason": "stop"}
+    said = read_reply(json.dumps({"choices": [choice], "model": "\ud83d"}), 0.1, [], Options())
+    assert (said.text, said.engine) == ("half ?", "?")
+    wrong = read_reply(json.dumps({"error": "no: \ud83d sk-a-long-canary"}), 0.1, [], Options())
+    assert without_keys(wrong, "sk-a-long-canary").error == "an error inside a 200: no: ? [key]"

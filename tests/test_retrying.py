@@ -237,3 +237,8 @@ def test_every_fault_that_may_pass_is_survived() -> None:
         (completion,) = ask_all(FaultyServer(first=(fault,)), ["q"])
         assert completion.text == "hello", fault
         assert completion.lost == (fault in ("malformed", "error_in_200", "lost")), fault
+
+
+def test_a_call_without_time_to_ask_is_a_failed_call_and_no_empty_answer() -> None:
+    completion, made = tried(None, patience=replace(QUICK, limit_s=0.0))
+    assert (completion.failed, completion.failure, completion.cost_usd, made) == (True, "transient", 0.0, 0)

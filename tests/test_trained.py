@@ -15,7 +15,7 @@ from shouldtune.rungs.distil import Distil, good_enough
 from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.fine_tune_retrieval import FineTuneRetrieval
 from shouldtune.rungs.fine_tune_shots import FineTuneShots
-from shouldtune.rungs.trained import shown_beside
+from shouldtune.rungs.trained import Trained, shown_beside
 from shouldtune.scorers.text import exact
 from shouldtune.task import load_task
 from shouldtune.types import (
@@ -31,6 +31,7 @@ from shouldtune.types import (
     Options,
     Skipped,
     Task,
+    Trial,
     TuneSettings,
 )
 from shouldtune.verdict.columns import Column
@@ -249,3 +250,11 @@ def test_long_texts_are_read_fewer_times() -> None:
     assert how.epochs_for(texts(150, 200)) == 8
     assert how.epochs_for(texts(150, 3_900)) == 4
     assert how.epochs_for(texts(400, 8_000)) == 3
+
+
+def test_epochs_without_an_answer_are_not_epochs_that_got_nothing_right() -> None:
+    def trials(*scores: float | None) -> list[Trial]:
+        return [Trial("epoch", score, 0 if score is None else 9) for score in scores]
+
+    assert not Trained()._is_stuck(trials(0.4, None, None))
+    assert Trained()._is_stuck(trials(None, 0.0, 0.0, 0.0))

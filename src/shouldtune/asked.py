@@ -27,7 +27,7 @@ from shouldtune.run import adapters_path, jobs_path, ledger_path
 from shouldtune.rungs import LADDER
 from shouldtune.scorers import model_needed, with_model
 from shouldtune.task import LoadedTask
-from shouldtune.task.file import TUNED, price_table, prices_of, training_price_of
+from shouldtune.task.file import TUNED, TaskFile, economics_of, price_table, prices_of, training_price_of
 from shouldtune.tuning import open_tunable
 from shouldtune.tuning.provider_api import Patience, require_client
 from shouldtune.tuning.provider_tunable import ProviderTunable, jobs_paid, tuned_ids
@@ -162,16 +162,16 @@ def price_paid(model: str, price: Price | None) -> Price | None:
     return None if is_local(model) else price
 
 
+def price_at(file: TaskFile, folder: Path) -> Callable[[str], Price | None]:
+    """From a model's id to the price of its answers, for those too that jobs of this task have made."""
+    listed, tuned, tuned_price = prices_of(file), tuned_ids(jobs_path(folder)), economics_of(file).tuned_price
+    return lambda model_id: tuned_price if model_id in tuned else listed(model_id)
+
+
 def dollars_so_far(loaded: LoadedTask) -> tuple[float, tuple[str, ...]]:
     """(dollars that the calls of all runs of a task cost at list price, models whose price is not known)."""
-    listed, jobs = prices_of(loaded.file), jobs_path(loaded.folder)
-    tuned = tuned_ids(jobs)
-
-    def price(model_id: str) -> Price | None:
-        return loaded.economics.tuned_price if model_id in tuned else listed(model_id)
-
-    answers, unknown = dollars_paid(ledger_path(loaded.folder), price)
-    training, unpriced = jobs_paid(jobs, lambda model_id: training_price_of(loaded.file, model_id))
+    answers, unknown = dollars_paid(ledger_path(loaded.folder), price_at(loaded.file, loaded.folder))
+    training, unpriced = jobs_paid(jobs_path(loaded.folder), lambda model_id: training_price_of(loaded.file, model_id))
     return answers + training, unknown + unpriced
 
 

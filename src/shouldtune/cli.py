@@ -338,12 +338,14 @@ def ledger(
     json: JsonOption = False,
 ) -> None:
     """Every call of every run of a task: by rung and purpose, tokens, dollars, what is unknown. Asks no model."""
+    from shouldtune.asked import price_at
     from shouldtune.models import audit
     from shouldtune.report import ledgers
     from shouldtune.run import ledger_path
-    from shouldtune.task.file import prices_of, read_task_file
+    from shouldtune.task.file import read_task_file
 
-    path = ledger_path(task if task.is_dir() else task.parent)
+    folder = task if task.is_dir() else task.parent
+    path = ledger_path(folder)
     if compact:
         before, after = audit.compact(path)
         _say(f"{path}: {before:,} bytes before, {after:,} now")
@@ -355,7 +357,7 @@ def ledger(
         if wrong:
             raise CannotMeasure("the ledger is not sound", where=path, hint="move it away to start a new one")
     else:
-        found = audit.accounts_of(path, prices_of(read_task_file(task)))
+        found = audit.accounts_of(path, price_at(read_task_file(task), folder))
         typer.echo(ledgers.accounts_to_json(found) if json else ledgers.accounts_to_text(found), nl=False)
 
 
@@ -586,6 +588,10 @@ def _options(
     pass
 
 
+INTERRUPTED = 130
+"""What typer makes of an interrupt."""
+
+
 def main() -> None:
     """Run a command; our own errors print as one line and a hint, bugs keep their traceback."""
     try:
@@ -595,9 +601,10 @@ def main() -> None:
         if error.hint:
             sys.stderr.write(f"hint: {error.hint}\n")
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; what was measured is kept: run the same command to go on\n")
-        raise SystemExit(130) from None
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            sys.stderr.write("interrupted; what was measured is kept: run the same command to go on\n")
+        raise
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ The package turns a provider's API into OpenAI's shape. Its own retries are off,
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +20,8 @@ from shouldtune.models.concurrency import Places
 from shouldtune.models.posting import Reply, retry_after
 from shouldtune.models.providers import ANY, checked_url
 from shouldtune.models.refusals import OVERLOADED, meaning_of, what_to_do
-from shouldtune.models.replies import failed, read_reply, short
+from shouldtune.models.remote import TIMEOUT_S, timeout_s
+from shouldtune.models.replies import failed, read_reply, short, without_keys
 from shouldtune.models.requests import Manner, request_body
 from shouldtune.models.retrying import Attempt, Patience, ask_patiently
 from shouldtune.types import Completion, Message, ModelSpec, Options
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from any_llm.exceptions import AnyLLMError
 
 CONCURRENCY = 16
-TIMEOUT_S = 120.0
 PATIENCE = Patience()
 NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
 """Errors of the HTTP library before anything was sent."""
@@ -42,6 +44,8 @@ class ThroughAnyLlm:
     name: str
     base_url: str = ""
     """An address in place of the provider's own, where the environment names one."""
+    timeout_s: float = TIMEOUT_S
+    """For one attempt."""
     concurrency: int = CONCURRENCY
     patience: Patience = PATIENCE
 
@@ -68,7 +72,7 @@ class ThroughAnyLlm:
         start = perf_counter()
 
         async def ask(seconds: float) -> Attempt:
-            return await self._ask(messages, options, min(seconds, TIMEOUT_S), start)
+            return await self._ask(messages, options, min(seconds, self.timeout_s), start)
 
         return await ask_patiently(ask, self._places, self.patience)
 
@@ -76,9 +80,12 @@ class ThroughAnyLlm:
         return {"kind": "any_llm", "provider": self.provider, "name": self.name, "base_url": self.base_url}
 
     async def aclose(self) -> None:
-        close = getattr(getattr(self._client, "client", None), "close", None)
-        if close is not None:
-            await close()
+        """Close the provider's client, where one was opened: some close at once, some are to be awaited."""
+        opened = self.__dict__.get("_client")
+        close = getattr(getattr(opened, "client", None), "close", None)
+        closing = close() if close is not None else None
+        if inspect.isawaitable(closing):
+            await closing
 
     async def _ask(self, messages: Sequence[Message], options: Options, seconds: float, start: float) -> Attempt:
         import asyncio
@@ -87,20 +94,22 @@ class ThroughAnyLlm:
 
         manner = self._manner[0]
         body = request_body(self.name, messages, options, manner)
-        key = os.environ.get(self._client.ENV_API_KEY_NAME, "")
+        keys = _keys(self._client.ENV_API_KEY_NAME)
         try:
             async with asyncio.timeout(seconds):
                 reply = await self._client.acompletion(**body, stream=False)
         except TimeoutError:
             return Attempt(failed(f"no answer within {seconds:.3g} s", "unknown", perf_counter() - start), None, True)
         except AnyLLMError as error:
-            return self._failed(error, manner, body, key, start)
-        text = hide(reply.model_dump_json(), key)
-        return Attempt(read_reply(text, perf_counter() - start, messages, options))
+            return self._failed(error, manner, body, keys, start)
+        answer = read_reply(_without(reply.model_dump_json(), keys), perf_counter() - start, messages, options)
+        return Attempt(without_keys(answer, *keys))
 
-    def _failed(self, error: AnyLLMError, manner: Manner, body: dict[str, Any], key: str, start: float) -> Attempt:
+    def _failed(
+        self, error: AnyLLMError, manner: Manner, body: dict[str, Any], keys: Sequence[str], start: float
+    ) -> Attempt:
         """What an error of the package means, by the status of the reply that it stands for."""
-        why, latency_s = short(hide(str(error), key)), perf_counter() - start
+        why, latency_s = short(_without(str(error), keys)), perf_counter() - start
         taught = manner.taught(why, body)
         if taught is not None and error.status_code in (None, 400, 422):
             self._manner[0] = self._manner[0].with_(taught)
@@ -134,6 +143,17 @@ def _without_reply(error: AnyLLMError, why: str, latency_s: float) -> Completion
     return failed(f"connection lost: {why}", "unknown", latency_s)
 
 
+def _keys(named: str) -> tuple[str, ...]:
+    """The keys in the variables that the package names for a provider, as `GEMINI_API_KEY/GOOGLE_API_KEY`."""
+    return tuple(os.environ.get(variable, "").strip() for variable in re.findall(r"[A-Z][A-Z0-9_]+", named))
+
+
+def _without(text: str, keys: Sequence[str]) -> str:
+    for key in keys:
+        text = hide(text, key)
+    return text
+
+
 def open_any(model_id: str) -> ThroughAnyLlm:
     """`any:provider/name`. InputError, or ModelUnavailable where the package or the key is not at hand."""
     model = any_of(model_id)
@@ -159,7 +179,8 @@ def any_of(model_id: str) -> ThroughAnyLlm:
         raise InputError(
             f"{model_id!r} names no model", hint="write any:PROVIDER/NAME, as any:anthropic/claude-haiku-4-5"
         )
-    return ThroughAnyLlm(provider, name)
+    seconds = timeout_s()
+    return ThroughAnyLlm(provider, name, timeout_s=seconds, patience=Patience(limit_s=2.5 * seconds))
 
 
 def _opened(provider: str, base_url: str) -> AnyLLM:

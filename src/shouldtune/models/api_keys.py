@@ -11,8 +11,8 @@ from urllib.parse import quote
 from shouldtune.errors import InputError
 
 HIDDEN = "[key]"
-_SHORTEST = 4
-"""Characters below which a value is no secret that could be told from other text."""
+_SHORTEST = 12
+"""Characters below which a value is no secret that could be told from other text: `token`, `EMPTY`, `lm-studio`."""
 
 
 def key_of(variable: str) -> str:

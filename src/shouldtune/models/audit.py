@@ -28,7 +28,7 @@ class Account:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     dollars: list[float | None] = field(default_factory=list)
-    """Of each answer of a model that is paid for; None where no price is known."""
+    """Of each answer of a model that is paid for, and each job at a provider; None where no price is known."""
     lost: list[float | None] = field(default_factory=list)
     """Of each call whose outcome nobody knows, the most that it can have cost."""
     failed: int = 0
@@ -50,6 +50,8 @@ class Account:
         self._seen(call.at)
         if call.training:
             self.epochs += 1
+            if call.model.get("kind") == "remote":
+                self.dollars.append(call.completion.cost_usd)
             return
         self.calls += 1
         self.prompt_tokens += call.completion.prompt_tokens or 0

@@ -48,6 +48,17 @@ def id_of(spec: ModelSpec) -> str | None:
     return id_of_address(spec["base_url"], spec["name"])
 
 
+def ledger_id(named: str) -> str:
+    """The id under which the ledger knows the model that a task file names: its address may be written in many ways."""
+    if not is_remote(named) or named.startswith(ANY):
+        return named
+    try:
+        address = address_of(named)
+    except ShouldTuneError:
+        return named
+    return id_of_address(address.base_url, address.name)
+
+
 def listed_price(model_id: str) -> Price | None:
     """The list price today of a remote model by its id, the dearest hour of the day; None where it is not known."""
     if model_id.startswith(ANY):

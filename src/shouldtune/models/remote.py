@@ -15,7 +15,7 @@ from shouldtune.models.concurrency import Places
 from shouldtune.models.posting import Poster, Reply, Unanswered, Unreachable
 from shouldtune.models.providers import address_of, checked_url, key_variable_at
 from shouldtune.models.refusals import OVERLOADED, meaning_of, what_to_do
-from shouldtune.models.replies import failed, read_reply, short
+from shouldtune.models.replies import failed, read_reply, short, without_keys
 from shouldtune.models.requests import Manner, request_body
 from shouldtune.models.retrying import Attempt, Patience, ask_patiently
 from shouldtune.types import Completion, Message, ModelSpec, Options
@@ -98,7 +98,7 @@ class Remote:
                 self._line.manner = self._line.manner.with_(taught)
             return self._refused(reply, start, changed=taught is not None)
         answer = read_reply(reply.text, perf_counter() - start, messages, options)
-        return Attempt(replace(answer, text=hide(answer.text, key)))
+        return Attempt(without_keys(answer, key))
 
     def _unreachable(self, why: str, start: float) -> Attempt:
         if self._line.reached:
@@ -150,11 +150,11 @@ def _remote(model_id: str) -> tuple[Remote, bool]:
 
 
 def _at(name: str, base_url: str, key_variable: str) -> Remote:
-    seconds = _timeout_s()
+    seconds = timeout_s()
     return Remote(name, base_url, key_variable, seconds, patience=Patience(limit_s=2.5 * seconds))
 
 
-def _timeout_s() -> float:
+def timeout_s() -> float:
     """Seconds for one attempt: SHOULDTUNE_TIMEOUT_S, for servers that take longer than two minutes. InputError."""
     told = os.environ.get(TIMEOUT_VARIABLE, "")
     try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from shouldtune.models.api_keys import hide
 from shouldtune.models.refusals import error_inside
 from shouldtune.models.requests import form_of
 from shouldtune.types import Completion, Failure, Message, Options
@@ -38,7 +40,7 @@ def read_reply(text: str, latency_s: float, messages: Sequence[Message], options
         answer = ""  # a reasoning model that was cut off before it said anything
     if not isinstance(answer, str):
         return failed(f"no text in the answer: {short(str(choice))}", "malformed", latency_s)
-    truncated = ended == "length"
+    truncated, answer = ended == "length", writable(answer)
     answer, formed = _formed(answer, options)
     usage = reply.get("usage")
     details = usage.get("prompt_tokens_details") if isinstance(usage, Mapping) else None
@@ -51,14 +53,28 @@ def read_reply(text: str, latency_s: float, messages: Sequence[Message], options
         tokens_estimated=read is None or written is None,
         latency_s=latency_s,
         finish_reason="length" if truncated else "stop",
-        engine=str(reply.get("model") or ""),
+        engine=writable(str(reply.get("model") or "")),
         form_missed=not formed and not truncated,
     )
 
 
 def failed(why: str, failure: Failure, latency_s: float, cost_usd: float | None = None) -> Completion:
     """A call without an answer; 0 dollars where it is known not to be billed."""
-    return Completion("", latency_s=latency_s, cost_usd=cost_usd, finish_reason="error", error=why, failure=failure)
+    told = writable(why)
+    return Completion("", latency_s=latency_s, cost_usd=cost_usd, finish_reason="error", error=told, failure=failure)
+
+
+def without_keys(answer: Completion, *keys: str) -> Completion:
+    """The same without a key that a server has put into it, written in another way than it is looked for in a reply."""
+    for key in keys:
+        error = None if answer.error is None else hide(answer.error, key)
+        answer = replace(answer, text=hide(answer.text, key), error=error, engine=hide(answer.engine, key))
+    return answer
+
+
+def writable(text: str) -> str:
+    """The text with a question mark for what no file can hold: half of a pair that JSON's escapes left alone."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def short(text: str) -> str:

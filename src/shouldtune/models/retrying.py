@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from shouldtune.errors import CannotMeasure
@@ -54,6 +54,7 @@ class Attempt:
         return self.completion.failure == "unknown"
 
 
+NOT_ASKED = Completion("", finish_reason="error", error="no time was left to ask", failure="transient", cost_usd=0.0)
 Ask = Callable[[float], Awaitable[Attempt]]
 """One request that takes at most so many seconds."""
 
@@ -102,7 +103,7 @@ class _Call:
     attempts: int = 0
     lost: int = 0
     unknown: int = 0
-    last: Completion = field(default_factory=lambda: Completion("", finish_reason="error"))
+    last: Completion = NOT_ASKED
 
     def left(self) -> float:
         """Seconds that the call may still take; its time begins when it first has a place."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from shouldtune.models.past_calls import PastCall
+from shouldtune.models.prices import ledger_id
 from shouldtune.planning.dry import BYTES_A_TOKEN
 from shouldtune.task import LoadedTask
 
@@ -35,7 +36,8 @@ class Rates:
 
 def rates_of(past: Sequence[PastCall], loaded: LoadedTask) -> Rates:
     """From earlier answers of the prompted model, where the ledger holds enough of them."""
-    own = [call for call in past if call.model_id == loaded.file.model and not call.training]
+    names = (loaded.file.model, ledger_id(loaded.file.model))
+    own = [call for call in past if call.model_id in names and not call.training]
     told = [(call, read) for call in own if (read := call.completion.prompt_tokens) is not None]
     length, how = float(BYTES_A_TOKEN), f"prompt tokens: {BYTES_A_TOKEN:g} bytes each, and {A_MESSAGE:g} a message"
     if len(told) >= FEWEST:

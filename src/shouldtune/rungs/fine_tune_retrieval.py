@@ -12,13 +12,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from shouldtune.errors import InputError
 from shouldtune.measure import mean_score, measure
 from shouldtune.models.prompted import NearestPassages, Prompted, with_passages
 from shouldtune.retrieval.chunks import Passage
 from shouldtune.rungs.choosing import answer_options, parted
 from shouldtune.rungs.retrieving import ChosenRetriever, chosen_retriever
 from shouldtune.rungs.trained import Lesson, Setting, Trained
+from shouldtune.tuning.lora import TooLong
 from shouldtune.types import Conversation, Example, Fitted, Message, Models, Skipped, Task
 
 MOST_RIGHT = 8
@@ -56,7 +56,7 @@ class FineTuneRetrieval(Trained):
         without = await _tuned_without(task, models, found)
         try:
             fitted = await self.teach(task, tune, lesson)
-        except InputError as error:
+        except TooLong as error:
             return Skipped(f"its prompts are too long to train on: {error}")
         model = fitted.model
         if isinstance(model, Prompted):  # what was kept apart from training may teach the search from now on

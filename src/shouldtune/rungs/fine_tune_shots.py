@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from shouldtune.errors import InputError
 from shouldtune.models.prompted import NearestShots, Prompted
 from shouldtune.rungs.choosing import answer_options, shots
 from shouldtune.rungs.trained import Lesson, Trained, conversations, shown_beside
+from shouldtune.tuning.lora import TooLong
 from shouldtune.types import Conversation, Example, Fitted, Models, Skipped, Task
 
 
@@ -33,7 +33,7 @@ class FineTuneShots(Trained):
         )
         try:
             fitted = await self.teach(task, tune, lesson)
-        except InputError as error:
+        except TooLong as error:
             return Skipped(f"its prompts are too long to train on: {error}")
         if isinstance(fitted.model, Prompted):  # what was kept apart from training may be shown from now on
             nearest = NearestShots(shots(task.train), self.shown)

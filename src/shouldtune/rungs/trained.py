@@ -97,13 +97,14 @@ class Trained:
                 candidates.append(lesson.asked(tuned, instruction))
                 score = mean_score(predictions := await measure(candidates[-1], unseen, task.scorer))
                 what = f"{'checkpoint' if elsewhere else 'epoch'} {len(trials) - first + 1}"
-                trials.append(Trial(f"{setting}, {what}", score, len(predictions)))
+                answered = sum(prediction.score is not None for prediction in predictions)
+                trials.append(Trial(f"{setting}, {what}", score, answered))
                 if self._is_stuck(trials[first:]) and not elsewhere:  # there it is trained, and paid, to its end
                     break
             if not self._is_stuck(trials[first:]):
                 break
         # Of equals the later one: the rate falls to zero at the end, which is where training settles.
-        best = max(range(len(trials)), key=lambda index: (trials[index].score or 0.0, index))
+        best = max(range(len(trials)), key=lambda index: (_score(trials[index]), index))
         return Fitted(candidates[best], tuple(trials), (trials[best].setting,))
 
     def settings_for(self, tune: Model) -> tuple[Setting, ...]:
@@ -122,11 +123,16 @@ class Trained:
 
     def _is_stuck(self, trials: Sequence[Trial]) -> bool:
         """Whether the last epochs got nothing right, or fell clearly behind the ones before them."""
-        scores = [trial.score or 0.0 for trial in trials]
+        scores = [trial.score for trial in trials if trial.score is not None]
         if len(scores) <= self.patience:
             return False
         last = max(scores[-self.patience :])
         return last == 0.0 or last < max(scores[: -self.patience]) - FALLEN
+
+
+def _score(trial: Trial) -> float:
+    """To rank by: what was never answered comes last."""
+    return -1.0 if trial.score is None else trial.score
 
 
 def conversations(examples: Sequence[Example], prompt: Prompted) -> list[Conversation]:

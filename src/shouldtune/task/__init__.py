@@ -12,7 +12,7 @@ from typing import Any
 from shouldtune.errors import InputError
 from shouldtune.judgement import Economics
 from shouldtune.models.prices import price_of
-from shouldtune.models.providers import address_of, is_remote
+from shouldtune.models.providers import ANY, address_of, is_remote
 from shouldtune.scorers import Scoring, load_scorer, model_needed
 from shouldtune.stats import alpha_at_look, examples_for_goal
 from shouldtune.task.contents import Earlier, own_code
@@ -124,7 +124,8 @@ def load_task(
         output=output,
     )
     economics = economics_of(file)
-    _check_addresses((file.model, file.strong, model_needed(scorer)), str(path))
+    _check_addresses((file.model, file.tune, file.strong, model_needed(scorer)), str(path))
+    _check_tune(file.tune, where("tune"))
     notes += _priced(file, economics, model_needed(scorer))
     others = _others(file, folder, where("keep"))
     digest = _digest(file, folder, train, holdout, documents, [other.digest for other in others])
@@ -154,6 +155,16 @@ def _check_addresses(models: Sequence[str | None], where: str) -> None:
                 address_of(model)
             except InputError as error:
                 raise InputError(error.message, where=where, hint=error.hint) from None
+
+
+def _check_tune(named: str | None, where: str) -> None:
+    """InputError for a model that can be asked and not be tuned."""
+    if named is not None and named.startswith(ANY):
+        raise InputError(
+            f"{named!r} cannot be tuned: models named `any:` are only asked",
+            where=where,
+            hint="name one that is tuned here, as `tune: smollm2`, or at a server with fine-tuning jobs",
+        )
 
 
 def _priced(file: TaskFile, economics: Economics, judge: str | None) -> list[str]:

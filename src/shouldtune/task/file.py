@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shouldtune.errors import InputError
 from shouldtune.judgement import Economics, Price
-from shouldtune.models.prices import price_of
+from shouldtune.models.prices import ledger_id, price_of
 from shouldtune.models.training_prices import TrainingPrice, listed
 from shouldtune.task.yaml_lines import Lines, read_yaml
 
@@ -196,8 +196,9 @@ def economics_of(file: TaskFile) -> Economics:
 
 
 def price_table(file: TaskFile) -> dict[str, Price]:
-    """The user's own prices, by the id of the model."""
-    return {name: Price(part.read, part.written, cached=part.cached) for name, part in file.prices.items()}
+    """The user's own prices, by the id of the model: as it is named, and as the ledger knows it."""
+    own = {name: Price(part.read, part.written, cached=part.cached) for name, part in file.prices.items()}
+    return {ledger_id(name): price for name, price in own.items()} | own
 
 
 def prices_of(file: TaskFile) -> Callable[[str], Price | None]:
@@ -208,7 +209,9 @@ def prices_of(file: TaskFile) -> Callable[[str], Price | None]:
 
 def training_price_of(file: TaskFile, model_id: str) -> TrainingPrice | None:
     """What a provider asks for training a model, the user's own table first; None where it is not known."""
-    part, published = file.prices.get(model_id), listed(model_id)
+    wanted = ledger_id(model_id)
+    part = next((part for name, part in file.prices.items() if model_id == name or wanted == ledger_id(name)), None)
+    published = listed(model_id)
     if part is not None and part.training is not None:
         return TrainingPrice(part.training)
     return None if published is None else published.training

@@ -114,6 +114,10 @@ def learning_rate(peak: float, step: int, steps: int) -> float:
     return peak * min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
 
 
+class TooLong(InputError):
+    """A training text does not fit the model's window."""
+
+
 class _Stopped(Exception):
     """Training was asked to stop."""
 
@@ -228,14 +232,14 @@ class _Training:
 
 
 def _text(tokenizer: ChatTokenizer, conversation: Conversation) -> Text:
-    """The conversation as it will be asked, and its answer with the end of turn. Raises InputError if too long."""
+    """The conversation as it will be asked, and its answer with the end of turn. Raises TooLong."""
     from shouldtune.tuning.training import Text
 
     prompt = tuple(tokenizer.prompt(conversation.messages))
     text = Text(prompt, (*tokenizer.encode(conversation.answer), tokenizer.end_of_turn()))
     window = tokenizer.config.window
     if text.length > window:
-        raise InputError(
+        raise TooLong(
             f"a training text of {text.length} tokens does not fit the window of {window}", hint="shorten the example"
         )
     return text

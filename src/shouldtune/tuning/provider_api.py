@@ -7,7 +7,6 @@ one whose reply was lost may have been done. What becomes of those is decided in
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from shouldtune.errors import CannotMeasure, ModelUnavailable, NotTrained
+from shouldtune.models.api_keys import hide, key_of
 from shouldtune.tuning.training_file import TrainingFile
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Provider:
 
     @property
     def _key(self) -> str:
-        return os.environ.get(self.key_variable, "") if self.key_variable else ""
+        return key_of(self.key_variable)
 
     async def _one(self, sent: Awaitable[Any]) -> Plain:
         found = _plain(await self._try(sent))
@@ -262,7 +262,7 @@ class Provider:
         body = getattr(error, "body", None)
         told = body.get("message") if isinstance(body, Mapping) else None
         text = " ".join(str(told or error).split())
-        return (text.replace(self._key, "***") if self._key else text)[:200]
+        return hide(text, self._key)[:200]
 
 
 def require_client() -> Any:

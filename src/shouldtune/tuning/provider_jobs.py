@@ -97,15 +97,17 @@ class Jobs:
         """What `find` finds, or else what `make` makes, by its name."""
         patience, pause = self.provider.patience, min(1.0, self.provider.patience.most_s)
         for _ in range(TRIES):
+            begun = monotonic()
             while True:
+                waited = monotonic() - begun  # here: the clock of the wall may have been set in between
                 found, listed = await self._found(find)
                 if found is not None:
                     return self._done(step, name(found))
                 known = self._known(step, listed=listed)
                 if known is not None:
                     return known
-                since = self.journal.open_since(step.mark, step.intent, step.done, "refused")
-                if since is None or (listed and since >= patience.settled_s):
+                lost = self.journal.open_since(step.mark, step.intent, step.done, "refused") is not None
+                if not lost or (listed and waited >= patience.settled_s):
                     break
                 if not listed:
                     raise NotTrained(
@@ -113,8 +115,8 @@ class Jobs:
                         f" look there whether it was carried out; as long as that is not known, {step.advice(self)}"
                     )
                 self.progress.noted(f"waiting to see whether {self.provider.host} carried out a call ({step.intent})")
-                await asyncio.sleep(min(max(0.0, patience.settled_s - since), patience.most_s, 5.0))
-            if allowed is not None and since is None:
+                await asyncio.sleep(min(max(0.0, patience.settled_s - waited), patience.most_s, 5.0))
+            if allowed is not None and not lost:
                 await allowed()
             self.journal.write(step.intent, step.mark, base=step.order.model_id, most_tokens=step.order.most_tokens)
             try:

@@ -8,7 +8,7 @@ before a job is started, and settled by the tokens that the provider says it has
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import fsum
 from pathlib import Path
 
@@ -71,6 +71,11 @@ class ProviderTunable(Ledgered):
     async def _succeeded(self, jobs: Jobs, conversations: Sequence[Conversation], epochs: int) -> Ended:
         """Train; where that failed, again only if who watches says so. NotTrained."""
         first = order_of(self.model, conversations, epochs)
+        for attempt in range(jobs.journal.attempts(first.mark)):  # what failed before was paid all the same
+            before = order_of(self.model, conversations, epochs, attempt)
+            ended_before = jobs.journal.ended(before.mark)
+            if ended_before is not None:
+                await self._billed(before, ended_before)
         while True:
             order = order_of(self.model, conversations, epochs, jobs.journal.attempts(first.mark))
             ended = await self._settled(jobs, order)
@@ -116,12 +121,9 @@ class ProviderTunable(Ledgered):
         request = canonical({"tune": identity(self.model.spec()), "mark": order.mark, "job": ended.job})
         key = sha256(request)
         found = self.ledger.find(key)
-        completion = found or Completion(
-            f"job {ended.job}: {ended.status}",
-            latency_s=ended.seconds or 0.0,
-            cost_usd=self._usd(ended),
-            engine="training",
-        )
+        job = f"job {ended.job}: {ended.status}"
+        told = found or Completion(job, latency_s=ended.seconds or 0.0, engine="training")
+        completion = replace(told, cost_usd=self._usd(ended))  # at the price of today, as answers are
         if found is None:
             await self.ledger.record(key, request, completion)
         self.ledger.charge(key, completion, new=found is None)
@@ -133,7 +135,7 @@ class ProviderTunable(Ledgered):
         return self.training.of(ended.trained_tokens)
 
     def _tuned(self, name: str) -> Ledgered:
-        model = Remote(name, self.model.base_url, self.model.key_variable)
+        model = replace(self.model, name=name)
         self._opened.append(model)
         return Ledgered(model, self.ledger, self.tuned_price)
 
@@ -180,7 +182,8 @@ def tuned_ids(path: Path) -> frozenset[str]:
     """The ids of the models that jobs have made so far, as task files name them."""
     found = set()
     for line, ended in JobJournal.open(path).jobs():
-        before = "openai:" if line["base"].startswith("openai:") else f"{line['base'].partition('#')[0]}#"
+        head, at_address, _ = line["base"].partition("#")
+        before = f"{head}#" if at_address else f"{head.partition(':')[0]}:"
         found |= {f"{before}{name}" for name in ((*ended.checkpoints, ended.model) if ended else ()) if name}
     return frozenset(found)
 
