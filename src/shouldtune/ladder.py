@@ -68,7 +68,7 @@ async def climb(loaded: LoadedTask, how: Climb = Climb(), progress: Progress | N
     ledger = Ledger(ledger_path(loaded.folder), lambda who, completion, new: trail.called(*who, completion, new))
     try:
         ledger.budget = budget_of(loaded, how)
-        models = open_models(loaded, ledger, trail, how.patience)
+        models = open_models(loaded, ledger, trail, how.patience, how.on)
         asked = what_is_asked(loaded, how, models)
         loaded = with_judge(loaded, models)
         folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
