@@ -18,7 +18,7 @@ class Cluster:
     """A joined cluster. What was started here is ended here; what was there goes on."""
 
     def __init__(self, on: On) -> None:
-        """Join, or start Ray here, heard by this machine alone. ModelUnavailable, CannotMeasure."""
+        """Join, or start Ray here, with a token that whoever talks to it must know. ModelUnavailable, CannotMeasure."""
         require_ray()
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody else is told that it runs
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -47,7 +47,8 @@ class Cluster:
         try:
             self.ray.init(address="auto", **quiet)
         except ConnectionError:
-            self.ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            self.ray.init(address="local", include_dashboard=False, **quiet)
 
     def holds(self) -> int:
         """How many workers of the size that is asked for; at least 1, for a cluster may grow."""

@@ -11,6 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ START_S = 600.0
 """A cluster may have to start a machine first, and its worker to load a model."""
 STILLBORN = 5
 """Workers in a row that die before their model is open: then none will live."""
+TIDY_S = 2.0
 LOOK_S = 1.0
 """Between looks at how far a training is."""
 
@@ -138,10 +140,13 @@ class Pool:
         return await job.answer
 
     async def aclose(self) -> None:
-        """Stop all workers at once."""
+        """Stop all workers."""
         if self._closed:
             return
         self._closed = True
+        tidying = [asyncio.ensure_future(self._heard(lane.worker.tidy.remote())) for lane in self._open]
+        if tidying:
+            await asyncio.wait(tidying, timeout=TIDY_S)
         for task in self._lanes:
             task.cancel()
         await asyncio.gather(*self._lanes, return_exceptions=True)
@@ -169,7 +174,7 @@ class Pool:
         """There can be no answer."""
         self._problem = problem
         for waiting in (*self._waiting, *self._jobs):
-            _give(waiting.answer, problem)
+            _give(waiting.answer, copy(problem))  # one for all would gather the tracebacks of all
         self._waiting.clear()
         self._jobs.clear()
 

@@ -45,7 +45,7 @@ class Worker:
         self._opening: asyncio.Future[LocalTunable | Model] | None = None
         self._variants: dict[str, Model] = {}
         self._under_way: dict[int, asyncio.Task[str]] = {}
-        self._scratch = tempfile.TemporaryDirectory(prefix="shouldtune-worker-")
+        self._made_scratch: tempfile.TemporaryDirectory[str] | None = None
         self._steps: tuple[int, int, float] | None = None
 
     async def who(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Worker:
             self._variants[variant] = replace(base, is_tuned=spec["tuned"])
             return
         sha256 = spec["adapter"]["sha256"]
-        folder = write_folder(Path(self._scratch.name) / "adapters" / sha256, await files[0])
+        folder = write_folder(self._scratch / "adapters" / sha256, await files[0])
         self._variants[variant] = self._tunable(base).model.with_adapter(folder, expected_sha256=sha256)
 
     async def answer(self, variant: str, calls: Sequence[Call]) -> list[str]:
@@ -101,6 +101,17 @@ class Worker:
     async def steps(self) -> tuple[int, int, float] | None:
         """(steps done, steps in all, loss) of the training under way."""
         return self._steps
+
+    async def tidy(self) -> None:
+        """Leave no files behind."""
+        if self._made_scratch is not None:
+            self._made_scratch.cleanup()
+
+    @property
+    def _scratch(self) -> Path:
+        if self._made_scratch is None:
+            self._made_scratch = tempfile.TemporaryDirectory(prefix="shouldtune-worker-", ignore_cleanup_errors=True)
+        return Path(self._made_scratch.name)
 
     async def _trained(self, lesson: Lesson, before: tuple[Files, Files]) -> dict[str, Any]:
         base = await self._base()
@@ -141,7 +152,7 @@ class Worker:
         from shouldtune.tuning.lora import LocalTunable
 
         model = open_local(self._recipe.model_id, CUDA if self._recipe.on_gpu else None)
-        return LocalTunable(model, Path(self._scratch.name) / "trained", self._stepped)
+        return LocalTunable(model, self._scratch / "trained", self._stepped)
 
     def _stepped(self, done: int, total: int, loss: float) -> None:
         self._steps = (done, total, loss)
