@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +27,8 @@ from shouldtune.workers.spread import Spread, SpreadTunable
 from shouldtune.workers.wire import Recipe, write_folder
 from tests.conftest import MakeTask, numbered_rows
 from tests.in_process_cluster import InProcessCluster
+from tests.test_crash import found as found_in
+from tests.test_ladder import GOAL, WHOLE
 
 EXAMPLES = [Example(str(i), f"question {i}", f"answer {i}") for i in range(400)]
 PAIRS = [(example.input, example.target) for example in EXAMPLES]
@@ -165,3 +169,31 @@ def test_without_the_package_it_says_how_to_have_it(make_task: MakeTask, monkeyp
     with pytest.raises(ModelUnavailable) as error:
         asyncio.run(climb(load_task(folder), Climb(allow_simulated=True, on=On())))
     assert error.value.hint == 'pip install "shouldtune[ray]"'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["nothing", "kills", "node"])
+def test_on_a_cluster_the_verdict_is_that_of_one_process(make_task: MakeTask, how: str) -> None:
+    pytest.importorskip("ray")
+    model = "scripted:base=0.2,shots@4=0.7,tuned=0.95"
+    rows = numbered_rows(400)
+    here = make_task(rows, name="here", model=model, tune=model, goal=GOAL)
+    there = make_task(rows, name="there", model=f"{model},takes=0.3", tune=f"{model},takes=0.3", goal=GOAL)
+    record = asyncio.run(climb(load_task(here), WHOLE))
+    script = Path(__file__).parent / "ray_world.py"
+    done = subprocess.run([sys.executable, str(script), str(there), how], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert same(found["verdict"]) == same((record.folder / "verdict.json").read_text())
+    assert found["harm_done"]
+    if how == "kills":
+        assert 0 < found["lost"] <= found["under_way"]
+    if how == "node":
+        assert 0 < found["lost"] <= 4 * 96
+
+
+def same(text: str) -> str:
+    """A verdict without how long things took, what the task and model are called, and what was lost."""
+    verdict = found_in(text)
+    del verdict["provenance"]
+    return json.dumps(verdict)

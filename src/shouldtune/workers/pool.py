@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
@@ -249,8 +249,7 @@ class Pool:
                 self._wake()
             woken.cancel()
         lane.under_way -= done
-        for each in done - {woken}:
-            each.result()
+        _raise_from(done - {woken})
 
     def _batch(self) -> list[_Asked]:
         """A fair share of the calls that wait, all for one tuned model."""
@@ -296,8 +295,7 @@ class Pool:
         try:
             while lane.under_way:
                 done, lane.under_way = await asyncio.wait(lane.under_way)
-                for each in done:
-                    each.result()
+                _raise_from(done)
             reference = lane.worker.train.remote(job.lesson.plain(), [job.before])
             training = asyncio.ensure_future(self._heard(reference))
             watching = asyncio.create_task(self._watched(lane, job.on_step))
@@ -340,6 +338,13 @@ def _give(answer: asyncio.Future[Any], what: object) -> None:
         answer.set_exception(what)
     else:
         answer.set_result(what)
+
+
+def _raise_from(done: Iterable[asyncio.Future[Any]]) -> None:
+    """Raise what one of them ended with; the others are heard too."""
+    for error in [each.exception() for each in done]:
+        if error is not None:
+            raise error
 
 
 def _spec_of(who: dict[str, Any]) -> ModelSpec:
