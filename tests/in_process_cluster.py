@@ -47,6 +47,7 @@ class InProcessCluster:
         thread = threading.Thread(target=wait)
         thread.start()
         thread.join(seconds)
+        self.handles[-1].clean()
         self.handles[-1].worker = Worker(*self.handles[-1].made)  # it belongs to no loop yet
         return found[0]
 
@@ -90,10 +91,15 @@ class Handle:
     def __getattr__(self, method: str) -> _Method:
         return _Method(self, method)
 
+    def clean(self) -> None:
+        if self.worker._made_scratch is not None:
+            self.worker._made_scratch.cleanup()
+
     def kill(self) -> int:
         """Let it die; how many calls it had under way."""
         lost = len(self.worker._under_way)
         self.dead = True
+        self.clean()
         for each in list(self.under_way):
             each.cancel()
         return lost

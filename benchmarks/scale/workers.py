@@ -2,9 +2,9 @@
 
 python benchmarks/scale/workers.py [--workers 1,2,4,8] [--takes 2.0] [--rounds 8] [--ledger-calls 20000]
 
-Workers hold a scripted model whose every call takes `--takes` seconds and hardly any computing, so that what is measured
-is ours. Each count of workers answers as many calls for each of them. `ledger` is the model behind the ledger and a
-budget without workers and without waiting: what one writer can take. Prints Markdown tables.
+Workers hold a scripted model whose every call takes `--takes` seconds and hardly any computing, so that what is
+measured is ours. Each worker is asked as many calls, however many there are. The second table is a ledger with and
+without a budget and no workers and no waiting: what one writer can take. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ def scaling(counts: list[int], takes: float, rounds: int) -> None:
 
 def writer(calls: int) -> None:
     print("\n| the one writer | calls/s | CPU, ms a call | load |\n|---|---|---|---|")
-    for name, price in (("answers alone", None), ("a budget kept: each call written down before it is sent", Price(1, 1))):
+    for name, price in (
+        ("answers alone", None),
+        ("a budget kept: each call written down before it is sent", Price(1, 1)),
+    ):
         rows = examples(calls)
         model = Scripted.knowing(rows, Abilities(base=1.0))
         with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ class Cluster:
     """A joined cluster. What was started here is ended here; what was there goes on."""
 
     def __init__(self, on: On) -> None:
-        """Join, or start Ray here, with a token that whoever talks to it must know. ModelUnavailable, CannotMeasure."""
+        """Join, or start Ray here, which from 2.59 on asks everybody for a token. ModelUnavailable, CannotMeasure."""
         require_ray()
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody else is told that it runs
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -47,7 +47,6 @@ class Cluster:
         try:
             self.ray.init(address="auto", **quiet)
         except ConnectionError:
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
             self.ray.init(address="local", include_dashboard=False, **quiet)
 
     def holds(self) -> int:
