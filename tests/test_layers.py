@@ -32,6 +32,7 @@ LAYERS = {
     "probing": 7,
     "models": 3,
     "tuning": 4,
+    "workers": 4,
     "measure": 4,
     "rungs": 5,
     "verdict": 6,
@@ -81,6 +82,7 @@ HEAVY = {
     "uvicorn",
     "any_llm",
     "openai",
+    "ray",
 }
 
 TORCH_THROUGHOUT = {

@@ -15,7 +15,7 @@ from shouldtune.models.budget import Budget
 from shouldtune.models.keys import digest, identity
 from shouldtune.models.ledger import Ledger
 from shouldtune.models.ledgered import Ledgered, LedgeredTunable
-from shouldtune.models.open import is_local, open_model
+from shouldtune.models.open import is_local
 from shouldtune.models.paid_by import PaidBy
 from shouldtune.models.past_calls import dollars_paid
 from shouldtune.models.prices import price_of
@@ -28,10 +28,10 @@ from shouldtune.rungs import LADDER
 from shouldtune.scorers import model_needed, with_model
 from shouldtune.task import LoadedTask
 from shouldtune.task.file import TUNED, TaskFile, economics_of, price_table, prices_of, training_price_of
-from shouldtune.tuning import open_tunable
 from shouldtune.tuning.provider_api import Patience, require_client
 from shouldtune.tuning.provider_tunable import ProviderTunable, jobs_paid, tuned_ids
 from shouldtune.types import Example, Model, Models, Rung
+from shouldtune.workers import On, Opener
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Climb:
     """Whether training data may be sent to the provider that `tune` names."""
     patience: Patience = Patience()
     """How long to wait for a provider's jobs."""
+    on: On | None = None
+    """Workers on a Ray cluster, for models that run in this process otherwise."""
 
 
 OpenModels = Callable[[LoadedTask, Ledger, Progress, Patience], Models]
@@ -85,24 +87,32 @@ def open_models(
     ledger: Ledger,
     progress: Progress,
     patience: Patience = Patience(),
-    opens: Callable[[str, Sequence[Example]], Model] = open_model,
+    opens: Callable[[str, Sequence[Example]], Model] | None = None,
+    on: On | None = None,
 ) -> Models:
-    """The task's models behind its ledger. ModelUnavailable or InputError where one cannot be opened."""
+    """The task's models behind its ledger, those of this machine on workers where `on` names some.
+
+    `opens` opens them in another way. ModelUnavailable or InputError where one cannot be opened, CannotMeasure where no
+    worker can be had.
+    """
     everything = (*loaded.task.train, *loaded.holdout)  # a scripted model knows the answers; a real one is told nothing
-    file, economics = loaded.file, loaded.economics
-    prompt = Ledgered(opens(file.model, everything), ledger, price_paid(file.model, economics.prompt_price))
+    file, economics, opener = loaded.file, loaded.economics, Opener(on, everything)
+
+    def opened(named: str) -> Model:
+        return opener.model(named) if opens is None else opens(named, everything)
+
+    prompt = Ledgered(opened(file.model), ledger, price_paid(file.model, economics.prompt_price))
     strong = None
     if file.strong is not None:
-        paid = price_paid(file.strong, economics.strong_price)
-        strong = Ledgered(opens(file.strong, everything), ledger, paid)
-    judge, budget = _open_judge(loaded, ledger, lambda named: opens(named, everything)), file.budget
+        strong = Ledgered(opened(file.strong), ledger, price_paid(file.strong, economics.strong_price))
+    judge, budget = _open_judge(loaded, ledger, opened), file.budget
     if loaded.file.tune is None:
         return Models(prompt, strong=strong, judge=judge, budget=budget)
     if is_remote(loaded.file.tune):
-        base = open_remote(loaded.file.tune) if opens is open_model else remote_of(loaded.file.tune)
+        base = open_remote(loaded.file.tune) if opens is None else remote_of(loaded.file.tune)
         elsewhere = _open_elsewhere(loaded, loaded.file.tune, base, ledger, progress, patience)
         return Models(prompt, elsewhere, strong, judge=judge, budget=budget)
-    tunable = open_tunable(loaded.file.tune, adapters_path(loaded.folder), everything, progress.trained)
+    tunable = opener.tunable(loaded.file.tune, adapters_path(loaded.folder), progress.trained)
     tune = None if tunable is None else LedgeredTunable(tunable, ledger)
     return Models(prompt, tune, strong, judge=judge, budget=budget)
 
@@ -141,13 +151,13 @@ JUDGE = "judge"
 """Who pays for grades that a model gives: they are no part of what a rung costs."""
 
 
-def _open_judge(loaded: LoadedTask, ledger: Ledger, opens: Callable[[str], Model]) -> Model | None:
+def _open_judge(loaded: LoadedTask, ledger: Ledger, opened: Callable[[str], Model]) -> Model | None:
     """The model that the scorer asks; None where it asks none."""
     named = model_needed(loaded.task.scorer)
     if named is None:
         return None
     price = price_paid(named, price_of(named, price_table(loaded.file)))
-    return PaidBy(Ledgered(opens(named), ledger, price), JUDGE, "grade")
+    return PaidBy(Ledgered(opened(named), ledger, price), JUDGE, "grade")
 
 
 def with_judge(loaded: LoadedTask, models: Models) -> LoadedTask:

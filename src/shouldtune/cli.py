@@ -63,6 +63,13 @@ BudgetOption = Annotated[
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Training data may be sent to the provider that `tune` names; do not ask.")
 ]
+OnOption = Annotated[
+    str | None,
+    typer.Option("--on", metavar="ray[://HOST:PORT]", help="Spread local models over a Ray cluster's workers."),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Workers for each model; else as many as there is room for.")]
+PerWorkerCpus = Annotated[float, typer.Option("--per-worker-cpus", min=0.0, help="Cores that a worker takes.")]
+PerWorkerGpus = Annotated[float, typer.Option("--per-worker-gpus", min=0.0, help="GPUs, or a part of one: 0.5.")]
 NoProbes = Annotated[bool, typer.Option("--no-probes", help="Do not ask why the best prompt's failures fail.")]
 GOAL_MISSED = PARITY_FAILED = 100
 CHANGED, GOAL_MISSED_AGAIN = 100, 101
@@ -182,6 +189,10 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
         bool, typer.Option("--allow-simulated", help="Let a scripted model lead to a verdict.")
     ] = False,
     env_file: EnvFile = None,
+    on: OnOption = None,
+    workers: Workers = None,
+    per_worker_cpus: PerWorkerCpus = 1.0,
+    per_worker_gpus: PerWorkerGpus = 0.0,
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -191,10 +202,12 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
     from shouldtune.asked import Climb
     from shouldtune.probing import Probing
     from shouldtune.task import load_task
+    from shouldtune.workers import On
 
     probing = None if no_probes else Probing()
     how = Climb(_rungs(rungs), all_rungs, allow_simulated, whole_holdout, probing, forecast or None)
-    how = replace(how, price_limit=not no_price_limit)
+    where = On.parse(on, workers, per_worker_cpus, per_worker_gpus)
+    how = replace(how, price_limit=not no_price_limit, on=where)
     loaded = load_task(task, model, tune, budget, max_calls, max_minutes, _price(price))
     how = replace(how, may_send=_may_send(loaded, how, yes=yes))
     record = _climb_and_show(loaded, how, as_json=json)

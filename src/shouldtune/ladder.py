@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from shouldtune.ascent import Ascent
 from shouldtune.asked import (
@@ -77,7 +78,7 @@ async def climb(
     )
     try:
         ledger.budget = budget_of(loaded, how)
-        models = (ground.open_models or open_models)(task, ledger, trail, how.patience)
+        models = (ground.open_models or partial(open_models, on=how.on))(task, ledger, trail, how.patience)
         asked = what_is_asked(loaded, how, models)
         loaded = with_judge(loaded, models)
         folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))

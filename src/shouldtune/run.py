@@ -19,8 +19,8 @@ The id is a digest of what was asked, so that the same command finds its own fol
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,18 +104,20 @@ def save_asked(folder: Path, asked: Mapping[str, Any], holdout: Sequence[Example
 
 def save_measurements(folder: Path, measurements: Sequence[Measurement]) -> None:
     """Write all predictions so far, and what each rung took."""
-    rows = [
+    rows = (
         {
             "rung": m.rung,
             "example_id": p.example_id,
-            "completion": asdict(p.completion),
-            "score": p.score and asdict(p.score),
+            "completion": vars(p.completion),
+            "score": p.score and vars(p.score),
         }
         for m in measurements
         for p in m.predictions
-    ]
+    )
     write_whole(folder / "predictions.jsonl", _lines(rows))
-    heads = [{name: value for name, value in asdict(m).items() if name != "predictions"} for m in measurements]
+    heads = [asdict(replace(m, predictions=())) for m in measurements]
+    for head in heads:
+        del head["predictions"]
     write_whole(folder / "measurements.json", json.dumps(heads, indent=2, sort_keys=True) + "\n")
 
 
@@ -222,8 +224,8 @@ def _example(row: dict[str, Any]) -> Example:
     return Example(**{**row, "accepted": tuple(row["accepted"])})
 
 
-def _lines(rows: Any) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False, sort_keys=True, default=str) + "\n" for row in rows)
+def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    return (json.dumps(row, ensure_ascii=False, sort_keys=True, default=str) + "\n" for row in rows)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

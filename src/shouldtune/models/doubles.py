@@ -6,6 +6,7 @@ puts a price on them. A run on them is labelled as simulated everywhere.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -30,15 +31,17 @@ class Abilities:
     """How many of the instructions that it is asked to write hold `HINT`."""
     fails: float = 0.0
     """How many calls fail; the same ones each time."""
+    takes: float = 0.0
+    """Seconds that a call takes."""
 
     @staticmethod
     def parse(text: str) -> Abilities:
-        """`base=0.1,shots@4=0.95,passages=0.5,tuned=0.9,told=0.7,writes=0.3,fails=0.1`; else InputError."""
+        """`base=0.1,shots@4=0.95,passages=0.5,tuned=0.9,told=0.7,writes=0.3,fails=0.1,takes=0.2`; else InputError."""
         values: dict[str, float] = {}
         shots: dict[int, float] = {}
         for part in filter(None, text.split(",")):
             match = re.fullmatch(
-                r"(base|passages|tuned|told|writes|fails|shots@(\d{1,6}))=([01]|0?\.\d+)", part.strip()
+                r"(base|passages|tuned|told|writes|fails|takes|shots@(\d{1,6}))=([01]|0?\.\d+)", part.strip()
             )
             if match is None:
                 raise InputError(
@@ -76,6 +79,8 @@ class Scripted:
         return Scripted({example.input: example.target for example in examples}, abilities)
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
+        if self.abilities.takes:
+            await asyncio.sleep(self.abilities.takes)
         asked = self._input(messages[-1].content)
         size = sum(len(message.content) for message in messages)
         if self._draw("fails", asked, repr(messages)) < self.abilities.fails:
@@ -95,6 +100,7 @@ class Scripted:
 
     def spec(self) -> ModelSpec:
         abilities = {**asdict(self.abilities), "shots": {str(k): v for k, v in self.abilities.shots.items()}}
+        del abilities["takes"]  # no answer hangs on it
         return {"kind": "scripted", "abilities": abilities, "tuned": self.is_tuned, "seed": self.seed}
 
     def _ability(self, messages: Sequence[Message], asked: str) -> float:

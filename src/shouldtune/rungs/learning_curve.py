@@ -8,6 +8,7 @@ several are planned, and where the question is what more examples would bring.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from shouldtune.curves import CurvePoint
@@ -16,7 +17,7 @@ from shouldtune.models.prompted import Prompted
 from shouldtune.rungs.choosing import answer_options, parted
 from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.trained import conversations
-from shouldtune.tuning.subsets import CurveParts, curve_parts
+from shouldtune.tuning.subsets import CurveParts, Subset, curve_parts
 from shouldtune.types import Example, Model, Models, Prediction, Rung, Skipped, Task, Tunable
 
 FEWEST = 128
@@ -57,9 +58,29 @@ async def learning_curve(task: Task, models: Models, how: FineTune, parts: Curve
     reason = why_no_curve(task, models)
     if models.tune is None or reason is not None:
         raise ValueError(reason)
-    for subset in parts.subsets:
-        tuned = await fine_tuned(subset.examples, task, models.tune, how)
-        yield point_of(await measure(tuned, parts.unseen, task.scorer), len(subset.examples), subset.chain)
+    places, tune = asyncio.Semaphore(at_once(models.tune)), models.tune
+
+    async def point(subset: Subset) -> CurvePoint:
+        async with places:
+            tuned = await fine_tuned(subset.examples, task, tune, how)
+            return point_of(await measure(tuned, parts.unseen, task.scorer), len(subset.examples), subset.chain)
+
+    points = [asyncio.create_task(point(subset)) for subset in parts.subsets]
+    try:
+        for each in points:
+            yield await each
+    finally:
+        for each in points:
+            each.cancel()
+        await asyncio.gather(*points, return_exceptions=True)
+
+
+def at_once(model: Tunable) -> int:
+    """How many trainings of a model need not wait for one another: one, unless it says otherwise."""
+    inner: object = model
+    while inner is not None and not hasattr(inner, "trains_at_once"):
+        inner = getattr(inner, "model", None)
+    return int(getattr(inner, "trains_at_once", 1))
 
 
 async def fine_tuned(examples: Sequence[Example], task: Task, model: Tunable, how: FineTune) -> Prompted:

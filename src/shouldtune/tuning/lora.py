@@ -63,15 +63,33 @@ class LocalTunable:
         """
         if not conversations:
             raise InputError("there are no examples to train on")
-        folder = self.store / training_key(self.model.spec(), conversations, settings)
-        training = _Training(self.model, conversations, settings, folder, self._reporter())
+        training = self._training(conversations, settings)
         try:
             for epoch in range(1, settings.epochs + 1):
-                if not (training.folder_of(epoch) / WEIGHTS).exists():
-                    await asyncio.get_running_loop().run_in_executor(COMPUTE, training.run_to, epoch)
-                yield self.model.with_adapter(training.folder_of(epoch))
+                yield await self._after(epoch, training)
         finally:
             training.stop.set()
+
+    async def train_to(self, conversations: Sequence[Conversation], settings: TuneSettings, epoch: int) -> LocalModel:
+        """The tuned model after one epoch, from the newest on disk on. Raises what `tune` does."""
+        training = self._training(conversations, settings)
+        try:
+            return await self._after(epoch, training)
+        finally:
+            training.stop.set()
+
+    def folder_for(self, conversations: Sequence[Conversation], settings: TuneSettings) -> Path:
+        """Where what a training makes is kept."""
+        return self.store / training_key(self.model.spec(), conversations, settings)
+
+    def _training(self, conversations: Sequence[Conversation], settings: TuneSettings) -> _Training:
+        folder = self.folder_for(conversations, settings)
+        return _Training(self.model, conversations, settings, folder, self._reporter())
+
+    async def _after(self, epoch: int, training: _Training) -> LocalModel:
+        if not (training.folder_of(epoch) / WEIGHTS).exists():
+            await asyncio.get_running_loop().run_in_executor(COMPUTE, training.run_to, epoch)
+        return self.model.with_adapter(training.folder_of(epoch))
 
     def _reporter(self) -> OnStep:
         """`on_step`, called in the event loop's thread whichever thread trains."""

@@ -1,0 +1,119 @@
+"""Ray itself: joined once, asked how many workers it holds, left in the end. The only file that imports it."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from contextlib import suppress
+from typing import Any
+
+from shouldtune.errors import CannotMeasure, ModelUnavailable
+from shouldtune.workers.on import On
+from shouldtune.workers.wire import Recipe
+from shouldtune.workers.worker import Worker
+
+
+class Cluster:
+    """A joined cluster. What was started here is ended here; what was there goes on."""
+
+    def __init__(self, on: On) -> None:
+        """Join, or start Ray here, which from 2.59 on asks everybody for a token. ModelUnavailable, CannotMeasure."""
+        require_ray()
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody else is told that it runs
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        self.ray: Any = ray
+        self.on = on
+        self.users = 0
+        """Pools on it."""
+        self.joined_here = not ray.is_initialized()
+        if self.joined_here:
+            try:
+                self._join()
+            except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError) as error:
+                where = on.address or "the Ray of this machine"
+                raise CannotMeasure(
+                    f"cannot join {where}: {' '.join(str(error).split())[:200]}",
+                    hint="is it running, and of this machine's versions of Ray and Python? `ray status` says",
+                ) from None
+
+    def _join(self) -> None:
+        quiet = {"log_to_driver": False, "logging_level": "error"}
+        if self.on.address is not None:
+            self.ray.init(address=self.on.address, **quiet)
+            return
+        try:
+            self.ray.init(address="auto", **quiet)
+        except ConnectionError:
+            self.ray.init(address="local", include_dashboard=False, **quiet)
+
+    def holds(self) -> int:
+        """How many workers of the size that is asked for; at least 1, for a cluster may grow."""
+        if self.on.workers is not None:
+            return self.on.workers
+        there = self.ray.cluster_resources()
+        by_cpus = there.get("CPU", 0.0) / self.on.cpus if self.on.cpus else math.inf
+        by_gpus = there.get("GPU", 0.0) / self.on.gpus if self.on.gpus else math.inf
+        return max(1, int(min(by_cpus, by_gpus) + 1e-9))
+
+    def put(self, value: Any) -> Any:
+        """A reference to something that a worker fetches when it needs it."""
+        return self.ray.put(value)
+
+    def start(self, recipe: Recipe, known: Any) -> Any:
+        """A worker, as soon as there is room for it. Ray repeats nothing by itself: who asked does, and knows it."""
+        return (
+            self.ray.remote(Worker)
+            .options(
+                num_cpus=self.on.cpus,
+                num_gpus=self.on.gpus,
+                max_restarts=0,
+                max_task_retries=0,
+                max_concurrency=1000,
+                scheduling_strategy="SPREAD",
+            )
+            .remote(recipe.plain(), [known])
+        )
+
+    def wait_for(self, reference: Any, seconds: float) -> Any:
+        """What a reference stands for, waited for without an event loop. CannotMeasure."""
+        try:
+            return self.ray.get(reference, timeout=seconds)
+        except self.ray.exceptions.GetTimeoutError:
+            raise CannotMeasure(
+                f"no worker has started within {seconds:.0f} s", hint="has the cluster room for one? `ray status` says"
+            ) from None
+        except self.ray.exceptions.RayActorError as error:
+            raise CannotMeasure(
+                f"a worker died as it started: {' '.join(str(error).split())[:200]}",
+                hint="is shouldtune installed on every node, and memory enough for the model?",
+            ) from None
+
+    def end(self, worker: Any) -> None:
+        """Stop a worker at once, with all that it has under way."""
+        with suppress(Exception):  # it may be dead, or the cluster gone
+            self.ray.kill(worker, no_restart=True)
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Whether an error says that a worker is gone, rather than what it thinks of the work."""
+        errors = self.ray.exceptions
+        return isinstance(error, errors.RayError) and not isinstance(error, errors.RayTaskError)
+
+    def cancel(self, reference: Any) -> None:
+        """Have work stopped that nobody waits for."""
+        with suppress(Exception):
+            self.ray.cancel(reference)
+
+    def leave(self) -> None:
+        """One user less; the last one lets go of a cluster that was joined here."""
+        self.users -= 1
+        if self.users <= 0 and self.joined_here and self.ray.is_initialized():
+            self.ray.shutdown()
+
+
+def require_ray() -> None:
+    """ModelUnavailable where Ray is not installed. Imports nothing."""
+    if importlib.util.find_spec("ray") is None:
+        raise ModelUnavailable("--on ray needs the package ray", hint='pip install "shouldtune[ray]"')

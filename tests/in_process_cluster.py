@@ -1,0 +1,150 @@
+"""Workers as Ray would run them, but as tasks in this process: they can be killed at any moment, and quickly."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from shouldtune.workers.on import On
+from shouldtune.workers.wire import Recipe
+from shouldtune.workers.worker import Worker
+
+
+class Killed(Exception):
+    """What a call on a dead worker raises, as Ray's errors of actors."""
+
+
+class InProcessCluster:
+    """The seam of `shouldtune.workers.cluster.Cluster`."""
+
+    def __init__(self, workers: int = 2) -> None:
+        self.on = On(workers=workers)
+        self.users = 0
+        self.handles: list[Handle] = []
+        self.stillborn = False
+
+    def holds(self) -> int:
+        assert self.on.workers is not None
+        return self.on.workers
+
+    def put(self, value: Any) -> Any:
+        return Reference(value)
+
+    def start(self, recipe: Recipe, known: Any) -> Any:
+        handle = Handle(Worker(recipe.plain(), [known]), dead=self.stillborn and bool(self.handles))
+        self.handles.append(handle)
+        return handle
+
+    def wait_for(self, reference: Any, seconds: float) -> Any:
+        """The loop that the test runs in must go on meanwhile, so another one waits."""
+        found: list[Any] = []
+
+        def wait() -> None:
+            found.append(asyncio.run(reference.call()))
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        thread.join(seconds)
+        self.handles[-1].clean()
+        self.handles[-1].worker = Worker(*self.handles[-1].made)  # it belongs to no loop yet
+        return found[0]
+
+    def end(self, worker: Any) -> None:
+        worker.kill()
+
+    def cancel(self, reference: Any) -> None:
+        reference.task.cancel()
+
+    def is_lost(self, error: BaseException) -> bool:
+        return isinstance(error, Killed)
+
+    def leave(self) -> None:
+        self.users -= 1
+
+    @property
+    def living(self) -> list[Handle]:
+        return [handle for handle in self.handles if not handle.dead]
+
+
+class Reference:
+    """What `put` gives: awaited to what was put."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __await__(self) -> Any:
+        return asyncio.sleep(0, self.value).__await__()
+
+
+class Handle:
+    """A worker from outside."""
+
+    def __init__(self, worker: Worker, *, dead: bool) -> None:
+        self.worker, self.dead = worker, dead
+        self.made = (worker._recipe.plain(), worker._known)
+        self.under_way: set[asyncio.Future[Any]] = set()
+        self.calls = 0
+        """Calls that were sent to it to be answered."""
+
+    def __getattr__(self, method: str) -> _Method:
+        return _Method(self, method)
+
+    def clean(self) -> None:
+        if self.worker._made_scratch is not None:
+            self.worker._made_scratch.cleanup()
+
+    def kill(self) -> int:
+        """Let it die; how many calls it had under way."""
+        lost = len(self.worker._under_way)
+        self.dead = True
+        self.clean()
+        for each in list(self.under_way):
+            each.cancel()
+        return lost
+
+
+class _Method:
+    def __init__(self, handle: Handle, name: str) -> None:
+        self.handle, self.name = handle, name
+
+    def remote(self, *given: Any) -> _Pending:
+        if self.name == "answer":
+            self.handle.calls += len(given[1])
+        return _Pending(self.handle, self.name, given)
+
+
+class _Pending:
+    """A call under way; without a loop it begins when somebody waits for it."""
+
+    def __init__(self, handle: Handle, name: str, given: Sequence[Any]) -> None:
+        self.handle, self.name, self.given = handle, name, given
+        try:
+            self.task: Any = asyncio.ensure_future(self.call())
+        except RuntimeError:
+            self.task = None
+            return
+        handle.under_way.add(self.task)
+        self.task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Future[Any]) -> None:
+        self.handle.under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have left
+
+    async def call(self) -> Any:
+        if self.handle.dead:
+            raise Killed
+        return await getattr(self.handle.worker, self.name)(*self.given)
+
+    def __await__(self) -> Any:
+        return self._waited().__await__()
+
+    async def _waited(self) -> Any:
+        try:
+            return await asyncio.shield(self.task)
+        except asyncio.CancelledError:
+            if self.handle.dead:
+                raise Killed from None
+            raise

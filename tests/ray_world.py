@@ -1,0 +1,108 @@
+"""A Ray cluster of two nodes on this machine, in a process of its own: Ray talks to more than the loopback.
+
+    python tests/ray_world.py TASK kills|node|nothing
+
+prints one line of JSON: what the verdict was, how many workers were lost, how many calls were under way in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+from shouldtune.asked import Climb
+from shouldtune.ladder import climb
+from shouldtune.progress import Progress
+from shouldtune.task import load_task
+from shouldtune.types import Completion
+from shouldtune.workers import On
+from shouldtune.workers.pool import Pool, _Asked
+
+KILLS = 20
+
+
+class Watched(Progress):
+    """What was answered, and what was lost on the way."""
+
+    def __init__(self) -> None:
+        self.new = self.lost = 0
+
+    def called(self, rung: str, purpose: str, completion: Completion, new: bool) -> None:
+        self.new += new
+        self.lost += completion.lost if new else 0
+
+
+def pools() -> list[Pool]:
+    return [each for each in gc.get_objects() if isinstance(each, Pool)]
+
+
+async def killing() -> int:
+    """Kill workers that have calls under way, at random, from outside; how many calls those had."""
+    import ray
+
+    rng, under_way, killed = random.Random(0), 0, 0
+    while killed < KILLS:
+        await asyncio.sleep(rng.random() * 0.15)
+        busy = [lane for pool in pools() for lane in pool._open if lane.under_way]
+        if busy:
+            lane = rng.choice(busy)
+            under_way += sum(asked.lane is lane for asked in calls())
+            ray.kill(lane.worker, no_restart=True)
+            killed += 1
+    return under_way
+
+
+def calls() -> list[_Asked]:
+    """All that are not answered."""
+    return [each for each in gc.get_objects() if isinstance(each, _Asked) and not each.answer.done()]
+
+
+async def losing(cluster: Any, node: Any) -> int:
+    """Take a node away while most workers are busy."""
+    while sum(bool(lane.under_way) for pool in pools() for lane in pool._open) < 4:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    await asyncio.to_thread(cluster.remove_node, node, False)
+    return 0
+
+
+async def main(folder: Path, how: str) -> dict[str, Any]:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    other = cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    watched = Watched()
+    asked = Climb(allow_simulated=True, whole_holdout=True, on=On(workers=4))
+    climbing = asyncio.create_task(climb(load_task(folder), asked, watched))
+    beside = {"kills": killing, "node": lambda: losing(cluster, other), "nothing": nothing}[how]
+    harming = asyncio.create_task(beside())
+    record = await climbing
+    done = harming.done()
+    harming.cancel()
+    result = {
+        "verdict": (record.folder / "verdict.json").read_text(),
+        "new": watched.new,
+        "lost": watched.lost,
+        "harm_done": done,
+        "under_way": harming.result() if done else None,
+    }
+    ray.shutdown()
+    cluster.shutdown()
+    return result
+
+
+async def nothing() -> int:
+    return 0
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))))  # noqa: T201

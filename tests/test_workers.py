@@ -1,0 +1,199 @@
+"""Workers: what they answer is what the model here would; what dies with one is asked again, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from shouldtune.asked import Climb
+from shouldtune.errors import CannotMeasure, InputError, ModelUnavailable
+from shouldtune.ladder import climb
+from shouldtune.measure import measure
+from shouldtune.models.doubles import Abilities, Scripted
+from shouldtune.scorers.text import exact
+from shouldtune.task import load_task
+from shouldtune.types import Conversation, Example, Message, TuneSettings
+from shouldtune.workers import On
+from shouldtune.workers.cluster import Cluster
+from shouldtune.workers.pool import Pool
+from shouldtune.workers.spread import Spread, SpreadTunable
+from shouldtune.workers.wire import Recipe, write_folder
+from tests.conftest import MakeTask, numbered_rows
+from tests.in_process_cluster import InProcessCluster
+from tests.test_crash import found as found_in
+from tests.test_ladder import GOAL, WHOLE
+
+EXAMPLES = [Example(str(i), f"question {i}", f"answer {i}") for i in range(400)]
+PAIRS = [(example.input, example.target) for example in EXAMPLES]
+ABILITIES = "base=0.6,tuned=0.9,takes=0.01"
+HERE = Scripted.knowing(EXAMPLES, Abilities.parse("base=0.6,tuned=0.9"))
+
+
+def pool_on(cluster: InProcessCluster, abilities: str = ABILITIES) -> Pool:
+    return Pool(cast(Cluster, cluster), Recipe(f"scripted:{abilities}"), PAIRS)
+
+
+def answers(model: Any) -> Any:
+    return measure(model, EXAMPLES, exact)
+
+
+async def killing(cluster: InProcessCluster, times: int, seed: int) -> int:
+    """Kill a worker now and then; how many calls were lost with them."""
+    rng, lost = random.Random(seed), 0
+    for _ in range(times):
+        await asyncio.sleep(rng.random() * 0.02)
+        if busy := [handle for handle in cluster.living if handle.worker._under_way]:
+            lost += rng.choice(busy).kill()
+    return lost
+
+
+def test_workers_answer_as_the_model_here_does() -> None:
+    async def both() -> tuple[Any, Any]:
+        pool = pool_on(InProcessCluster(3))
+        there = await answers(Spread(pool))
+        await pool.aclose()
+        return await answers(HERE), there
+
+    here, there = asyncio.run(both())
+    assert here == there
+
+
+def test_every_worker_gets_its_share() -> None:
+    async def shares() -> list[int]:
+        cluster = InProcessCluster(4)
+        pool = pool_on(cluster)
+        await answers(Spread(pool))
+        await pool.aclose()
+        return [handle.calls for handle in cluster.handles]
+
+    calls = asyncio.run(shares())
+    assert len(calls) == 4
+    assert sum(calls) == len(EXAMPLES)
+    assert min(calls) > len(EXAMPLES) / 4 / 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_dies_with_a_worker_is_asked_again_and_nothing_else(seed: int) -> None:
+    async def run() -> tuple[Any, int, int, int]:
+        cluster = InProcessCluster(3)
+        pool = pool_on(cluster)
+        predicted, lost = await asyncio.gather(answers(Spread(pool)), killing(cluster, 5, seed))
+        await pool.aclose()
+        return predicted, lost, sum(handle.calls for handle in cluster.handles), pool.replaced
+
+    predicted, lost, calls, replaced = asyncio.run(run())
+    assert [(p.completion.text, p.score) for p in predicted] == [
+        (p.completion.text, p.score) for p in asyncio.run(answers(HERE))
+    ]
+    assert replaced > 0
+    assert calls - len(EXAMPLES) == sum(p.completion.lost for p in predicted)
+    assert calls - len(EXAMPLES) <= lost + replaced * 96  # those on their way to it are under way too
+
+
+def test_workers_that_all_die_as_they_start_end_the_run() -> None:
+    async def run() -> None:
+        cluster = InProcessCluster(2)
+        pool = pool_on(cluster)
+        cluster.stillborn = True
+        cluster.handles[0].dead = True
+        try:
+            await answers(Spread(pool))
+        finally:
+            await pool.aclose()
+
+    with pytest.raises(CannotMeasure, match="died before their model was open"):
+        asyncio.run(run())
+
+
+def test_a_call_that_nobody_waits_for_is_computed_no_further() -> None:
+    async def run() -> int:
+        cluster = InProcessCluster(1)
+        pool = pool_on(cluster, "base=1,takes=1")
+        call = asyncio.create_task(Spread(pool).complete([Message("user", "question 1")]))
+        await asyncio.sleep(0.1)
+        assert cluster.handles[0].worker._under_way
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await asyncio.sleep(0.01)
+        left = len(cluster.handles[0].worker._under_way)
+        await pool.aclose()
+        return left
+
+    assert asyncio.run(run()) == 0
+
+
+def test_a_tuned_model_is_known_to_every_worker(tmp_path: Path) -> None:
+    async def run() -> tuple[Any, Any]:
+        pool = pool_on(InProcessCluster(3))
+        tunable = SpreadTunable(pool, store=tmp_path)
+        texts = [Conversation((Message("user", "question 1"),), "answer 1")]
+        tuned = [model async for model in tunable.tune(texts, TuneSettings(epochs=2))]
+        there = await answers(tuned[-1])
+        await pool.aclose()
+        return tuned[-1].spec(), there
+
+    spec, there = asyncio.run(run())
+    assert spec["tuned"]
+    here = Scripted(HERE.answers, HERE.abilities, is_tuned=True)
+    assert spec == here.spec()
+    assert there == asyncio.run(answers(here))
+
+
+def test_a_file_that_would_lie_elsewhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotMeasure, match="with the name"):
+        write_folder(tmp_path / "adapter", {"../evil": b""})
+
+
+@pytest.mark.parametrize("text", ["spark", "ray://", "ray://a b", "http://host"])
+def test_another_place_than_ray_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        On.parse(text)
+
+
+def test_workers_without_a_place_are_refused() -> None:
+    assert On.parse(None) is None
+    with pytest.raises(InputError, match="nothing says where"):
+        On.parse(None, workers=2)
+
+
+def test_without_the_package_it_says_how_to_have_it(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    folder = make_task(numbered_rows(60), model="scripted:base=0.5", tune=None)
+    with pytest.raises(ModelUnavailable) as error:
+        asyncio.run(climb(load_task(folder), Climb(allow_simulated=True, on=On())))
+    assert error.value.hint == 'pip install "shouldtune[ray]"'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["nothing", "kills", "node"])
+def test_on_a_cluster_the_verdict_is_that_of_one_process(make_task: MakeTask, how: str) -> None:
+    pytest.importorskip("ray")
+    model = "scripted:base=0.2,shots@4=0.7,tuned=0.95"
+    rows = numbered_rows(400)
+    here = make_task(rows, name="here", model=model, tune=model, goal=GOAL)
+    there = make_task(rows, name="there", model=f"{model},takes=0.3", tune=f"{model},takes=0.3", goal=GOAL)
+    record = asyncio.run(climb(load_task(here), WHOLE))
+    script = Path(__file__).parent / "ray_world.py"
+    done = subprocess.run([sys.executable, str(script), str(there), how], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert same(found["verdict"]) == same((record.folder / "verdict.json").read_text())
+    assert found["harm_done"]
+    if how == "kills":
+        assert 0 < found["lost"] <= found["under_way"]
+    if how == "node":
+        assert 0 < found["lost"] <= 4 * 96
+
+
+def same(text: str) -> str:
+    """A verdict without how long things took, what the task and model are called, and what was lost."""
+    verdict = found_in(text)
+    del verdict["provenance"]
+    return json.dumps(verdict)
