@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -222,7 +222,13 @@ def test_nothing_is_left_running() -> None:
     started = monotonic()
     assert inside(code, "leave()").values == ("no daemon",)
     assert monotonic() - started < SHORT.wall_s
-    assert _processes_with("DEEPEST = 60") == []  # a line of what runs inside
+    left = set(_processes_with("DEEPEST = 60"))  # a line of what runs inside; another test's may be under way, and ends
+    for _ in range(300):
+        left &= set(_processes_with("DEEPEST = 60"))
+        if not left:
+            break
+        sleep(0.1)
+    assert not left
 
 
 @needs_sandbox
