@@ -1,4 +1,4 @@
-"""A task of many examples on a scripted model: seconds for 1,000 rows and the peak of memory, part by part.
+"""A task of many examples on a scripted model: processor seconds and the peak of memory, part by part.
 
 python benchmarks/scale/many_examples.py [--sizes 10000,30000,100000] [--data learnt|held-out] [--rungs guess,zero_shot]
 
@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 LEARNT = 1_000
@@ -53,7 +53,7 @@ def write_task(folder: Path, n: int, data: str) -> None:
 
 
 def measure(n: int, data: str, rungs: str) -> dict[str, float]:
-    """Seconds of each part, and megabytes at most after it."""
+    """Processor seconds of each part, which other work on the machine hardly changes; megabytes at most after it."""
     from shouldtune.asked import Climb, chosen_rungs
     from shouldtune.ladder import climb
     from shouldtune.report.page import to_html
@@ -66,9 +66,9 @@ def measure(n: int, data: str, rungs: str) -> dict[str, float]:
         write_task(folder, n, data)
 
         def timed(name: str, work: Any) -> Any:
-            start = perf_counter()
+            start = process_time()
             made = work()
-            found[f"{name} s"] = perf_counter() - start
+            found[f"{name} s"] = process_time() - start
             found[f"{name} MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             return made
 

@@ -1,6 +1,6 @@
 """How calls a second grow with workers, what the driver takes for a call, and where the one writer is full.
 
-python benchmarks/scale/workers.py [--workers 1,2,4,8] [--takes 2.0] [--rounds 8] [--ledger-calls 20000]
+python benchmarks/scale/workers.py [--workers 1,2,4,8] [--takes 1.0] [--rounds 8] [--ledger-calls 20000]
 
 Workers hold a scripted model whose every call takes `--takes` seconds and hardly any computing, so that what is
 measured is ours. Each worker is asked as many calls, however many there are. The second table is a ledger with and
@@ -97,7 +97,7 @@ def writer(calls: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--workers", default="1,2,4,8")
-    parser.add_argument("--takes", type=float, default=2.0)
+    parser.add_argument("--takes", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--ledger-calls", type=int, default=20_000)
     chosen = parser.parse_args()

@@ -40,14 +40,12 @@ class Cluster:
                 ) from None
 
     def _join(self) -> None:
-        quiet = {"log_to_driver": False, "logging_level": "error"}
-        if self.on.address is not None:
-            self.ray.init(address=self.on.address, **quiet)
-            return
-        try:
-            self.ray.init(address="auto", **quiet)
-        except ConnectionError:
-            self.ray.init(address="local", include_dashboard=False, **quiet)
+        self.ray.init(  # without an address: RAY_ADDRESS, or the Ray of this machine, or a new one
+            **({} if self.on.address is None else {"address": self.on.address}),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+        )
 
     def holds(self) -> int:
         """How many workers of the size that is asked for; at least 1, for a cluster may grow."""
