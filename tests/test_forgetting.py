@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from shouldtune.asked import Climb, chosen_rungs
+from shouldtune.causes import Forgetting, Kept
 from shouldtune.errors import InputError
 from shouldtune.forgetting import GENERAL, MOST_ROWS, forgotten, general_questions
+from shouldtune.judgement import Interval
 from shouldtune.ladder import climb
 from shouldtune.models.doubles import Abilities, Scripted
 from shouldtune.models.plain import Constant
@@ -19,11 +21,16 @@ from shouldtune.models.prompted import Prompted
 from shouldtune.rejudge import judge_again
 from shouldtune.report.page import to_html
 from shouldtune.report.terminal import plain_lines
+from shouldtune.report.words import headline
 from shouldtune.run import load_run
 from shouldtune.scorers.text import contains, exact
 from shouldtune.task import load_task
-from shouldtune.types import Completion, Example, Fitted, Models, Task
+from shouldtune.types import Completion, Example, Fitted, Goal, Models, Task
+from shouldtune.verdict.case import Case
+from shouldtune.verdict.decide import decide
+from shouldtune.verdict.inquiry import Inquiry
 from tests.conftest import MakeTask, numbered_rows
+from tests.test_decide import ladder
 from tests.test_ladder import GOAL
 
 ANSWERS = {example.input: example.target for example in general_questions()}
@@ -103,6 +110,26 @@ def test_a_climb_tells_what_was_forgotten_and_keeps_it_when_it_is_judged_again(
     assert again.verdict.forgetting == told
     quiet = asyncio.run(climb(load_task(folder), Climb(rungs=rungs, allow_simulated=True, forgetting=False)))
     assert quiet.verdict.forgetting is None
+
+
+def test_what_a_shipped_model_forgot_stands_in_the_first_lines() -> None:
+    forgot = Forgetting("fine_tune", (Kept(GENERAL, 0.6, 0.017, Interval(-0.583, -0.7, -0.46, 60)),))
+    kept = Forgetting("fine_tune", (Kept(GENERAL, 0.6, 0.58, Interval(-0.02, -0.1, 0.06, 60)),))
+    other = replace(forgot, rung="distil")
+
+    def told(found: Forgetting) -> tuple[str, tuple[str, ...]]:
+        measured = ladder(zero_shot=80, few_shot=100, fine_tune=180)
+        verdict = decide(Case(Goal(), measured, inquiry=Inquiry(forgetting=found)))
+        assert (verdict.answer, verdict.rung) == ("yes", "fine_tune")
+        return headline(verdict)[1], verdict.because
+
+    clause, because = told(forgot)
+    assert clause.endswith("; keep its base for everything else, which it forgot.")
+    assert any("general questions 0.017 where its base scores 0.600" in line for line in because)
+    for harmless in (kept, other):
+        clause, because = told(harmless)
+        assert "forgot" not in clause
+        assert not any("general questions" in line for line in because)
 
 
 def test_a_task_cannot_keep_itself(make_task: MakeTask) -> None:

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -95,6 +96,31 @@ def test_what_dies_with_a_worker_is_asked_again_and_nothing_else(seed: int) -> N
     assert replaced > 0
     assert calls - len(EXAMPLES) == sum(p.completion.lost for p in predicted)
     assert calls - len(EXAMPLES) <= lost + replaced * 96  # those on their way to it are under way too
+
+
+@pytest.mark.parametrize(
+    ("asked", "environment", "joined"),
+    [
+        ("ray", None, "local"),
+        ("ray", "10.0.0.1:6379", "10.0.0.1:6379"),
+        ("ray://auto", "10.0.0.1:6379", "auto"),
+        ("ray://head:10001", None, "ray://head:10001"),
+    ],
+)
+def test_only_a_ray_that_was_named_is_joined(
+    asked: str, environment: str | None, joined: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    ray = SimpleNamespace(is_initialized=lambda: False, init=lambda address, **_: told.append(address))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr("shouldtune.workers.cluster.require_ray", lambda: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("RAY_ADDRESS", environment)
+    on = On.parse(asked)
+    assert on is not None
+    Cluster(on)
+    assert told == [joined]
 
 
 def test_workers_that_all_die_as_they_start_end_the_run() -> None:

@@ -215,3 +215,8 @@ class Forgetting:
 
     rung: str
     kept: tuple[Kept, ...]
+
+    @property
+    def lost(self) -> tuple[Kept, ...]:
+        """What it is surely worse at than its base."""
+        return tuple(each for each in self.kept if each.change.high < 0)

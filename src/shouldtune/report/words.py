@@ -80,7 +80,15 @@ def one_line(text: object) -> str:
 def headline(verdict: Verdict) -> tuple[str, str]:
     """The answer (`No`) and the clause after it (`few_shot already meets the goal.`)."""
     clause = CLAUSES[verdict.reason].format(rung=verdict.rung or "anything cheaper", needed=_needed(verdict))
-    return ANSWERS[verdict.answer], f"{one_line(clause)}."
+    return ANSWERS[verdict.answer], f"{one_line(clause)}{_at_the_price_of(verdict)}."
+
+
+def _at_the_price_of(verdict: Verdict) -> str:
+    """That what is to be shipped has unlearnt other things, where it surely has."""
+    forgot = verdict.forgetting
+    if forgot is None or forgot.rung != verdict.rung or not forgot.lost:
+        return ""
+    return "; keep its base for everything else, which it forgot"
 
 
 def _needed(verdict: Verdict) -> str:

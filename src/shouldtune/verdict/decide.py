@@ -46,7 +46,7 @@ def decide(
         answer=finding.answer,
         reason=finding.reason,
         rung=finding.rung,
-        because=because(evidence, finding, judged.hidden, needed, case.untried, table),
+        because=because(evidence, finding, judged.hidden, needed, case.untried, table, case.inquiry.forgetting),
         rungs=_lines(evidence, case),
         comparisons=_comparisons(evidence, finding, case.seed),
         spent=spent,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shouldtune.causes import Forgetting
 from shouldtune.judgement import Interval, MoneyTable
 from shouldtune.verdict.before_tuning import above_ceiling, by_forecast, data_first, retrieval_first
 from shouldtune.verdict.bounds import Evidence
@@ -23,11 +24,12 @@ def because(
     needed: int | None,
     untried: Mapping[str, str],
     table: MoneyTable | None = None,
+    forgetting: Forgetting | None = None,
 ) -> tuple[str, ...]:
     """The reasons for `finding`, the most telling first.
 
     `hidden` is what failed calls or missing prices may hide, `needed` how many holdout rows would settle it, `untried`
-    why each rung without a measurement has none, `table` what the rungs cost.
+    why each rung without a measurement has none, `table` what the rungs cost, `forgetting` what a tuned model lost.
     """
     if finding.reason == "fix_data":
         said = data_first(e)
@@ -52,7 +54,7 @@ def because(
         said = _budget_ended(e, untried) if finding.path == "budget" else told
     else:
         said = _label_more(e, finding, needed)
-    noted = above_ceiling(e) + _failures(e) + _limits(e)
+    noted = _forgot(finding, forgetting) + above_ceiling(e) + _failures(e) + _limits(e)
     return tuple([*said[: MOST_SENTENCES - min(2, len(noted))], *noted][:MOST_SENTENCES])
 
 
@@ -264,6 +266,20 @@ def _no_training(untried: Mapping[str, str]) -> str:
         if told
         else ("No rung that trains was measured, so this speaks only of the rungs at hand.")
     )
+
+
+def _forgot(finding: Finding, forgetting: Forgetting | None) -> list[str]:
+    """What the tuned model that is to be shipped can no longer do: whoever ships it has to know."""
+    if forgetting is None or forgetting.rung != finding.rung:
+        return []
+    told = [
+        f"{each.what} {each.tuned:.3f} where its base scores {each.base:.3f}"
+        for each in forgetting.lost
+        if each.tuned is not None and each.base is not None
+    ]
+    if not told:
+        return []
+    return [f"It is good for this task alone: it scores on {listed(told)}. Let the base answer everything else."]
 
 
 def _failures(e: Evidence) -> list[str]:

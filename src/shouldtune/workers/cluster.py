@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from shouldtune.errors import CannotMeasure, ModelUnavailable
-from shouldtune.workers.on import On
+from shouldtune.workers.on import ANY_HERE, On
 from shouldtune.workers.wire import Recipe
 from shouldtune.workers.worker import Worker
 
@@ -33,15 +33,18 @@ class Cluster:
             try:
                 self._join()
             except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError) as error:
-                where = on.address or "the Ray of this machine"
+                where = on.address or os.environ.get("RAY_ADDRESS") or "a Ray started here"
                 raise CannotMeasure(
                     f"cannot join {where}: {' '.join(str(error).split())[:200]}",
                     hint="is it running, and of this machine's versions of Ray and Python? `ray status` says",
                 ) from None
 
     def _join(self) -> None:
-        self.ray.init(  # without an address: RAY_ADDRESS, or the Ray of this machine, or a new one
-            **({} if self.on.address is None else {"address": self.on.address}),
+        # Left to itself Ray joins whatever Ray runs on the machine, one that another program started for itself and
+        # will end too. Only one that was named is joined.
+        named = "auto" if self.on.address == ANY_HERE else self.on.address or os.environ.get("RAY_ADDRESS")
+        self.ray.init(
+            address=named or "local",
             include_dashboard=False,
             log_to_driver=False,
             logging_level="error",

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from shouldtune.errors import InputError
 
-HINT = "--on ray, or --on ray://HOST:10001 for a cluster's client server"
+ANY_HERE = "ray://auto"
+"""The Ray that `ray start` started on this machine."""
+HINT = f"--on ray, --on {ANY_HERE} for the Ray that runs on this machine, or --on ray://HOST:10001"
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class On:
     """A Ray cluster, and the workers that a run wants of it."""
 
     address: str | None = None
-    """`ray://host:port`; None joins the Ray of this machine, or starts one here."""
+    """`ray://host:port`, or `ray://auto`; None: the one that RAY_ADDRESS names, else one of this run's own."""
     workers: int | None = None
     """How many for each model; None: as many as the cluster holds now."""
     cpus: float = 1.0

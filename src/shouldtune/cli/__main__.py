@@ -1,0 +1,5 @@
+"""`python -m shouldtune.cli`."""
+
+from shouldtune.cli import main
+
+main()
