@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -247,18 +248,24 @@ def test_every_label_gives_its_share() -> None:
     assert counts["common"] == 81
 
 
-def test_near_duplicates_are_those_that_brute_force_finds() -> None:
-    import random
-
+@pytest.mark.parametrize(
+    ("vocabulary", "fewest", "most", "threshold"),
+    [(10, 3, 8, 0.8), (10, 0, 3, 0.8), (45, 26, 42, 0.8), (200, 150, 190, 0.8), (8, 1, 6, 0.5), (6, 1, 6, 1.0)],
+)
+def test_near_duplicates_are_those_that_brute_force_finds(
+    vocabulary: int, fewest: int, most: int, threshold: float
+) -> None:
     draw = random.Random(5)
-    words = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]
-    texts = [" ".join(draw.sample(words, draw.randint(3, 8))) for _ in range(120)]
+    words = [f"w{k}" for k in range(vocabulary)]
+    texts = [" ".join(draw.sample(words, draw.randint(fewest, most))) for _ in range(150)]
+    texts += [" ".join(draw.sample(text.split(), len(text.split()) * 9 // 10)) for text in texts[:30]]
 
-    def jaccard(a: str, b: str) -> float:
-        return len(set(a.split()) & set(b.split())) / len(set(a.split()) | set(b.split()))
+    def jaccard(a: set[str], b: set[str]) -> float:
+        return len(a & b) / len(a | b) if a | b else 0.0
 
-    brute = {(i, j) for j in range(120) for i in range(j) if jaccard(texts[i], texts[j]) >= 0.8}
-    assert set(near_duplicates(texts)) == brute
+    sets = [set(text.split()) for text in texts]
+    brute = [(i, j) for j in range(len(sets)) for i in range(j) if jaccard(sets[i], sets[j]) >= threshold]
+    assert near_duplicates(texts, threshold) == brute
     assert brute
 
 

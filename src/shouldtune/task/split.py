@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import combinations, groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shouldtune.types import Example
 
 NEAR = 0.8
 """Word-set Jaccard similarity from which two inputs count as near-duplicates."""
+SHORT = 32
+"""Different words up to which a text is found by pairs of them; of a longer one there are too many pairs."""
 
 
 def split(examples: Sequence[Example], holdout_size: int, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
@@ -49,24 +54,65 @@ def looks_labelled(examples: Sequence[Example]) -> bool:
 
 
 def near_duplicates(texts: Sequence[str], threshold: float = NEAR) -> list[tuple[int, int]]:
-    """Pairs (i < j) of texts whose word sets have Jaccard similarity >= threshold.
+    """Pairs (i < j) of texts whose word sets have Jaccard similarity >= threshold, by j, then by i.
 
-    Prefix filtering (Bayardo, Ma & Srikant, "Scaling up all pairs similarity search", 2007): two sets that
-    similar share a word among their rarest few, so only such pairs are compared.
+    Prefix filtering (Bayardo, Ma & Srikant, "Scaling up all pairs similarity search", 2007): two sets that similar
+    share a word among their rarest few, so only such pairs are compared. Short texts share two among one more (Wang,
+    Li & Feng, "Can we beat the prefix filtering?", 2012), and few pairs of texts share two rare words: then the time
+    grows with the texts rather than with their square.
     """
-    sets = [frozenset(re.findall(r"\w+", text.lower())) for text in texts]
-    frequency = Counter(word for words in sets for word in words)
-    index: dict[str, list[int]] = defaultdict(list)
-    pairs: list[tuple[int, int]] = []
-    for j, words in enumerate(sets):
-        rare_first = sorted(words, key=lambda word: (frequency[word], word))
-        prefix = rare_first[: len(words) - math.ceil(threshold * len(words)) + 1]
-        for i in sorted({i for word in prefix for i in index[word]}):
-            if len(words & sets[i]) >= threshold * len(words | sets[i]):
-                pairs.append((i, j))
-        for word in prefix:
-            index[word].append(j)
-    return pairs
+    frequency = Counter(word for text in texts for word in _words(text))
+    ranks = {word: rank for rank, word in enumerate(sorted(frequency, key=lambda word: (frequency[word], word)))}
+    rarest_first = [array("l", sorted(ranks[word] for word in _words(text))) for text in texts]
+    keys, owners = array("q"), array("q")
+    for owner, words in enumerate(rarest_first):
+        found = _keys(words, threshold, len(ranks))
+        keys.extend(found)
+        owners.extend([owner] * len(found))
+    return [
+        (i, j)
+        for j, before in _sharing(np.array(keys), np.array(owners))
+        for i in before
+        if _alike(rarest_first[i], rarest_first[j], threshold)
+    ]
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
+
+
+def _keys(words: Sequence[int], threshold: float, vocabulary: int) -> list[int]:
+    """What a text has in common with every text that is so similar: words, and pairs of words where it is short."""
+    size = len(words)
+    shared = math.ceil(threshold * size - 1e-9)  # with any text that is so similar
+    found: list[int] = []
+    # Of two that similar, one may be short and the other not: those near the border have both kinds of keys.
+    if size >= threshold * SHORT or size <= 1 / threshold**2:
+        found += words[: size - shared + 1]
+    if size <= SHORT and shared > 1:
+        found += [vocabulary * (a + 1) + b for a, b in combinations(words[: size - shared + 2], 2)]
+    return found
+
+
+def _sharing(keys: NDArray[np.int64], owners: NDArray[np.int64]) -> Iterator[tuple[int, list[int]]]:
+    """Each owner in turn with those before it that share a key with it; none that share with nobody.
+
+    `owners` go up. One owner's at a time, for where all texts are alike all pairs would not fit into memory.
+    """
+    order = np.argsort(keys, kind="stable")  # so the owners of one key still go up
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    by_key, ordered = keys[order], owners[order]
+    first = np.searchsorted(by_key, by_key)  # where the owners of the same key begin
+    met = np.flatnonzero(first[place] < place)
+    for owner, of_owner in groupby(met.tolist(), key=owners.__getitem__):
+        before = [ordered[first[place[index]] : place[index]] for index in of_owner]
+        yield int(owner), np.unique(np.concatenate(before)).tolist()
+
+
+def _alike(a: Sequence[int], b: Sequence[int], threshold: float) -> bool:
+    together = len(set(a).intersection(b))
+    return together >= threshold * (len(a) + len(b) - together)
 
 
 def _units(examples: Sequence[Example]) -> list[list[Example]]:
