@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shouldtune.judgement import RungResult
-from shouldtune.report import costs, words
+from shouldtune.report import costs, labels, words
 from shouldtune.report.aligned import fitted
 from shouldtune.report.found import COMPARED, inquiry, ladder_title
 from shouldtune.report.words import one_line, wrapped
@@ -110,10 +110,8 @@ def _starred(record: RunRecord, rung: RungResult) -> str:
 def _notes(record: RunRecord) -> list[str]:
     """Why a rung was not measured on all held-out examples, or not at all: one line each."""
     rungs = record.verdict.rungs
-    return [words.stopped(rung, len(record.holdout)) for rung in rungs if rung.stopped_because] + [
-        f"{one_line(rung.name)} skipped: {one_line(rung.skipped_because or 'no reason was given')}"
-        for rung in rungs
-        if not rung.applied
+    return [labels.stopped(rung, len(record.holdout)) for rung in rungs if rung.stopped_because] + [
+        f"{one_line(rung.name)} skipped: {labels.why_skipped(rung)}" for rung in rungs if not rung.applied
     ]
 
 
