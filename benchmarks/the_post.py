@@ -143,7 +143,8 @@ def _head(runs: Mapping[str, Run]) -> Iterator[str]:
     yield "the test on SmolLM2-135M-Instruct, a thousand times smaller, on two cores of a processor: what it shows is"
     yield "how the question is settled, and where size changes the answer. In brackets are the intervals that decide."
     if dates:
-        yield f"Runs of {dates[0]} to {dates[-1]}. `python benchmarks/the_post.py write` makes this page from"
+        when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+        yield f"Runs of {when}. `python benchmarks/the_post.py write` makes this page from"
         yield "`benchmarks/the-post/`."
     yield ""
 
