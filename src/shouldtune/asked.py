@@ -28,7 +28,7 @@ from shouldtune.rungs import LADDER
 from shouldtune.scorers import model_needed, with_model
 from shouldtune.task import LoadedTask
 from shouldtune.task.file import TUNED, TaskFile, economics_of, price_table, prices_of, training_price_of
-from shouldtune.tuning.provider_api import Patience, require_client
+from shouldtune.tuning.provider_api import JobPatience, require_client
 from shouldtune.tuning.provider_tunable import ProviderTunable, jobs_paid, tuned_ids
 from shouldtune.types import Example, Model, Models, Rung
 from shouldtune.workers import On, Opener
@@ -53,13 +53,13 @@ class Climb:
     """Whether a budget is refused that cannot be kept, because the price of a model is not known."""
     may_send: bool = False
     """Whether training data may be sent to the provider that `tune` names."""
-    patience: Patience = Patience()
+    patience: JobPatience = JobPatience()
     """How long to wait for a provider's jobs."""
     on: On | None = None
     """Workers on a Ray cluster, for models that run in this process otherwise."""
 
 
-OpenModels = Callable[[LoadedTask, Ledger, Progress, Patience], Models]
+OpenModels = Callable[[LoadedTask, Ledger, Progress, JobPatience], Models]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def open_models(
     loaded: LoadedTask,
     ledger: Ledger,
     progress: Progress,
-    patience: Patience = Patience(),
+    patience: JobPatience = JobPatience(),
     opens: Callable[[str, Sequence[Example]], Model] | None = None,
     on: On | None = None,
 ) -> Models:
@@ -118,7 +118,7 @@ def open_models(
 
 
 def _open_elsewhere(
-    loaded: LoadedTask, named: str, base: Remote, ledger: Ledger, progress: Progress, patience: Patience
+    loaded: LoadedTask, named: str, base: Remote, ledger: Ledger, progress: Progress, patience: JobPatience
 ) -> ProviderTunable:
     """A model that its provider trains."""
     return ProviderTunable(

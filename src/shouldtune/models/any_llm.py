@@ -23,7 +23,7 @@ from shouldtune.models.refusals import OVERLOADED, meaning_of, what_to_do
 from shouldtune.models.remote import TIMEOUT_S, timeout_s
 from shouldtune.models.replies import failed, read_reply, short, without_keys
 from shouldtune.models.requests import Manner, request_body
-from shouldtune.models.retrying import Attempt, Patience, ask_patiently
+from shouldtune.models.retrying import Attempt, CallPatience, ask_patiently
 from shouldtune.types import Completion, Message, ModelSpec, Options
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from any_llm.exceptions import AnyLLMError
 
 CONCURRENCY = 16
-PATIENCE = Patience()
+PATIENCE = CallPatience()
 NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
 """Errors of the HTTP library before anything was sent."""
 
@@ -47,7 +47,7 @@ class ThroughAnyLlm:
     timeout_s: float = TIMEOUT_S
     """For one attempt."""
     concurrency: int = CONCURRENCY
-    patience: Patience = PATIENCE
+    patience: CallPatience = PATIENCE
 
     @property
     def most_billed(self) -> int:
@@ -180,7 +180,7 @@ def any_of(model_id: str) -> ThroughAnyLlm:
             f"{model_id!r} names no model", hint="write any:PROVIDER/NAME, as any:anthropic/claude-haiku-4-5"
         )
     seconds = timeout_s()
-    return ThroughAnyLlm(provider, name, timeout_s=seconds, patience=Patience(limit_s=2.5 * seconds))
+    return ThroughAnyLlm(provider, name, timeout_s=seconds, patience=CallPatience(limit_s=2.5 * seconds))
 
 
 def _opened(provider: str, base_url: str) -> AnyLLM:

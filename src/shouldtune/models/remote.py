@@ -17,13 +17,13 @@ from shouldtune.models.providers import address_of, checked_url, key_variable_at
 from shouldtune.models.refusals import OVERLOADED, meaning_of, what_to_do
 from shouldtune.models.replies import failed, read_reply, short, without_keys
 from shouldtune.models.requests import Manner, request_body
-from shouldtune.models.retrying import Attempt, Patience, ask_patiently
+from shouldtune.models.retrying import Attempt, CallPatience, ask_patiently
 from shouldtune.types import Completion, Message, ModelSpec, Options
 
 TIMEOUT_S = 120.0
 TIMEOUT_VARIABLE = "SHOULDTUNE_TIMEOUT_S"
 CONCURRENCY = 16
-PATIENCE = Patience()
+PATIENCE = CallPatience()
 
 
 class _Line:
@@ -48,7 +48,7 @@ class Remote:
     """For one attempt."""
     concurrency: int = CONCURRENCY
     """Calls under way at once, at most."""
-    patience: Patience = PATIENCE
+    patience: CallPatience = PATIENCE
 
     @cached_property
     def _line(self) -> _Line:
@@ -151,7 +151,7 @@ def _remote(model_id: str) -> tuple[Remote, bool]:
 
 def _at(name: str, base_url: str, key_variable: str) -> Remote:
     seconds = timeout_s()
-    return Remote(name, base_url, key_variable, seconds, patience=Patience(limit_s=2.5 * seconds))
+    return Remote(name, base_url, key_variable, seconds, patience=CallPatience(limit_s=2.5 * seconds))
 
 
 def timeout_s() -> float:

@@ -32,7 +32,7 @@ from shouldtune.task.contents import hash_of
 from shouldtune.task.file import training_price_of
 from shouldtune.tuning.job_journal import JobJournal
 from shouldtune.tuning.lora import LocalTunable, training_key
-from shouldtune.tuning.provider_api import Patience
+from shouldtune.tuning.provider_api import JobPatience
 from shouldtune.tuning.provider_tunable import order_of
 from shouldtune.types import (
     Completion,
@@ -236,7 +236,7 @@ def _opener(loaded: LoadedTask, record: RunRecord, heard: _Heard) -> OpenModels:
         assert isinstance(model, Ledgered)  # noqa: S101  as all models of a task
         return replace(model, model=Absent(model.spec(), guess, heard, model.price))
 
-    def opened(task: LoadedTask, ledger: Ledger, progress: Progress, patience: Patience) -> Models:
+    def opened(task: LoadedTask, ledger: Ledger, progress: Progress, patience: JobPatience) -> Models:
         real = open_models(task, ledger, progress, patience, describe_model)
         return Models(
             prompt=absent(real.prompt),

@@ -29,8 +29,8 @@ MOST_LISTED = 20_000
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait, in seconds."""
+class JobPatience:
+    """How long to wait for a provider's job, in seconds."""
 
     first_s: float = 2.0
     """Between the first two looks at a job; each pause is half as long again as the one before."""
@@ -89,7 +89,7 @@ class Busy(Lost):
 class Provider:
     """One server. Raises CannotMeasure where its key is refused, or it cannot be reached for long."""
 
-    def __init__(self, base_url: str, key_variable: str, patience: Patience = Patience()) -> None:
+    def __init__(self, base_url: str, key_variable: str, patience: JobPatience = JobPatience()) -> None:
         self.base_url, self.key_variable, self.patience = base_url, key_variable, patience
         self.host = urlsplit(base_url).netloc
         self._client: AsyncOpenAI | None = None

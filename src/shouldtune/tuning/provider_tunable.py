@@ -21,7 +21,7 @@ from shouldtune.models.remote import Remote
 from shouldtune.models.training_prices import TrainingPrice
 from shouldtune.progress import Progress
 from shouldtune.tuning.job_journal import Ended, JobJournal
-from shouldtune.tuning.provider_api import Order, Patience, Provider
+from shouldtune.tuning.provider_api import JobPatience, Order, Provider
 from shouldtune.tuning.provider_jobs import Jobs
 from shouldtune.tuning.training_file import TrainingFile, problems
 from shouldtune.types import Completion, Conversation, Message, Model, ModelSpec, Options, TuneSettings
@@ -51,7 +51,7 @@ class ProviderTunable(Ledgered):
     training: TrainingPrice | None = None
     tuned_price: Price | None = None
     progress: Progress = field(default_factory=Progress)
-    patience: Patience = Patience()
+    patience: JobPatience = JobPatience()
     _opened: list[Model | Provider] = field(default_factory=list, compare=False, repr=False)
 
     async def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
