@@ -20,9 +20,10 @@ from shouldtune.models import budget
 from shouldtune.models.bill import Size
 from shouldtune.models.budget import OVER, Budget
 from shouldtune.models.doubles import Abilities, Flaky, Scripted
-from shouldtune.models.ledger import Ledger, paying
+from shouldtune.models.ledger import Ledger
 from shouldtune.models.ledgered import Ledgered, LedgeredTunable
 from shouldtune.models.past_calls import dollars_paid, past_calls
+from shouldtune.models.paying import paying
 from shouldtune.models.plain import Constant
 from shouldtune.rejudge import judge_again
 from shouldtune.report.terminal import plain_lines

@@ -24,9 +24,10 @@ from shouldtune.errors import InputError
 from shouldtune.ladder import climb
 from shouldtune.measure import measure
 from shouldtune.models.doubles import HINT, Abilities, Scripted
-from shouldtune.models.ledger import Ledger, paying
+from shouldtune.models.ledger import Ledger
 from shouldtune.models.ledgered import Ledgered
 from shouldtune.models.past_calls import dollars_paid
+from shouldtune.models.paying import paying
 from shouldtune.models.prompted import Prompted
 from shouldtune.report.page import to_html
 from shouldtune.report.prompts import changes, effort, in_words

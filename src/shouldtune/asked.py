@@ -16,8 +16,8 @@ from shouldtune.models.keys import digest, identity
 from shouldtune.models.ledger import Ledger
 from shouldtune.models.ledgered import Ledgered, LedgeredTunable
 from shouldtune.models.open import is_local
-from shouldtune.models.paid_by import PaidBy
 from shouldtune.models.past_calls import dollars_paid
+from shouldtune.models.paying import PaidBy
 from shouldtune.models.prices import price_of
 from shouldtune.models.providers import is_remote
 from shouldtune.models.remote import Remote, open_remote, remote_of

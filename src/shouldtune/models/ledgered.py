@@ -15,7 +15,8 @@ from shouldtune.judgement import Price
 from shouldtune.models.bill import Size, at_price, lost_calls
 from shouldtune.models.budget import NO_PRICE, OVER
 from shouldtune.models.keys import canonical, digest, identity, request_of, sha256
-from shouldtune.models.ledger import Ledger, Sent, payer
+from shouldtune.models.ledger import Ledger, Sent
+from shouldtune.models.paying import payer
 from shouldtune.models.prices import id_of
 from shouldtune.types import Completion, Conversation, Message, Model, ModelSpec, Options, Tunable, TuneSettings
 

@@ -16,7 +16,7 @@ from shouldtune.checks import has_labels
 from shouldtune.doubts import Doubts, doubt
 from shouldtune.judgement import Interval
 from shouldtune.models.calibrated import Calibrated
-from shouldtune.models.ledger import paying
+from shouldtune.models.paying import paying
 from shouldtune.models.prompted import Prompted
 from shouldtune.probing.answers import TRIES, Found, Kind, Row, again, closed_book_score, complete, plain, score_of
 from shouldtune.probing.changes import (

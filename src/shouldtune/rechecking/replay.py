@@ -20,10 +20,10 @@ from shouldtune.looks import looks_path
 from shouldtune.models.adapter import WEIGHTS
 from shouldtune.models.bill import Size
 from shouldtune.models.keys import sha256
-from shouldtune.models.ledger import Ledger, payer
+from shouldtune.models.ledger import Ledger
 from shouldtune.models.ledgered import Ledgered, epoch_request
 from shouldtune.models.open import describe_model
-from shouldtune.models.paid_by import PaidBy
+from shouldtune.models.paying import PaidBy, payer
 from shouldtune.models.remote import Remote
 from shouldtune.progress import Progress
 from shouldtune.run import RunRecord, adapters_path, jobs_path
