@@ -23,7 +23,8 @@ from shouldtune.models.replies import failed
 from shouldtune.models.retrying import Attempt, CallPatience, ask_patiently
 from shouldtune.tuning.lora import training_key
 from shouldtune.types import Completion, Conversation, Message, ModelSpec, Options, TuneSettings
-from shouldtune.workers.pool import BATCH, BATCHES, Lost, OnStep, Pool, Variant
+from shouldtune.workers.lane import BATCHES, Lost, OnStep, Variant
+from shouldtune.workers.pool import BATCH, Pool
 from shouldtune.workers.wire import (
     Files,
     Lesson,
