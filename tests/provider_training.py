@@ -8,7 +8,7 @@ from pathlib import Path
 from shouldtune.models.ledger import Ledger
 from shouldtune.models.remote import open_remote
 from shouldtune.progress import Progress
-from shouldtune.tuning.provider_api import JobPatience
+from shouldtune.tuning.provider_client import JobPatience
 from shouldtune.tuning.provider_tunable import ProviderTunable
 from shouldtune.types import Conversation, Message, TuneSettings
 from tests.conftest import numbered_rows

@@ -28,8 +28,9 @@ from shouldtune.rungs import LADDER
 from shouldtune.scorers import model_needed, with_model
 from shouldtune.task import LoadedTask
 from shouldtune.task.file import TUNED, TaskFile, economics_of, price_table, prices_of, training_price_of
-from shouldtune.tuning.provider_api import JobPatience, require_client
-from shouldtune.tuning.provider_tunable import ProviderTunable, jobs_paid, tuned_ids
+from shouldtune.tuning.jobs_so_far import jobs_paid, tuned_ids
+from shouldtune.tuning.provider_client import JobPatience, require_client
+from shouldtune.tuning.provider_tunable import ProviderTunable
 from shouldtune.types import Example, Model, Models, Rung
 from shouldtune.workers import On, Opener
 

@@ -32,7 +32,7 @@ from shouldtune.task.contents import hash_of
 from shouldtune.task.file import training_price_of
 from shouldtune.tuning.job_journal import JobJournal
 from shouldtune.tuning.lora import LocalTunable, training_key
-from shouldtune.tuning.provider_api import JobPatience
+from shouldtune.tuning.provider_client import JobPatience
 from shouldtune.tuning.provider_tunable import order_of
 from shouldtune.types import (
     Completion,
