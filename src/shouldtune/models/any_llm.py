@@ -1,6 +1,9 @@
 """Providers whose own API is not OpenAI's, through the package any-llm (extra [providers]): `any:anthropic/NAME`.
 
 The package turns a provider's API into OpenAI's shape. Its own retries are off, so that ours are the only ones.
+No redirect is followed where a provider's client keeps its HTTP client as OpenAI's and Anthropic's do. The package has
+no word for it that all understand: other clients (Google's, Cohere's, Mistral's ...) each want to be told in their own
+way, some cannot be, and they do with a redirect what they do.
 """
 
 from __future__ import annotations
