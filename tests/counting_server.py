@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
 from shouldtune.judgement import Price
+from tests.loopback import ChatServer
 
 Usage = Mapping[str, Any] | None
 
 
 @dataclass
-class CountingServer:
-    """Answers are made from the question alone, so that two servers of one kind answer alike."""
+class CountingServer(ChatServer):
+    """Answers are made from the question alone, so that two servers of one kind answer alike.
+
+    Requests are told apart by their messages and how much may be answered.
+    """
 
     answer: Callable[[str], str] = lambda question: "wrong"
     """From the last message to the answer."""
@@ -34,11 +35,6 @@ class CountingServer:
     worst: bool = False
     """Whether every answer takes as many tokens as are allowed, and every byte is a token."""
     latency_s: float = 0.001
-    url: str = ""
-    asked: Counter[str] = field(default_factory=Counter)
-    """How often each request came, by the hash of its messages and how much may be answered."""
-    under_way: int = 0
-    most_at_once: int = 0
     tokens: list[tuple[int, int, int]] = field(default_factory=list)
     """(read, written, of the read ones cached) of every call, as billed."""
 
@@ -61,43 +57,8 @@ class CountingServer:
         name = json.dumps({"messages": said, "max_tokens": body["max_tokens"]}, sort_keys=True)
         self.asked[hashlib.sha256(name.encode()).hexdigest()] += 1
         self.tokens.append((read, written, cached))
-        self.under_way += 1
-        self.most_at_once = max(self.most_at_once, self.under_way)
-        try:
+        with self.one_more():
             await asyncio.sleep(self.latency_s * (1 + self.calls % 5))
-        finally:
-            self.under_way -= 1
         reply = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "model": "m"}
         usage = self.usage(read, written, cached)
         return web.json_response(reply if usage is None else {**reply, "usage": usage})
-
-
-@contextmanager
-def serving(server: CountingServer) -> Iterator[CountingServer]:
-    """The server in a thread of its own, so that a command in another process can call it."""
-    loop, ready = asyncio.new_event_loop(), threading.Event()
-
-    async def start() -> web.AppRunner:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", server.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.5)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        return runner
-
-    def work() -> None:
-        runner = loop.run_until_complete(start())
-        ready.set()
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    ready.wait()
-    try:
-        yield server
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()

@@ -1,9 +1,7 @@
 """A chat server on the loopback interface that counts what it is asked and goes wrong on purpose, alike each time.
 
-    with FaultyServer(answer, faults={"429": 0.1, "malformed": 0.1}, seed=3).running() as server:
-        model = open_model(server.model_id)
-
-It runs in a thread of its own, so that tests, and commands in other processes, can call it.
+with FaultyServer(answer, faults={"429": 0.1, "malformed": 0.1}, seed=3).running() as server:
+    model = open_model(server.model_id)
 """
 
 from __future__ import annotations
@@ -13,15 +11,15 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
 from aiohttp import web
 
 from shouldtune.types import Message, Model, Options
+from tests.loopback import ChatServer
 
 Body = dict[str, Any]
 FAULTS = (
@@ -64,9 +62,13 @@ _beside: list[asyncio.AbstractEventLoop] = []
 
 
 @dataclass
-class FaultyServer:
-    """Whether a reply is faulty, and how, hangs on the seed, the request, and how often it has come before."""
+class FaultyServer(ChatServer):
+    """Whether a reply is faulty, and how, hangs on the seed, the request, and how often it has come before.
 
+    Requests are told apart by their whole bodies.
+    """
+
+    path: ClassVar[str] = "/{tail:.*}"
     answer: Callable[[Body], str] = lambda body: "hello"
     faults: Mapping[str, float] = field(default_factory=dict)
     """How often each kind of fault comes, as a share of all replies."""
@@ -82,9 +84,6 @@ class FaultyServer:
     latency_s: float = 0.0
     refuses: Mapping[str, str] = field(default_factory=dict)
     """Fields of a request that are answered with 400, and what it says."""
-    url: str = ""
-    asked: Counter[str] = field(default_factory=Counter)
-    """How often each request came, by the hash of its body."""
     came: list[tuple[float, str]] = field(default_factory=list)
     """(monotonic seconds, hash) of each request, in the order of their coming."""
     bodies: list[Body] = field(default_factory=list)
@@ -92,13 +91,6 @@ class FaultyServer:
     gone_wrong: Counter[str] = field(default_factory=Counter)
     answered: int = 0
     """Replies that are billed: answers, and those that nobody waited for."""
-    under_way: int = 0
-    most_at_once: int = 0
-
-    @property
-    def model_id(self) -> str:
-        """The id under which a task file names it."""
-        return f"{self.url}#m"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, or go wrong."""
@@ -109,13 +101,9 @@ class FaultyServer:
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
         self.asked[name] += 1
-        self.under_way += 1
-        self.most_at_once = max(self.most_at_once, self.under_way)
-        try:
+        with self.one_more():
             await asyncio.sleep(self.latency_s)
             return await self._reply(request, body, self._fault(name))
-        finally:
-            self.under_way -= 1
 
     def _fault(self, name: str) -> str:
         times = self.asked[name]
@@ -162,33 +150,3 @@ class FaultyServer:
         reply = {"choices": [{"message": {"content": text}, "finish_reason": ended}], "model": "m-1", "usage": usage}
         told = json.dumps(reply)
         return web.Response(text=told[: len(told) // 2] if fault == "malformed" else told)
-
-    @contextmanager
-    def running(self) -> Iterator[FaultyServer]:
-        """Serve until the block ends."""
-        loop, ready = asyncio.new_event_loop(), threading.Event()
-
-        async def start() -> web.AppRunner:
-            app = web.Application(client_max_size=2**26)
-            app.router.add_post("/{tail:.*}", self.handle)
-            runner = web.AppRunner(app, shutdown_timeout=0.1)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-            return runner
-
-        def work() -> None:
-            runner = loop.run_until_complete(start())
-            ready.set()
-            loop.run_forever()
-            loop.run_until_complete(runner.cleanup())
-            loop.close()
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        ready.wait()
-        try:
-            yield self
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()

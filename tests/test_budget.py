@@ -32,7 +32,7 @@ from shouldtune.run import RunRecord, ledger_path, load_run
 from shouldtune.task import load_task
 from shouldtune.types import Completion, Message, ModelSpec, Options, Spent, TuneSettings
 from tests.conftest import MakeTask, numbered_rows
-from tests.counting_server import CountingServer, serving
+from tests.counting_server import CountingServer
 from tests.test_cli import shouldtune
 
 WORLD = "scripted:base=0.2,shots@4=0.5,tuned=0.95"
@@ -311,7 +311,7 @@ def test_training_ends_after_the_epoch_in_which_the_time_is_over(tmp_path: Path)
 
 
 def test_a_servers_bill_stays_within_the_budget_and_the_command_ends_with_3(make_task: MakeTask) -> None:
-    with serving(CountingServer()) as server:
+    with CountingServer().running() as server:
         model, price = f"{server.url}#m", Price(100.0, 400.0, cached=10.0)
         prices = {model: {"read": 100.0, "written": 400.0, "cached": 10.0}}
         folder = make_task(numbered_rows(100), model=model, tune=None, prices=prices, budget=0.2)
@@ -338,7 +338,7 @@ def test_a_servers_bill_stays_within_the_budget_and_the_command_ends_with_3(make
 
 
 def test_the_command_takes_a_price_and_limits_and_says_what_the_rest_would_take(make_task: MakeTask) -> None:
-    with serving(CountingServer()) as server:
+    with CountingServer().running() as server:
         folder = make_task(numbered_rows(60), model=f"{server.url}#m", tune=None, budget=5)
         command = ("run", folder, "--json", "--no-probes", "--rungs", "guess,zero_shot,few_shot")
         few = shouldtune(*command, "--price", "100,400", "--max-calls", "5")

@@ -16,7 +16,7 @@ from shouldtune.models.past_calls import lost_calls, past_calls
 from shouldtune.report.terminal import plain_lines
 from shouldtune.run import ledger_path, load_run
 from tests.conftest import MakeTask, Rows
-from tests.counting_server import CountingServer, serving
+from tests.counting_server import CountingServer
 from tests.warm import Running, Warm
 
 PLACES = 16 + 16
@@ -127,7 +127,7 @@ def test_a_killed_run_loses_no_result_and_ends_like_one_that_was_not(
     make_task: MakeTask, warm: Warm, points: int
 ) -> None:
     rng, cuts, runs, unknown = random.Random(points), 0, 0, 0
-    with serving(server()) as counting:
+    with server().running() as counting:
         model = f"{counting.url}#m"
         whole = Cut(warm, task_for(make_task, model, "whole"), counting, rng)
         truth = whole.end()

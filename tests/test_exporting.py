@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,16 @@ from shouldtune.exporting import Wish, export
 from shouldtune.exporting.folder import FAILED, MANIFEST
 from shouldtune.exporting.forms import FORMS
 from shouldtune.exporting.parity import Parity, score_again
+from shouldtune.exporting.prompt_files import plain, run_prompt, write_prompt
 from shouldtune.exporting.source import Source, open_source
 from shouldtune.models.gguf_cache import sha256_of
+from shouldtune.models.plain import Constant
+from shouldtune.models.prompted import NearestPassages, NearestShots, Prompted
+from shouldtune.retrieval.chunks import Passage
 from shouldtune.run import RunRecord
+from shouldtune.types import Options
 from tests.exporting_world import PACKAGES, code_rows, small_run
+from tests.report_worlds import a_yes
 from tests.tiny_llama import TEMPLATE, write_tiny_gguf
 
 for name in PACKAGES:
@@ -67,6 +74,8 @@ def written(source: Source, form: str, folder: Path) -> Path:
         ("few_shot", "prompt"),
         ("few_shot", "vllm"),
         ("few_shot", "ollama"),
+        ("nearest_shots", "prompt"),
+        ("nearest_shots", "vllm"),
         ("fine_tune", "prompt"),
         ("fine_tune", "peft"),
         ("fine_tune", "merged"),
@@ -92,6 +101,27 @@ def test_the_exported_prompt_imports_nothing_of_ours_and_is_the_runs_own(run: Ru
     code = (out / "prompt.py").read_text(encoding="utf-8")
     assert "import " not in code.replace("import prompt", "")
     assert len(code.split("def messages")[1].splitlines()) <= 4
+
+
+TEXT = "Copy copies copying a file files os.path copy_tree from the disk and back, über Größe naïve boss missed it"
+WORDS = TEXT.split()
+
+
+def test_an_exported_search_finds_what_the_run_finds_ties_and_rounding_included(out: Path) -> None:
+    draw = random.Random(3)
+
+    def text() -> str:
+        return " ".join(draw.choices(WORDS, k=draw.randint(0, 12)))
+
+    shots = tuple((text(), f"answer {i}") for i in range(300))
+    passages = tuple(Passage(f"d{i}", draw.choice(WORDS), text()) for i in range(200))
+    prompt = Prompted(
+        Constant("x"), "Do.", (("a", "b"),), NearestShots(shots, 5), NearestPassages(passages, 3), Options(max_tokens=7)
+    )
+    out.mkdir()
+    write_prompt(Source(a_yes(out), "retrieval_shots", prompt), out)
+    inputs = [text() for _ in range(200)] + ["", "nothing known", shots[7][0]]
+    assert run_prompt(out, inputs) == [plain(prompt.messages(each)[0]) for each in inputs]
 
 
 def test_the_model_card_says_what_it_is_and_how_it_scored(run: RunRecord, out: Path) -> None:
@@ -219,7 +249,7 @@ def test_training_rows_are_those_that_training_read_and_none_is_held_out(run: Ru
     [
         ("few_shot", "peft", "changed no weights"),
         ("few_shot", "merged", "changed no weights"),
-        ("nearest_shots", "prompt", "searches the nearest of its training examples"),
+        ("nearest_shots", "ollama", "searches the nearest of its training examples"),
         ("../few_shot", "prompt", "no model of rung"),
         ("few_shot", "../prompt", "no form"),
     ],

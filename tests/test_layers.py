@@ -50,6 +50,7 @@ LAYERS = {
     "report": 8,
     "viewing": 8,
     "serving": 8,
+    "web": 8,
     "exporting": 8,
     "rechecking": 8,
     "cli": 9,

@@ -35,7 +35,7 @@ from shouldtune.tuning.provider_tunable import order_of
 from shouldtune.tuning.training_file import personal_rows
 from tests.conftest import MakeTask, numbered_rows
 from tests.provider_training import QUICK, TEXTS, tune
-from tests.tuning_server import TuningServer, When, answers_of, serving
+from tests.tuning_server import TuningServer, When, answers_of
 
 pytest.importorskip("openai")
 
@@ -54,7 +54,7 @@ KEY = "sk-a-key-that-nobody-may-see"
 
 @pytest.fixture
 def server() -> Iterator[TuningServer]:
-    with serving(TuningServer(answers_of(ROWS))) as started:
+    with TuningServer(answers_of(ROWS)).running() as started:
         yield started
 
 

@@ -24,7 +24,7 @@ from shouldtune.models.prompted import Prompted
 from shouldtune.models.remote import open_remote
 from shouldtune.types import Completion, Example, Options, Score
 from tests.conftest import MakeTask, numbered_rows
-from tests.counting_server import CountingServer, Usage, serving
+from tests.counting_server import CountingServer, Usage
 from tests.test_cli import shouldtune
 from tests.warm import Warm
 
@@ -49,7 +49,7 @@ def grade(completion: Completion, example: Example) -> Score:
 @pytest.mark.parametrize("worst", [False, True])
 def test_64_calls_at_once_stay_below_a_tenth_of_what_they_need(tmp_path: Path, tells: str, worst: bool) -> None:
     path, examples = tmp_path / "ledger.sqlite", [Example(f"{i}", f"question {i} " * 5, "a") for i in range(320)]
-    with serving(CountingServer(usage=TELLS[tells], worst=worst)) as server:
+    with CountingServer(usage=TELLS[tells], worst=worst).running() as server:
 
         async def ask(usd: float | None) -> float:
             with Ledger(path) as ledger:
@@ -73,7 +73,7 @@ def test_64_calls_at_once_stay_below_a_tenth_of_what_they_need(tmp_path: Path, t
 
 
 def test_two_processes_on_one_run_stay_below_the_wall_together(make_task: MakeTask, tmp_path: Path, warm: Warm) -> None:
-    with serving(CountingServer(worst=True, latency_s=0.01)) as server:
+    with CountingServer(worst=True, latency_s=0.01).running() as server:
         model = f"{server.url}#m"
         prices = {model: {"read": PRICE.read, "written": PRICE.written}}
         folder = make_task(numbered_rows(80), model=model, tune=None, prices=prices, budget=0.4)
@@ -118,7 +118,7 @@ def test_a_clock_that_jumps_by_hours_and_years_changes_nothing(
             return [each for inner in value for each in durations(inner, name)]
         return [value] if isinstance(value, float) and re.search("second|latency|_s$", name) else []
 
-    with serving(CountingServer(lambda question: f"answer {question.split()[-1]}")) as server:
+    with CountingServer(lambda question: f"answer {question.split()[-1]}").running() as server:
         model = f"{server.url}#m"
         calm, _ = found("calm")
         monkeypatch.setattr(time, "time", lambda: true() + rng.choice(jumps))

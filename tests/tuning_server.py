@@ -1,17 +1,14 @@
 """A provider on the loopback interface that takes files, trains nothing, and answers as if it had.
 
-It counts what reaches it, and can lose any request before it is carried out or after. It runs in a thread of its own,
-so that it outlives whoever asks it.
+It counts what reaches it, and can lose any request before it is carried out or after.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -19,13 +16,15 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from tests.loopback import Loopback
+
 When = Literal["before", "after"]
 Hook = Callable[[], None]
 BASE = "base-1"
 
 
 @dataclass
-class TuningServer:
+class TuningServer(Loopback):
     """What it holds and what it was asked."""
 
     answers: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +51,6 @@ class TuningServer:
     contents: dict[str, bytes] = field(default_factory=dict)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     headers: list[dict[str, str]] = field(default_factory=list)
-    url: str = ""
 
     # ------------------------------------------------------------ the steps
 
@@ -189,36 +187,6 @@ class TuningServer:
     def tune(self) -> str:
         """The id of its base."""
         return f"{self.url}#{BASE}"
-
-
-@contextmanager
-def serving(server: TuningServer) -> Iterator[TuningServer]:
-    """Run it on a free port."""
-    loop, ready = asyncio.new_event_loop(), threading.Event()
-
-    async def begin() -> web.AppRunner:
-        runner = web.AppRunner(server.app(), shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        ready.set()
-        return runner
-
-    def work() -> None:
-        asyncio.set_event_loop(loop)
-        runner = loop.run_until_complete(begin())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield server
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
 
 
 def answers_of(rows: list[dict[str, Any]]) -> dict[str, str]:

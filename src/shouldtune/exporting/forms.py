@@ -8,8 +8,9 @@ from pathlib import Path
 
 from shouldtune.exporting import modelfile, training_rows, uses, weights, weights_reading
 from shouldtune.exporting.parity import Parity, Readback
-from shouldtune.exporting.prompt_files import refuse_what_a_prompt_cannot_carry, write_prompt
+from shouldtune.exporting.prompt_files import write_prompt
 from shouldtune.exporting.reading import read_prompt_back
+from shouldtune.exporting.searching import refuse_other_searches
 from shouldtune.exporting.source import Source
 
 
@@ -35,7 +36,7 @@ class Form:
 
 
 _ALL = (
-    Form("prompt", refuse_what_a_prompt_cannot_carry, write_prompt, read_prompt_back, uses.prompt),
+    Form("prompt", refuse_other_searches, write_prompt, read_prompt_back, uses.prompt),
     Form(
         "jsonl",
         training_rows.refuse_other_lessons,

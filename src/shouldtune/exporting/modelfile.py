@@ -17,6 +17,7 @@ from shouldtune.errors import InputError
 from shouldtune.exporting.folder import copy
 from shouldtune.exporting.parity import Readback, Rendered
 from shouldtune.exporting.prompt_files import Chat, before, write_prompt
+from shouldtune.exporting.searching import refuse_searches
 from shouldtune.exporting.source import Source
 from shouldtune.exporting.weights import ADAPTER, gguf_of, refuse_elsewhere, write_adapter
 from shouldtune.models.gguf_cache import sha256_of
@@ -126,6 +127,7 @@ def _turns(source: Source) -> Turns:
 def refuse(source: Source) -> None:
     """InputError where a Modelfile cannot say what the run asked."""
     refuse_elsewhere(source)
+    refuse_searches(source)
     _turns(source)
     texts = [turn["content"] for turn in before(source.prompt)]
     if any(_MARKS in text or text.endswith('"') for text in texts):

@@ -1,4 +1,4 @@
-"""A prompt as two files that need nothing of ours: prompt.json, and prompt.py, which makes the messages.
+"""A prompt as files that need nothing of ours: prompt.json, and prompt.py, which makes the messages.
 
 What a request asks for beside its messages (length, temperature, form) stands in both, in the names of an
 OpenAI-compatible server.
@@ -11,17 +11,22 @@ import pprint
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shouldtune.errors import CannotMeasure, InputError
-from shouldtune.exporting.source import SERVE, Source
+from shouldtune.errors import CannotMeasure
+from shouldtune.exporting.searching import DATA, refuse_other_searches, searches, write_data
+from shouldtune.exporting.searching import code as search_code
+from shouldtune.exporting.source import Source
 from shouldtune.models.prompted import Prompted, options_from_dict, options_to_dict
 from shouldtune.types import Message, Options
 
 JSON_FILE, CODE_FILE = "prompt.json", "prompt.py"
 Chat = list[dict[str, str]]
 TIMEOUT_S = 600
+THEN = "the input, as a message of the user"
+THEN_SEARCHED = f"the nearest examples, and the input below the nearest passages: {CODE_FILE} finds both in {DATA}"
 
 _CODE = '''\
 """The prompt, as it was measured; Python's standard library is all that it needs.
@@ -29,35 +34,24 @@ _CODE = '''\
     client.chat.completions.create(model=..., messages=messages("an input"), **REQUEST)
 """
 
-BEFORE = {before}
+{search}BEFORE = {before}
 
 REQUEST = {request}
 
 
 def messages(text: str) -> list[dict[str, str]]:
     """The chat to send for one input."""
-    return [*BEFORE, {{"role": "user", "content": text}}]
+{body}
 '''
-
-
-def refuse_what_a_prompt_cannot_carry(source: Source) -> None:
-    """InputError where the prompt depends on a search of its own."""
-    prompt = source.prompt
-    found = [
-        *(["the nearest of its training examples"] if prompt.nearest else []),
-        *(["passages of its documents"] if prompt.passages else []),
-    ]
-    if found:
-        raise InputError(
-            f"{source.rung} searches {' and '.join(found)} for each request, which this export cannot carry",
-            where=source.record.folder,
-            hint=SERVE,
-        )
+_BODY = '    return [*BEFORE, {"role": "user", "content": text}]'
+_SEARCHING = """\
+    shown, text = found(text)
+    return [*BEFORE, *shown, {"role": "user", "content": text}]"""
 
 
 def before(prompt: Prompted) -> Chat:
     """The messages that stand before every input."""
-    return plain(prompt.messages("")[0][:-1])
+    return plain(replace(prompt, nearest=None, passages=None).messages("")[0][:-1])
 
 
 def plain(messages: Sequence[Message]) -> Chat:
@@ -86,17 +80,25 @@ def request(options: Options) -> dict[str, Any]:
 
 def write_prompt(source: Source, folder: Path) -> None:
     """Write prompt.json and prompt.py. InputError where they could not say the same as the run."""
-    refuse_what_a_prompt_cannot_carry(source)
+    refuse_other_searches(source)
+    looks_up = searches(source.prompt)
     chat, asked = before(source.prompt), request(source.prompt.options)
     options = options_to_dict(source.prompt.options)
     told = {
         "messages_before": chat,
-        "then": "the input, as a message of the user",
+        "then": THEN_SEARCHED if looks_up else THEN,
         "request": asked,
         "options": options,
     }
     (folder / JSON_FILE).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    code = _CODE.format(before=_literal(chat), request=_literal(asked))
+    if looks_up:
+        write_data(source.prompt, folder)
+    code = _CODE.format(
+        search=f"{search_code()}\n\n" if looks_up else "",
+        before=_literal(chat),
+        request=_literal(asked),
+        body=_SEARCHING if looks_up else _BODY,
+    )
     (folder / CODE_FILE).write_text(code, encoding="utf-8")
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from shouldtune.errors import InputError
 from shouldtune.exporting.parity import Parity
-from shouldtune.exporting.prompt_files import plain, refuse_what_a_prompt_cannot_carry
+from shouldtune.exporting.prompt_files import plain
+from shouldtune.exporting.searching import refuse_searches
 from shouldtune.exporting.source import Source
 from shouldtune.models.prompted import Prompted
 from shouldtune.rungs.trained import conversations
@@ -37,7 +38,7 @@ test_datasets:
 def refuse_other_lessons(source: Source) -> None:
     """InputError where training texts are not the prompt and the target."""
     if source.measurement.training:
-        refuse_what_a_prompt_cannot_carry(source)
+        refuse_searches(source)
     if source.rung == "distil":
         raise InputError(
             "distil learns from the strong model's answers, which this export cannot carry",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from shouldtune.errors import InputError, ModelUnavailable
 from shouldtune.exporting.folder import copy
-from shouldtune.exporting.prompt_files import refuse_what_a_prompt_cannot_carry, write_prompt
+from shouldtune.exporting.prompt_files import write_prompt
+from shouldtune.exporting.searching import refuse_other_searches
 from shouldtune.exporting.source import Source
 from shouldtune.models.adapter import SETTINGS, WEIGHTS
 from shouldtune.models.gguf_cache import smollm2_gguf
@@ -35,12 +36,12 @@ def refuse_untrained(source: Source) -> None:
             where=source.record.folder,
             hint="--to prompt writes its prompt; --rung names a rung that trained",
         )
-    refuse_what_a_prompt_cannot_carry(source)
+    refuse_other_searches(source)
 
 
 def refuse_elsewhere(source: Source) -> None:
     """InputError where the weights are not on this machine, or the prompt cannot be carried."""
-    refuse_what_a_prompt_cannot_carry(source)
+    refuse_other_searches(source)
     _ = source.local
 
 

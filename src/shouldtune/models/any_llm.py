@@ -17,13 +17,13 @@ from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from shouldtune.errors import CannotMeasure, InputError, ModelUnavailable
+from shouldtune.errors import InputError, ModelUnavailable
 from shouldtune.models.api_keys import hide
+from shouldtune.models.attempts import CONCURRENCY, PATIENCE, TIMEOUT_S, patience_for, refused, timeout_s
 from shouldtune.models.concurrency import Places
 from shouldtune.models.posting import Reply, retry_after
 from shouldtune.models.providers import ANY, checked_url
-from shouldtune.models.refusals import OVERLOADED, meaning_of, what_to_do
-from shouldtune.models.remote import TIMEOUT_S, timeout_s
+from shouldtune.models.refusals import meaning_of
 from shouldtune.models.replies import failed, read_reply, short, without_keys
 from shouldtune.models.requests import Manner, request_body
 from shouldtune.models.retrying import Attempt, CallPatience, ask_patiently
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from any_llm import AnyLLM
     from any_llm.exceptions import AnyLLMError
 
-CONCURRENCY = 16
-PATIENCE = CallPatience()
 NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
 """Errors of the HTTP library before anything was sent."""
 
@@ -122,14 +120,8 @@ class ThroughAnyLlm:
         headers = getattr(getattr(error.original_exception, "response", None), "headers", {})
         reply = Reply(error.status_code, why, retry_after(headers))
         meaning = "malformed" if reply.status < 300 else meaning_of(reply)
-        if meaning == "hopeless":
-            variable = self._client.ENV_API_KEY_NAME
-            raise CannotMeasure(
-                f"{self.provider} answered {reply.status}: {why}", hint=what_to_do(reply.status, variable)
-            )
-        cost = 0.0 if reply.status >= 300 and meaning != "unknown" else None
-        answer = failed(f"HTTP {reply.status}: {why}", meaning, latency_s, cost)
-        return Attempt(answer, reply.retry_after_s if meaning == "transient" else None, reply.status in OVERLOADED)
+        asked = f"{self.provider} answered {reply.status}"
+        return refused(reply, why, meaning, asked, self._client.ENV_API_KEY_NAME, latency_s)
 
 
 def _without_reply(error: AnyLLMError, why: str, latency_s: float) -> Completion:
@@ -183,7 +175,7 @@ def any_of(model_id: str) -> ThroughAnyLlm:
             f"{model_id!r} names no model", hint="write any:PROVIDER/NAME, as any:anthropic/claude-haiku-4-5"
         )
     seconds = timeout_s()
-    return ThroughAnyLlm(provider, name, timeout_s=seconds, patience=CallPatience(limit_s=2.5 * seconds))
+    return ThroughAnyLlm(provider, name, timeout_s=seconds, patience=patience_for(seconds))
 
 
 def _opened(provider: str, base_url: str) -> AnyLLM:

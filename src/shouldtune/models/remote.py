@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
 
-from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.errors import CannotMeasure
 from shouldtune.models.api_keys import hide, key_of
+from shouldtune.models.attempts import CONCURRENCY, PATIENCE, TIMEOUT_S, patience_for, refused, timeout_s
 from shouldtune.models.concurrency import Places
 from shouldtune.models.posting import Poster, Reply, Unanswered, Unreachable
 from shouldtune.models.providers import address_of, checked_url, key_variable_at
-from shouldtune.models.refusals import OVERLOADED, meaning_of, what_to_do
+from shouldtune.models.refusals import meaning_of
 from shouldtune.models.replies import failed, read_reply, short, without_keys
 from shouldtune.models.requests import Manner, request_body
 from shouldtune.models.retrying import Attempt, CallPatience, ask_patiently
 from shouldtune.types import Completion, Message, ModelSpec, Options
-
-TIMEOUT_S = 120.0
-TIMEOUT_VARIABLE = "SHOULDTUNE_TIMEOUT_S"
-CONCURRENCY = 16
-PATIENCE = CallPatience()
 
 
 class _Line:
@@ -108,18 +103,11 @@ class Remote:
         )
 
     def _refused(self, reply: Reply, start: float, *, changed: bool) -> Attempt:
-        """A reply that is no 200. Such are not billed, but where a gateway gave up nobody knows."""
-        meaning = meaning_of(reply)
-        if meaning == "hopeless":
-            raise CannotMeasure(
-                f"{self.base_url} answered {reply.status} for {self.name!r}: {short(reply.text)}",
-                hint=what_to_do(reply.status, self.key_variable),
-            )
-        cost = None if meaning == "unknown" else 0.0
-        why = f"HTTP {reply.status}: {short(reply.text)}"
-        answer = failed(why, meaning, perf_counter() - start, cost)
-        wait = reply.retry_after_s if meaning == "transient" else None
-        return Attempt(answer, wait, reply.status in OVERLOADED, changed)
+        """A reply that is no 200."""
+        asked = f"{self.base_url} answered {reply.status} for {self.name!r}"
+        latency_s = perf_counter() - start
+        tried = refused(reply, short(reply.text), meaning_of(reply), asked, self.key_variable, latency_s)
+        return replace(tried, at_once=changed)
 
 
 def open_remote(model_id: str) -> Remote:
@@ -151,16 +139,4 @@ def _remote(model_id: str) -> tuple[Remote, bool]:
 
 def _at(name: str, base_url: str, key_variable: str) -> Remote:
     seconds = timeout_s()
-    return Remote(name, base_url, key_variable, seconds, patience=CallPatience(limit_s=2.5 * seconds))
-
-
-def timeout_s() -> float:
-    """Seconds for one attempt: SHOULDTUNE_TIMEOUT_S, for servers that take longer than two minutes. InputError."""
-    told = os.environ.get(TIMEOUT_VARIABLE, "")
-    try:
-        seconds = float(told or TIMEOUT_S)
-    except ValueError:
-        seconds = 0.0
-    if not 0.05 <= seconds <= 3600:
-        raise InputError(f"{TIMEOUT_VARIABLE} is {told!r}", hint="write seconds, 0.05 to 3600")
-    return seconds
+    return Remote(name, base_url, key_variable, seconds, patience=patience_for(seconds))

@@ -6,16 +6,24 @@ mark is the one to ship. Each chart comes with the same facts in words.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shouldtune.judgement import RungResult
-from shouldtune.report import words
+from shouldtune.report import labels, words
+from shouldtune.report.drawing import (
+    LONGEST_NAME,
+    Drawing,
+    as_given,
+    dashed,
+    drawing_library,
+    pixel_axis,
+    row_labels,
+    texts,
+)
 from shouldtune.report.layout import axis, label_places
-from shouldtune.report.markup import Html, together
+from shouldtune.report.markup import together
 from shouldtune.report.svg import ACCENT, INK, LINE, MUTED, NARROW, PAPER, WIDE, Shape, draw
 from shouldtune.report.words import one_line
 
@@ -26,30 +34,6 @@ if TYPE_CHECKING:
 
 SHAPES = {"no language model": "square", "prompting": "circle", "weights tuned": "diamond"}
 
-LONGEST_NAME = 80
-"""Characters of a rung's name that are handed to the drawing, which shortens them to the room there is."""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One chart, at every width, and the same in words."""
-
-    svg: Html
-    description: str
-    kinds: tuple[str, ...] = ()
-    """Which kinds of rung are in it, for the key."""
-    title: str = ""
-
-
-def can_draw() -> bool:
-    """Whether the drawing packages (the `report` extra) are installed."""
-    try:
-        import altair
-        import vl_convert
-    except ImportError:
-        return False
-    return bool(altair and vl_convert)
-
 
 def ladder_chart(record: RunRecord) -> Drawing | None:
     """Each rung's quality with its interval, in ladder order, against the goal. None when nothing was measured."""
@@ -59,7 +43,7 @@ def ladder_chart(record: RunRecord) -> Drawing | None:
     goal, shipped, reach = words.goal_quality(record), record.verdict.rung, words.reach(record)
     aim = "no goal was set" if goal is None else f"the goal is {words.score(goal)}"
     aim += "" if reach is None else f", the best score within reach {words.score(reach)}"
-    lines = [f"{one_line(r.name)} ({words.kind(r)}): {words.interval(r.quality, r.low, r.high)}" for r in shown]
+    lines = [f"{one_line(r.name)} ({labels.kind(r)}): {words.interval(r.quality, r.low, r.high)}" for r in shown]
     ships = f" The one to ship is {one_line(shipped)}." if shipped else ""
     svg = together(*(draw(_ladder(shown, (goal, reach), shipped, shape), shape) for shape in (WIDE, NARROW)))
     return Drawing(svg, f"Quality of each rung; {aim}. {'; '.join(lines)}.{ships}", _kinds(shown))
@@ -102,7 +86,7 @@ def _against(
 
 
 def _kinds(rungs: Sequence[RungResult]) -> tuple[str, ...]:
-    return tuple(kind for kind in SHAPES if any(words.kind(rung) == kind for rung in rungs))
+    return tuple(kind for kind in SHAPES if any(labels.kind(rung) == kind for rung in rungs))
 
 
 # ---------------------------------------------------------------- quality of each rung
@@ -129,28 +113,31 @@ def _ladder(
     layers += [] if reach is None else [_reach_line(base, reach, shape)]
     layers += [base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", color=as_given("Color", "stroke"))]
     layers += [_points(base.encode(x=x))]
+    names, values = row_labels(base, shape, above=17)
     if shape.names:
-        left, right = alt.value(-shape.names), alt.value(shape.plot + 14)
-        room = {"align": "left", "limit": shape.names - 14}
-        layers += texts(base.encode(x=left, y=alt.Y("name_row:Q", axis=None), text="name:N"), fontSize=14, **room)
-        note = base.encode(x=left, y=alt.Y("note_row:Q", axis=None), text="note:N")
-        layers += [note.mark_text(fontSize=12, color=MUTED, **room)]
-        layers += texts(base.encode(x=right, text="value:N"), align="left", fontSize=13)
+        layers += [each.encode(y=alt.Y("name_row:Q", axis=None)) for each in names]
+        layers += [_note(base, shape), *values]
     else:
-        left, right = alt.value(0), alt.value(shape.plot)
-        layers += texts(base.encode(x=left, text="name:N"), dy=-17, fontSize=13, align="left", limit=180)
-        layers += texts(base.encode(x=right, text="value:N"), dy=-17, fontSize=12, align="right")
+        layers += [*names, *values]
     chart: LayerChart = alt.layer(*layers)
     return chart.properties(width=shape.plot, height=shape.row * len(rows))
 
 
+def _note(base: Any, shape: Shape) -> Chart:
+    """What is said of a rung below its name."""
+    alt = drawing_library()
+
+    under = base.encode(x=alt.value(-shape.names), y=alt.Y("note_row:Q", axis=None), text="note:N")
+    note: Chart = under.mark_text(fontSize=12, color=MUTED, align="left", limit=shape.names - 14)
+    return note
+
+
 def _facts(rung: RungResult, shipped: str | None) -> dict[str, Any]:
-    ships, kind = rung.name == shipped, words.kind(rung)
-    notes = (*(("ship this",) if ships else ()), *(() if kind == "prompting" else (kind,)))
+    ships = rung.name == shipped
     return {
         "name": one_line(rung.name)[:LONGEST_NAME],
-        "note": " · ".join(notes),
-        "kind": kind,
+        "note": labels.beside(labels.ships(rung, shipped), labels.unusual_kind(rung)),
+        "kind": labels.kind(rung),
         "quality": rung.quality,
         "low": rung.quality if rung.low is None else rung.low,
         "high": rung.quality if rung.high is None else rung.high,
@@ -246,44 +233,9 @@ def _effort(record: RunRecord, points: Sequence[tuple[RungResult, float]], title
 # ---------------------------------------------------------------- pieces of both
 
 
-def drawing_library() -> Any:
-    """The drawing library, imported only to draw; as Any, because its types do not follow keywords in a dict."""
-    import altair
-
-    return altair
-
-
 def _points(base: Any) -> Chart:
     alt = drawing_library()
 
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=None)
     marks: Chart = base.mark_point(size=110, opacity=1, strokeWidth=2)
     return marks.encode(shape=shape, stroke=as_given("Stroke", "stroke"), fill=as_given("Fill", "fill"))
-
-
-def texts(base: Any, **style: Any) -> list[Chart]:
-    """The text twice, each for its own rows: what ships is bold."""
-    return [
-        base.transform_filter(f"datum.weight == '{weight}'").mark_text(fontWeight=weight, color=INK, **style)
-        for weight in ("normal", "bold")
-    ]
-
-
-def dashed(base: Any) -> Chart:
-    line: Chart = base.mark_rule(color=MUTED, strokeWidth=1.5, strokeDash=[5, 4])
-    return line
-
-
-def as_given(channel: str, field: str) -> Any:
-    """A colour that stands in the data, taken as it is."""
-    alt = drawing_library()
-
-    return getattr(alt, channel)(f"{field}:N", scale=None, legend=None)
-
-
-def pixel_axis(labels: dict[float, str], **style: Any) -> Any:
-    """An axis over pixels whose ticks say something else."""
-    alt = drawing_library()
-
-    said = json.dumps({f"{at:.2f}": label for at, label in labels.items()})
-    return alt.Axis(values=list(labels), labelExpr=f"{said}[format(datum.value, '.2f')]", **style)

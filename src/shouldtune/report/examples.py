@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shouldtune.report import words
 from shouldtune.report.markup import Html, element, trusted
+from shouldtune.report.tables import data_table
 from shouldtune.report.words import one_line, printable
 from shouldtune.types import Example, Prediction
 
@@ -178,11 +179,8 @@ def _plain_table(record: RunRecord, answers: Answers) -> Html:
         )
         for number, example in enumerate(shown, 1)
     ]
-    heads = [element("th", name, scope="col") for name in ("#", "Input", "Target", "Answers")]
     caption = f"The first {len(shown)} of {len(record.holdout):,}. A browser that runs the page's script shows all."
-    head = element("thead", element("tr", *heads))
-    table = element("table", element("caption", caption), head, element("tbody", *rows))
-    return element("div", table, class_="scroll", role="region", tabindex=0, aria_label="The first examples")
+    return data_table(caption, ("#", "Input", "Target", "Answers"), rows, label="The first examples")
 
 
 def _plain_answers(names: Sequence[str], answers: Sequence[Prediction | None]) -> Html:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from shouldtune.judgement import RungResult
-from shouldtune.report import costs, words
+from shouldtune.report import costs, labels, words
 from shouldtune.report.terminal import plain_lines
 from shouldtune.report.words import one_line, printable
 
@@ -61,7 +61,7 @@ def _goal(suite: Element, record: RunRecord, task: str) -> None:
 def _outcome(rung: RungResult, goal: float | None) -> tuple[str, str]:
     """(the tag, what it says); no tag where the case passes."""
     if not rung.applied:
-        return "skipped", one_line(rung.skipped_because or "no reason was given")
+        return "skipped", labels.why_skipped(rung)
     if rung.quality is None:
         return "error", f"not measured: {words.counted(rung.unmeasured, 'call')} failed"
     quality = words.interval(rung.quality, rung.low, rung.high)

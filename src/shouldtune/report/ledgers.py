@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shouldtune.models.bill import sum_known
+from shouldtune.report.aligned import aligned
 from shouldtune.report.words import amount, counted, money, one_line
 
 if TYPE_CHECKING:
@@ -17,14 +18,8 @@ HEADINGS = ("calls", "prompt", "answer", "dollars", "unknown", "at most", "faile
 
 def accounts_to_text(found: Accounts) -> str:
     """One line a rung and purpose, and their sums."""
-    table = [("", HEADINGS), *((_name(each), _cells([each])) for each in found.by_purpose)]
-    table.append(("in all", _cells(found.by_purpose)))
-    wide = max(len(name) for name, _ in table)
-    widths = [max(len(cells[place]) for _, cells in table) for place in range(len(HEADINGS))]
-    lines = [
-        f"{name:<{wide}}  {'  '.join(f'{cell:>{width}}' for cell, width in zip(cells, widths, strict=True))}".rstrip()
-        for name, cells in table
-    ]
+    purposes = [(_name(each), _cells([each])) for each in found.by_purpose]
+    lines = aligned([("", HEADINGS), *purposes, ("in all", _cells(found.by_purpose))])
     lines.append(
         "prompt, answer: tokens; dollars at list price; unknown: calls whose outcome nobody knows; dates in UTC"
     )

@@ -11,7 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from shouldtune.judgement import RungResult
-from shouldtune.report import costs, words
+from shouldtune.report import costs, labels, words
 from shouldtune.report.found import COMPARED, inquiry, ladder_title
 from shouldtune.report.words import one_line
 
@@ -37,18 +37,18 @@ def to_markdown(record: RunRecord) -> str:
         f"### Should you fine-tune? **{answer}:** {plain(clause)}",
         *(f"> {plain(note)}" for note in notes),
         f"**{plain(costs.sentence(record))}**",
-        _list(verdict.because),
+        bullets(verdict.because),
         f"**{plain(ladder_title(record))}**" if verdict.rungs else "",
         _ladder(record) if verdict.rungs else "",
     ]
     if verdict.comparisons:
-        blocks.append(_folded(COMPARED, _list(map(words.compared, verdict.comparisons))))
-    blocks += [_folded(title, _list(said)) for title, said in inquiry(record)]
+        blocks.append(_folded(COMPARED, bullets(map(words.compared, verdict.comparisons))))
+    blocks += [_folded(title, bullets(said)) for title, said in inquiry(record)]
     if verdict.economics is not None:
         table = _table(("", *costs.HEADINGS), [(name, *cells) for name, cells in costs.rows(verdict)])
         blocks.append(_folded(costs.title(verdict.economics), f"{table}\n\n{plain(costs.key(verdict))}"))
     if verdict.sensitivity:
-        blocks.append(_folded(costs.FLIPS, _list(flip.sentence for flip in verdict.sensitivity)))
+        blocks.append(_folded(costs.FLIPS, bullets(flip.sentence for flip in verdict.sensitivity)))
     blocks.append(f"{plain(words.spent(record))}. {plain(words.how_to_read(record))}")
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -66,10 +66,8 @@ def _ladder(record: RunRecord) -> str:
 
 def _row(record: RunRecord, rung: RungResult) -> tuple[str, ...]:
     if not rung.applied:
-        return (rung.name, *("-" for _ in range(6)), f"skipped: {rung.skipped_because or 'no reason was given'}")
+        return (rung.name, *("-" for _ in range(6)), f"skipped: {labels.why_skipped(rung)}")
     count = f"{rung.n:,}" + (f" + {rung.unmeasured:,} failed" if rung.unmeasured else "")
-    note = "ship this" if rung.name == record.verdict.rung else ""
-    stopped = f"stopped early: {rung.stopped_because}" if rung.stopped_because else ""
     return (
         rung.name,
         words.interval(rung.quality, rung.low, rung.high),
@@ -78,7 +76,7 @@ def _row(record: RunRecord, rung: RungResult) -> tuple[str, ...]:
         words.money(rung.cost_per_1k),
         words.duration(rung.latency_p50),
         str(rung.settings_tried),
-        "; ".join(filter(None, (note, stopped))),
+        "; ".join(filter(None, (labels.ships(rung, record.verdict.rung), labels.stopped_early(rung)))),
     )
 
 
@@ -91,7 +89,8 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _list(lines: Iterable[object]) -> str:
+def bullets(lines: Iterable[object]) -> str:
+    """A list, a line each."""
     return "\n".join(f"- {plain(line)}" for line in lines)
 
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from shouldtune.judgement import BreakEven, Verdict
 from shouldtune.report import costs
-from shouldtune.report.charts import LONGEST_NAME, Drawing, as_given, dashed, drawing_library, pixel_axis, texts
+from shouldtune.report.drawing import (
+    LONGEST_NAME,
+    Drawing,
+    as_given,
+    bare_height,
+    dashed,
+    drawing_library,
+    pixel_axis,
+    row_labels,
+)
 from shouldtune.report.markup import together
 from shouldtune.report.svg import ACCENT, INK, LINE, NARROW, WIDE, Shape, draw
 from shouldtune.report.words import one_line
@@ -80,18 +89,7 @@ def _chart(found: list[BreakEven], told: float | None, shape: Shape) -> LayerCha
     layers.append(base.mark_rule(color=INK, strokeWidth=2).encode(x=alt.X("low:Q", axis=axis), x2="high:Q"))
     dots = base.mark_point(size=90, opacity=1, strokeWidth=2, shape="circle")
     layers.append(dots.encode(x=x, stroke=as_given("Stroke", "stroke"), fill=as_given("Fill", "fill")))
-    layers += _labels(base, shape)
+    names, values = row_labels(base, shape)
+    layers += [*names, *values]
     chart: LayerChart = alt.layer(*layers)
-    return chart.properties(width=shape.plot, height=(34 if shape.names else shape.row) * len(rows))
-
-
-def _labels(base: Any, shape: Shape) -> list[Any]:
-    alt = drawing_library()
-
-    if shape.names:
-        left, right = alt.value(-shape.names), alt.value(shape.plot + 14)
-        names = texts(base.encode(x=left, text="name:N"), align="left", fontSize=14, limit=shape.names - 14)
-        return [*names, *texts(base.encode(x=right, text="value:N"), align="left", fontSize=13)]
-    left, right = alt.value(0), alt.value(shape.plot)
-    names = texts(base.encode(x=left, text="name:N"), dy=-20, fontSize=13, align="left", limit=180)
-    return [*names, *texts(base.encode(x=right, text="value:N"), dy=-20, fontSize=12, align="right")]
+    return chart.properties(width=shape.plot, height=bare_height(rows, shape))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shouldtune.report import charts, costs, money_chart
+from shouldtune.report import costs, money_chart
+from shouldtune.report.drawing import can_draw, figure
 from shouldtune.report.markup import Html, element
-from shouldtune.report.sections import cells_of, data_table, figure
+from shouldtune.report.tables import cells_of, data_table
 from shouldtune.report.words import one_line
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def money(record: RunRecord) -> Html | None:
         for name, cells in named
     ]
     lines = [element("li", one_line(flip.sentence)) for flip in verdict.sensitivity]
-    drawing = money_chart.break_even_chart(verdict) if charts.can_draw() else None
+    drawing = money_chart.break_even_chart(verdict) if can_draw() else None
     return element(
         "section",
         element("h2", "Money" if table else costs.FLIPS),

@@ -13,7 +13,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from shouldtune.report import again, examples, money_section, prompts, sections, why_section, words
+from shouldtune.report import again, examples, ladder_section, money_section, prompts, sections, why_section, words
 from shouldtune.report.markup import Html, element, together, trusted
 from shouldtune.report.under_way import UNKNOWN, UnderWay
 from shouldtune.report.words import one_line
@@ -86,7 +86,7 @@ def _main(record: RunRecord, now: UnderWay | None) -> Html:
             "main",
             sections.answer(record, now),
             sections.contents(record),
-            sections.ladder(record),
+            ladder_section.ladder(record),
             sections.compared(record),
             prompts.section(record),
             why_section.failures(record),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from shouldtune.report.aligned import aligned
 from shouldtune.report.leaving import leaving_to_lines
 from shouldtune.report.words import amount, counted, duration, money, one_line
 
@@ -51,13 +52,8 @@ def _ladder(plan: Plan) -> Iterator[str]:
     if plan.too_few:
         yield f"{plan.train_n + plan.holdout_n} examples are too few to tell approaches apart: a run asks nothing."
         return
-    rows = [("", HEADINGS), *((one_line(rung.name), _cells(rung)) for rung in plan.rungs if not rung.skipped_because)]
-    rows.append(("in all", _total(plan)))
-    wide = max(len(name) for name, _ in rows)
-    widths = [max(len(cells[column]) for _, cells in rows) for column in range(len(HEADINGS))]
-    for name, cells in rows:
-        aligned = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        yield f"{name:<{wide}}  {'  '.join(aligned)}".rstrip()
+    shown = [(one_line(rung.name), _cells(rung)) for rung in plan.rungs if not rung.skipped_because]
+    yield from aligned([("", HEADINGS), *shown, ("in all", _total(plan))])
     yield "calls, tokens and dollars as expected, then at most; machine: time of this machine as expected; - unknown"
     trained = [rung for rung in plan.rungs if rung.epochs_most]
     for rung in trained:

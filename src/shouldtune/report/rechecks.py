@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shouldtune.rechecking.changes import Changes, Rows, Setting
 from shouldtune.rechecking.why import why
 from shouldtune.report import words
-from shouldtune.report.markdown import plain
+from shouldtune.report.markdown import bullets, plain
 from shouldtune.report.words import counted, interval, money, one_line, score, wrapped
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ def recheck_to_markdown(found: Recheck, outcome: Outcome | None) -> str:
     """All of it, for a comment or a summary; the answer first."""
     sections = [*(_end(found, outcome) if outcome is not None else []), *_begin(found), *_what(found)]
     head, *rest = sections
-    blocks = [f"### {plain(head[0])}", *_listed(head[1])]
+    blocks = [f"### {plain(head[0])}", bullets(head[1])]
     for title, lines in rest:
-        blocks += [f"**{plain(title)}**", *_listed(lines)]
-    return "\n\n".join(blocks) + "\n"
+        blocks += [f"**{plain(title)}**", bullets(lines)]
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def recheck_to_json(found: Recheck, outcome: Outcome | None) -> str:
@@ -232,10 +232,6 @@ def _text(sections: list[Section] | Iterator[Section]) -> str:
         lines += [*([""] if lines else []), *wrapped(one_line(title), WIDTH)]
         lines += [line for each in said for line in wrapped(one_line(each), WIDTH, "- ")]
     return "\n".join(lines) + "\n"
-
-
-def _listed(lines: list[str]) -> list[str]:
-    return ["\n".join(f"- {plain(line)}" for line in lines)] if lines else []
 
 
 def _said(verdict: Verdict) -> Mapping[str, Any]:

@@ -7,7 +7,6 @@ taken out of everything that a model or a user may have written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from shouldtune.judgement import RungResult
-from shouldtune.report import costs, words
+from shouldtune.report import costs, labels, words
+from shouldtune.report.aligned import fitted
 from shouldtune.report.found import COMPARED, inquiry, ladder_title
 from shouldtune.report.words import one_line, wrapped
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 80
 ROOM_FOR_TABLE = 96
-NAME = 16
 ROOM_FOR_BAR = 116
 BAR = 22
 
@@ -74,32 +73,16 @@ def _plain_ladder(record: RunRecord, width: int) -> list[str]:
     applied = [rung for rung in record.verdict.rungs if rung.applied]
     lines = wrapped(ladder_title(record), width)
     if applied:
-        lines += _columns([("", HEADINGS), *((_starred(record, rung), _cells(rung)) for rung in applied)], width)
+        lines += fitted([("", HEADINGS), *((_starred(record, rung), _cells(rung)) for rung in applied)], width)
         lines += wrapped(KEY, width)
     return lines + [line for note in _notes(record) for line in wrapped(note, width)]
-
-
-def _columns(table: Sequence[tuple[str, Sequence[str]]], width: int) -> list[str]:
-    """(name, cells) as lines with aligned columns, the headings first; the last columns go where there is no room."""
-    longest = max(len(name) for name, _ in table)
-    widths = [max(map(len, column)) for column in zip(*(cells for _, cells in table), strict=True)]
-    while len(widths) > 1 and sum(widths) + len(widths) + min(longest, NAME) > width:
-        widths.pop()  # a narrow terminal: the page has the rest
-    room = min(longest, max(NAME, width - sum(widths) - len(widths)))
-    lines = []
-    for name, cells in table:
-        fits = len(name) <= room
-        lines += [] if fits else wrapped(name, width)
-        aligned = (f"{cell:>{wide}}" for cell, wide in zip(cells, widths, strict=False))
-        lines.append(" ".join((f"{name if fits else '':<{room}}", *aligned)))
-    return lines
 
 
 def _plain_money(record: RunRecord, width: int) -> list[str]:
     table = record.verdict.economics
     if table is None:
         return []
-    rows = _columns([("", costs.HEADINGS), *costs.rows(record.verdict)], width)
+    rows = fitted([("", costs.HEADINGS), *costs.rows(record.verdict)], width)
     return ["", *wrapped(costs.title(table), width), *rows, *wrapped(costs.key(record.verdict), width)]
 
 
@@ -127,10 +110,8 @@ def _starred(record: RunRecord, rung: RungResult) -> str:
 def _notes(record: RunRecord) -> list[str]:
     """Why a rung was not measured on all held-out examples, or not at all: one line each."""
     rungs = record.verdict.rungs
-    return [words.stopped(rung, len(record.holdout)) for rung in rungs if rung.stopped_because] + [
-        f"{one_line(rung.name)} skipped: {one_line(rung.skipped_because or 'no reason was given')}"
-        for rung in rungs
-        if not rung.applied
+    return [labels.stopped(rung, len(record.holdout)) for rung in rungs if rung.stopped_because] + [
+        f"{one_line(rung.name)} skipped: {labels.why_skipped(rung)}" for rung in rungs if not rung.applied
     ]
 
 

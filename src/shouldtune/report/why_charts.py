@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shouldtune.causes import Diagnosed, Forecasted
 from shouldtune.report import words
-from shouldtune.report.charts import Drawing, as_given, dashed, drawing_library, pixel_axis, texts
+from shouldtune.report.drawing import Drawing, as_given, bare_height, dashed, drawing_library, pixel_axis, row_labels
 from shouldtune.report.markup import together
 from shouldtune.report.svg import ACCENT, INK, LINE, MUTED, NARROW, PAPER, WIDE, Shape, draw
 from shouldtune.report.why import SEGMENTS, share_in_words
@@ -54,16 +54,10 @@ def _segments(why: Diagnosed, shape: Shape) -> LayerChart:
         color=PAPER, strokeWidth=6
     )  # so that the line is seen on the bar, in the light and in the dark
     layers: list[Any] = [bar, halo, span.mark_rule(color=INK, strokeWidth=2)]
-    if shape.names:
-        left, right = alt.value(-shape.names), alt.value(shape.plot + 14)
-        layers += texts(base.encode(x=left, text="name:N"), align="left", fontSize=14, limit=shape.names - 14)
-        layers += texts(base.encode(x=right, text="value:N"), align="left", fontSize=13)
-    else:
-        left, right = alt.value(0), alt.value(shape.plot)
-        layers += texts(base.encode(x=left, text="name:N"), dy=-20, fontSize=13, align="left", limit=200)
-        layers += texts(base.encode(x=right, text="value:N"), dy=-20, fontSize=12, align="right")
+    names, values = row_labels(base, shape)
+    layers += [*names, *values]
     chart: LayerChart = alt.layer(*layers)
-    return chart.properties(width=shape.plot, height=(shape.row if not shape.names else 34) * len(rows))
+    return chart.properties(width=shape.plot, height=bare_height(rows, shape))
 
 
 def forecast_chart(ahead: Forecasted, goal: float | None, measured: float | None) -> Drawing:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shouldtune.causes import Diagnosed, Forecasted, Miss
-from shouldtune.report import charts, why_charts, words
+from shouldtune.report import why_charts, words
+from shouldtune.report.drawing import can_draw, figure
 from shouldtune.report.markup import Html, element
-from shouldtune.report.sections import data_table, figure
+from shouldtune.report.tables import data_table
 from shouldtune.report.why import (
     AHEAD,
     FLAWS,
@@ -55,7 +56,7 @@ def failures(record: RunRecord) -> Html | None:
 
 
 def _figure(why: Diagnosed) -> Html | None:
-    drawing = why_charts.segments_chart(why) if charts.can_draw() else None
+    drawing = why_charts.segments_chart(why) if can_draw() else None
     caption = "Each failure counts for the first change that repairs it, less what a mere rewording repairs."
     return figure(drawing, "What would repair the failures.", caption) if drawing else None
 
@@ -164,7 +165,7 @@ def forgotten(record: RunRecord) -> Html | None:
 def _learnt(found: Forecasted, record: RunRecord) -> list[Html | None]:
     """The forecast of a fine-tune."""
     measured = next((rung.quality for rung in record.verdict.rungs if rung.training), None)
-    drawing = why_charts.forecast_chart(found, words.goal_quality(record), measured) if charts.can_draw() else None
+    drawing = why_charts.forecast_chart(found, words.goal_quality(record), measured) if can_draw() else None
     said = "Open marks are small fine-tunes that were made; lines are where one on so many examples would lie."
     said += " The filled mark in colour is the full one, as measured." if measured is not None else ""
     return [

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shouldtune.judgement import Comparison, Reason, RungResult, Verdict
+from shouldtune.judgement import Comparison, Reason, Verdict
 from shouldtune.models.providers import is_remote
 from shouldtune.types import Spent
 
@@ -157,17 +157,6 @@ def _level(record: RunRecord) -> str:
 
 
 # ---------------------------------------------------------------- rungs and comparisons
-
-
-def kind(rung: RungResult) -> str:
-    """What sort of approach it is, in words: shown wherever a shape or a colour says it too."""
-    return "weights tuned" if rung.training else "prompting" if rung.uses_llm else "no language model"
-
-
-def stopped(rung: RungResult, size: int) -> str:
-    """Why a rung was asked the first of the `size` held-out examples only."""
-    asked = f"{rung.n + rung.unmeasured:,} of {size:,}"
-    return f"{one_line(rung.name)} stopped after {asked}: {one_line(rung.stopped_because or '')}"
 
 
 def tuned_and_untuned(verdict: Verdict) -> tuple[str | None, str | None]:

@@ -18,6 +18,7 @@ from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.serving.keeping import Kept
 from shouldtune.serving.limits import Limits
 from shouldtune.serving.winner import Winner, open_winner
+from shouldtune.web import SETTINGS
 
 if TYPE_CHECKING:
     from shouldtune.serving.app import House
@@ -165,12 +166,9 @@ async def _warm(house: House, server: Any) -> None:
 
 def _settings(limits: Limits) -> dict[str, Any]:
     return {
+        **SETTINGS,
         "log_level": "error",
-        "access_log": False,
-        "lifespan": "off",
         "ws": "none",
-        "server_header": False,
-        "proxy_headers": False,
         "timeout_keep_alive": limits.idle_s,
         "timeout_graceful_shutdown": limits.shutdown_s,
     }

@@ -20,7 +20,7 @@ from shouldtune.serving.refused import Refused, bad, refusal_of
 from shouldtune.serving.replies import Reply, event
 from shouldtune.serving.winner import Winner
 from shouldtune.types import Completion
-from shouldtune.viewing.guard import Receive, Scope, Send
+from shouldtune.web import Receive, Scope, Send
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -1,9 +1,4 @@
-"""Who may ask: hosts, origins and keys, looked at before any route is; every answer is counted and told in one line.
-
-Loopback is not trust: every page that a browser on this machine shows can send to 127.0.0.1, and a name that its
-owner points there (DNS rebinding) passes for a host. So a request must name this server as its host, must not come from
-another site's page, and must bear the key where there is one. There is no CORS, so no page may read an answer.
-"""
+"""Who may ask: hosts, origins and keys, looked at before any route is; every answer is counted and told in one line."""
 
 from __future__ import annotations
 
@@ -11,17 +6,20 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable, Collection, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from shouldtune.serving.metrics import Metrics
 from shouldtune.serving.refused import Refused
-from shouldtune.viewing.guard import HEADERS, App, Receive, Scope, Send
+from shouldtune.web import App, Door, Event, Receive, Scope, Send, Stranger, answer, sent, with_headers
 
 OPEN = "/healthz"
 """The one route that needs no key."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+STRANGERS: dict[Stranger, tuple[int, str]] = {
+    "wrong_host": (421, "this server is not that host; `--allow-host` names more"),
+    "foreign_origin": (403, "pages of other sites may not ask this server"),
+}
 
 
 class Left(Exception):
@@ -43,8 +41,7 @@ class Guard:
     ) -> None:
         """`routes` may be told in logs; those in `quiet` are asked by machines, and told only when they fail."""
         self.app, self.metrics, self.say = app, metrics, say
-        self.hosts = frozenset(host.lower() for host in hosts)
-        self.origins = frozenset(f"{scheme}://{host}" for host in self.hosts for scheme in ("http", "https"))
+        self.door = Door(frozenset(host.lower() for host in hosts), ("http", "https"))
         self._keys = tuple(_digest(key.encode()) for key in keys)
         self._routes, self._quiet = frozenset(routes), frozenset(quiet)
 
@@ -54,13 +51,11 @@ class Guard:
         start, status = time.monotonic(), "left"
         begun = False
 
-        async def guarded(message: MutableMapping[str, Any]) -> None:
+        async def guarded(event: Event) -> None:
             nonlocal begun, status
-            if message["type"] == "http.response.start":
-                begun, status = True, str(message["status"])
-                more = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", ()), *more]}
-            await send(message)
+            if event["type"] == "http.response.start":
+                begun, status = True, str(event["status"])
+            await send(with_headers(event))
 
         try:
             self._let_in(scope)
@@ -83,20 +78,14 @@ class Guard:
 
     def _let_in(self, scope: Scope) -> None:
         """Nothing where the request may go on. Refused otherwise; what is left of its body is not read."""
-
-        def sent(name: bytes) -> list[str]:
-            return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
-
-        hosts, origins, sites = map(sent, (b"host", b"origin", b"sec-fetch-site"))
-        if len(hosts) != 1 or hosts[0].lower() not in self.hosts:
-            raise Refused(421, "this server is not that host; `--allow-host` names more", code="wrong_host", close=True)
-        if any(o.lower() not in self.origins for o in origins) or {"cross-site", "same-site"} & set(sites):
-            raise Refused(403, "pages of other sites may not ask this server", code="foreign_origin", close=True)
+        stranger = self.door.refuses(scope)
+        if stranger is not None:
+            raise Refused(*STRANGERS[stranger], code=stranger, close=True)
         if self._keys and scope["path"] != OPEN:
-            self._check_key(sent(b"authorization"))
+            self._check_key(sent(scope, b"authorization"))
 
-    def _check_key(self, sent: Sequence[str]) -> None:
-        scheme, _, key = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+    def _check_key(self, borne: Sequence[str]) -> None:
+        scheme, _, key = borne[0].partition(" ") if len(borne) == 1 else ("", "", "")
         told = _digest(key.strip().encode("latin-1"))
         matches = [hmac.compare_digest(told, known) for known in self._keys]  # all of them, whichever fits
         if scheme.lower() != "bearer" or not any(matches):
@@ -123,10 +112,8 @@ def _route(path: str, routes: Collection[str]) -> str:
 
 async def _send(refused: Refused, send: Send) -> None:
     body = json.dumps(refused.body()).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    headers += [(name.encode(), value.encode()) for name, value in refused.headers.items()]
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    headers = {"content-type": "application/json", "content-length": str(len(body))}
+    await answer(send, refused.status, body, {**headers, **refused.headers})
 
 
 def _place(error: BaseException) -> str:

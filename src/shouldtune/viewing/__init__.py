@@ -9,17 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from shouldtune.errors import CannotMeasure, InputError
+from shouldtune.web import SETTINGS
 
 HOST = "127.0.0.1"
-SETTINGS: dict[str, Any] = {
-    "log_level": "warning",
-    "access_log": False,
-    "lifespan": "off",
-    "server_header": False,
-    "proxy_headers": False,
-    "timeout_graceful_shutdown": 2,
-    "limit_concurrency": 64,
-}
+LIMITS: dict[str, Any] = {"log_level": "warning", "timeout_graceful_shutdown": 2, "limit_concurrency": 64}
 
 
 def view(folder: Path, port: int, ready: Callable[[str], None]) -> None:
@@ -43,6 +36,6 @@ def view(folder: Path, port: int, ready: Callable[[str], None]) -> None:
         listening.listen()
         server: uvicorn.Server
         app = app_of(folder, key, port, lambda: server.should_exit)
-        server = uvicorn.Server(uvicorn.Config(app, **SETTINGS))
+        server = uvicorn.Server(uvicorn.Config(app, **SETTINGS, **LIMITS))
         ready(f"http://{HOST}:{port}/{key}/")
         server.run([listening])
