@@ -8,12 +8,12 @@ from pathlib import Path
 from shouldtune.models.ledger import Ledger
 from shouldtune.models.remote import open_remote
 from shouldtune.progress import Progress
-from shouldtune.tuning.provider_api import Patience
+from shouldtune.tuning.provider_client import JobPatience
 from shouldtune.tuning.provider_tunable import ProviderTunable
 from shouldtune.types import Conversation, Message, TuneSettings
 from tests.conftest import numbered_rows
 
-QUICK = Patience(first_s=0.01, most_s=0.02, settled_s=0.15, unreachable_s=3.0)
+QUICK = JobPatience(first_s=0.01, most_s=0.02, settled_s=0.15, unreachable_s=3.0)
 TEXTS = [
     Conversation((Message("system", "Answer."), Message("user", row["input"])), row["target"])
     for row in numbered_rows(12)

@@ -24,7 +24,8 @@ from shouldtune.progress import Progress
 from shouldtune.task import load_task
 from shouldtune.types import Completion
 from shouldtune.workers import On
-from shouldtune.workers.pool import Pool, _Asked
+from shouldtune.workers.lane import Asked
+from shouldtune.workers.pool import Pool
 
 KILLS = 20
 
@@ -60,9 +61,9 @@ async def killing() -> int:
     return under_way
 
 
-def calls() -> list[_Asked]:
+def calls() -> list[Asked]:
     """All that are not answered."""
-    return [each for each in gc.get_objects() if isinstance(each, _Asked) and not each.answer.done()]
+    return [each for each in gc.get_objects() if isinstance(each, Asked) and not each.answer.done()]
 
 
 async def losing(cluster: Any, node: Any) -> int:

@@ -16,11 +16,11 @@ from shouldtune.errors import CannotMeasure, InputError, ModelUnavailable
 from shouldtune.models.any_llm import _keys, any_of
 from shouldtune.models.open import open_model
 from shouldtune.models.prices import id_of, listed_price
-from shouldtune.models.retrying import Patience
+from shouldtune.models.retrying import CallPatience
 from shouldtune.types import Completion, Message, Options
 
 pytest.importorskip("any_llm", reason="the extra [providers] is not installed")
-QUICK = Patience(first_wait_s=0.01, limit_s=10.0)
+QUICK = CallPatience(first_wait_s=0.01, limit_s=10.0)
 GOOD = {
     "id": "m1",
     "type": "message",

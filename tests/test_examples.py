@@ -15,7 +15,8 @@ import pytest
 
 from shouldtune.checks import Finding, constants, contradictions, count, overlap, power, targets_score_one
 from shouldtune.errors import InputError
-from shouldtune.task import LoadedTask, load_task, near_duplicates
+from shouldtune.task import LoadedTask, load_task
+from shouldtune.task.split import near_duplicates
 from shouldtune.user_code import load_code
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -24,9 +24,10 @@ from shouldtune.errors import InputError
 from shouldtune.ladder import climb
 from shouldtune.measure import measure
 from shouldtune.models.doubles import HINT, Abilities, Scripted
-from shouldtune.models.ledger import Ledger, paying
+from shouldtune.models.ledger import Ledger
 from shouldtune.models.ledgered import Ledgered
 from shouldtune.models.past_calls import dollars_paid
+from shouldtune.models.paying import paying
 from shouldtune.models.prompted import Prompted
 from shouldtune.report.page import to_html
 from shouldtune.report.prompts import changes, effort, in_words
@@ -336,6 +337,33 @@ def test_a_search_keeps_to_its_share_of_the_budget_and_uses_what_it_found_until_
     assert (
         poor.verdict.rungs[0].skipped_because == "its share of the budget, $0.004, may not pay for one new instruction"
     )
+
+
+def searched_in_vain(make_task: MakeTask, share: float, abilities: str) -> tuple[str, float]:
+    """(why there is no instruction, the part of the budget that was paid): all for the search, nothing is compared.
+
+    Whoever writes is cheap, so that what a round takes is the answers, which are asked all at once.
+    """
+    model, strong = f"scripted:{abilities}", "scripted:base=0.3,writes=0.001"
+    prices = {model: PRICE, strong: {"read": 0.01, "written": 0.01}}
+    folder = make_task(numbered_rows(200), model=model, strong=strong, tune=None, prices=prices)
+    how = replace(SEARCH, rungs=(Instructions(share=share),))
+    (line,) = asyncio.run(climb(load_task(folder, budget=0.02), how)).verdict.rungs
+    return str(line.skipped_because), dollars_paid(ledger_path(folder), {}.get)[0] / 0.02
+
+
+@pytest.mark.parametrize("abilities", ["base=0.3", "base=0.3,fails=0.2"])
+@pytest.mark.parametrize("share", [0.4, 0.46, 0.52, 0.58])
+def test_no_round_of_a_search_goes_beyond_its_share(make_task: MakeTask, share: float, abilities: str) -> None:
+    why, paid = searched_in_vain(make_task, share, abilities)
+    assert why.endswith("until its share of the budget is spent")
+    assert 0.8 * share < paid <= share
+
+
+def test_the_first_scoring_keeps_to_the_share_too(make_task: MakeTask) -> None:
+    why, paid = searched_in_vain(make_task, 0.18, "base=0.3")
+    assert why == "its share of the budget is spent before the task's own instruction was scored"
+    assert 0.08 < paid <= 0.18
 
 
 def test_calls_that_fail_tell_neither_way() -> None:

@@ -15,7 +15,7 @@ from shouldtune.errors import CannotMeasure, InputError, Ungraded
 from shouldtune.ladder import climb
 from shouldtune.measure import measure
 from shouldtune.models.judges import ScriptedJudge
-from shouldtune.models.ledger import Ledger
+from shouldtune.models.ledger_file import open_to_read
 from shouldtune.provable import is_graded
 from shouldtune.run import ledger_path
 from shouldtune.scorers import model_needed, part_of, weighted, with_model
@@ -244,8 +244,8 @@ def test_a_run_is_graded_by_an_honest_judge_and_its_calls_are_on_a_bill_of_their
     assert len(told) == len(zero_shot.scores) > 0
     assert sum(told) / len(told) > 0.7
     assert zero_shot.measured.calls == len(zero_shot.predictions)  # the judge's are not among them
-    with Ledger(ledger_path(loaded.folder)) as ledger:
-        paid = dict(ledger._database.execute("SELECT rung, COUNT(*) FROM calls GROUP BY rung").fetchall())
+    with open_to_read(ledger_path(loaded.folder)) as database:
+        paid = dict(database.execute("SELECT rung, COUNT(*) FROM calls GROUP BY rung").fetchall())
     assert paid["judge"] > len(zero_shot.predictions)
     assert "judge: targets score 1.00" in json.dumps(record.verdict.provenance) + str(record.verdict)
 

@@ -17,7 +17,7 @@ from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.learning_curve import learning_curve, parts_of, scores_beside, why_no_curve
 from shouldtune.rungs.retrieval import Retrieval
 from shouldtune.scorers import load_scorer
-from shouldtune.tuning.subsets import curve_parts, nested_subsets
+from shouldtune.tuning.subsets import curve_parts
 from shouldtune.types import Conversation, Example, Model, Models, Task, TuneSettings
 
 
@@ -59,12 +59,12 @@ def measured(task: Task) -> list[CurvePoint]:
 
 
 def test_a_chain_is_nested_by_prefix_and_two_chains_share_nothing() -> None:
-    subsets = nested_subsets(examples(320))
-    assert [(len(s.examples), s.chain) for s in subsets] == [(20, 0), (20, 1), (40, 0), (40, 1), (80, 0), (80, 1)]
+    subsets = curve_parts(a_task(400)).subsets  # of 368 rows that a full fine-tune would learn from
+    assert [(len(s.examples), s.chain) for s in subsets] == [(23, 0), (23, 1), (46, 0), (46, 1), (92, 0), (92, 1)]
     for chain in (0, 1):
         small, middle, large = (s.examples for s in subsets if s.chain == chain)
-        assert large[:20] == small
-        assert large[:40] == middle
+        assert large[:23] == small
+        assert large[:46] == middle
     assert not ids(subsets[4].examples) & ids(subsets[5].examples)
 
 
@@ -85,11 +85,11 @@ def test_the_unseen_part_is_bounded_and_the_rung_beside_is_fitted_without_it() -
     assert len(parts.rest.train) + 256 + len(parted(task)[1]) == 2000
 
 
-@pytest.mark.parametrize("n", [0, 1, 3, 15, 16, 17])
-def test_a_handful_of_examples_gives_few_subsets_or_none(n: int) -> None:
-    subsets = nested_subsets(examples(n))
-    assert all(0 < len(s.examples) <= n for s in subsets)
-    assert len(subsets) == {0: 0, 1: 0, 3: 0, 15: 4, 16: 6, 17: 6}[n]
+@pytest.mark.parametrize(("n", "subsets"), [(0, 0), (1, 0), (3, 0), (15, 4), (17, 4), (18, 6), (24, 6)])
+def test_a_handful_of_examples_gives_few_subsets_or_none(n: int, subsets: int) -> None:
+    parts = curve_parts(a_task(n))
+    assert all(0 < len(s.examples) <= n for s in parts.subsets)
+    assert len(parts.subsets) == subsets
 
 
 def test_the_points_show_what_the_small_tunes_learnt_on_rows_that_none_of_them_saw() -> None:

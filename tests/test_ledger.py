@@ -27,9 +27,10 @@ from shouldtune.models.bill import Size
 from shouldtune.models.budget import Budget
 from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
 from shouldtune.models.keys import request_of, sha256
-from shouldtune.models.ledger import Ledger, paying
+from shouldtune.models.ledger import Ledger
 from shouldtune.models.ledgered import Ledgered
 from shouldtune.models.past_calls import dollars_paid, failures, lost_calls, past_calls
+from shouldtune.models.paying import paying
 from shouldtune.models.plain import Constant
 from shouldtune.models.remote import Remote
 from shouldtune.run import ledger_path
@@ -228,11 +229,18 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def change(ledger: Ledger, statement: str) -> None:
+    """From outside, as another program might."""
+    with sqlite3.connect(ledger.path) as database:
+        database.execute(statement)
+    database.close()
+
+
 def test_an_answer_of_which_a_newer_version_says_more_is_still_read(ledger: Ledger) -> None:
     asyncio.run(ledger.record("k", "{}", Completion("b", 9, 2)))
-    ledger._database.execute("UPDATE calls SET completion = json_set(completion, '$.mood', 'good')")
+    change(ledger, "UPDATE calls SET completion = json_set(completion, '$.mood', 'good')")
     assert ledger.find("k") == Completion("b", 9, 2)
-    ledger._database.execute("UPDATE calls SET completion = 'half a'")
+    change(ledger, "UPDATE calls SET completion = 'half a'")
     with pytest.raises(CannotMeasure, match="the answer k cannot be read"):
         ledger.find("k")
 
@@ -511,8 +519,8 @@ def test_the_command_says_what_is_damaged(make_task: MakeTask) -> None:
         for number in range(3):
             request = f'{{"number":{number}}}'
             asyncio.run(ledger.record(sha256(request), request, Completion("a")))
-        ledger._database.execute("UPDATE calls SET request = '{}' WHERE request LIKE '%1%'")
-        ledger._database.execute("UPDATE calls SET completion = 'half' WHERE request LIKE '%2%'")
+        change(ledger, "UPDATE calls SET request = '{}' WHERE request LIKE '%1%'")
+        change(ledger, "UPDATE calls SET completion = 'half' WHERE request LIKE '%2%'")
     done = shouldtune("ledger", folder, "--check")
     assert done.returncode == 4
     assert done.stdout.count("FAIL") == 2

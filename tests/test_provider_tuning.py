@@ -30,7 +30,8 @@ from shouldtune.progress import Progress
 from shouldtune.run import RunRecord, jobs_path, ledger_path
 from shouldtune.task import load_task
 from shouldtune.tuning.job_journal import JobJournal
-from shouldtune.tuning.provider_tunable import order_of, tuned_ids
+from shouldtune.tuning.jobs_so_far import tuned_ids
+from shouldtune.tuning.provider_tunable import order_of
 from shouldtune.tuning.training_file import personal_rows
 from tests.conftest import MakeTask, numbered_rows
 from tests.provider_training import QUICK, TEXTS, tune

@@ -21,7 +21,7 @@ from shouldtune.models.open import open_fitted, open_model
 from shouldtune.models.prices import id_of, listed_price
 from shouldtune.models.providers import PROVIDERS, address_of, checked_url, is_remote
 from shouldtune.models.remote import Remote, open_remote, remote_of
-from shouldtune.models.retrying import Patience
+from shouldtune.models.retrying import CallPatience
 from shouldtune.task import load_task
 from shouldtune.types import Completion, Message, ModelSpec, Options
 from tests.conftest import MakeTask, numbered_rows
@@ -29,7 +29,7 @@ from tests.faulty_server import FaultyServer
 from tests.test_cli import in_its_own_process, shouldtune
 
 CANARY = "sk-canary/8f3a+Zq"
-ONCE = Patience(attempts=2, first_wait_s=0.001, limit_s=5.0)
+ONCE = CallPatience(attempts=2, first_wait_s=0.001, limit_s=5.0)
 
 
 # ---------------------------------------------------------------- addresses

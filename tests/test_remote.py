@@ -17,7 +17,7 @@ from shouldtune.models.doubles import Scripted
 from shouldtune.models.open import open_fitted, open_model, save_fitted
 from shouldtune.models.remote import Remote, open_remote
 from shouldtune.models.replies import read_reply, without_keys
-from shouldtune.models.retrying import Patience
+from shouldtune.models.retrying import CallPatience
 from shouldtune.models.tool_calling import ToolCalling, read_offer
 from shouldtune.rungs.native_tools import NativeTools
 from shouldtune.scorers.function_call import function_call
@@ -42,7 +42,7 @@ def ask(handler: Handler, options: Options = Options(), *, timeout_s: float = 5.
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port = runner.addresses[0][1]
-        quick = Patience(attempts=2, first_wait_s=0.01)
+        quick = CallPatience(attempts=2, first_wait_s=0.01)
         model = Remote("m", f"http://127.0.0.1:{port}{path}", "SHOULDTUNE_API_KEY", timeout_s, patience=quick)
         try:
             return await model.complete([Message("system", "s"), Message("user", "q")], options)

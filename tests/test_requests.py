@@ -14,7 +14,7 @@ from shouldtune.models.bill import Bill
 from shouldtune.models.remote import open_remote
 from shouldtune.models.replies import read_reply
 from shouldtune.models.requests import Manner, request_body
-from shouldtune.models.retrying import Patience
+from shouldtune.models.retrying import CallPatience
 from shouldtune.types import Completion, Message, Options
 from tests.faulty_server import FaultyServer
 
@@ -27,7 +27,7 @@ def ask(server: FaultyServer, options: Sequence[Options]) -> list[Completion]:
     """Ask one model one question under each of these, one after the other."""
 
     async def go() -> list[Completion]:
-        model = replace(open_remote(server.model_id), patience=Patience(first_wait_s=0.01, limit_s=5.0))
+        model = replace(open_remote(server.model_id), patience=CallPatience(first_wait_s=0.01, limit_s=5.0))
         try:
             return [await model.complete(QUESTION, each) for each in options]
         finally:

@@ -13,11 +13,11 @@ import pytest
 from shouldtune.errors import CannotMeasure
 from shouldtune.models.concurrency import FIRST, Places
 from shouldtune.models.remote import open_remote
-from shouldtune.models.retrying import Attempt, Patience, ask_patiently
+from shouldtune.models.retrying import Attempt, CallPatience, ask_patiently
 from shouldtune.types import Completion, Failure, Message, Options
 from tests.faulty_server import FaultyServer
 
-QUICK = Patience(first_wait_s=0.01, longest_wait_s=0.05, limit_s=5.0)
+QUICK = CallPatience(first_wait_s=0.01, longest_wait_s=0.05, limit_s=5.0)
 FREE = ("transient", "refused", "permanent")
 
 
@@ -26,7 +26,7 @@ def failing(failure: Failure) -> Attempt:
     return Attempt(Completion("", finish_reason="error", error="e", failure=failure, cost_usd=cost))
 
 
-def tried(*failures: Failure | None, patience: Patience = QUICK) -> tuple[Completion, int]:
+def tried(*failures: Failure | None, patience: CallPatience = QUICK) -> tuple[Completion, int]:
     """(what a call ends with whose attempts go so, how many there were)."""
     made = 0
 
@@ -40,7 +40,7 @@ def tried(*failures: Failure | None, patience: Patience = QUICK) -> tuple[Comple
 
 
 def ask_all(
-    server: FaultyServer, questions: Sequence[str], patience: Patience = QUICK, timeout_s: float = 5.0
+    server: FaultyServer, questions: Sequence[str], patience: CallPatience = QUICK, timeout_s: float = 5.0
 ) -> list[Completion]:
     """Ask one model all of these at once."""
 
@@ -113,7 +113,7 @@ def test_waits_are_drawn_from_twice_as_much_each_time_up_to_the_longest() -> Non
             return failing("transient")
 
         at: list[float] = []
-        patience = Patience(first_wait_s=0.01, longest_wait_s=0.05, limit_s=5.0)
+        patience = CallPatience(first_wait_s=0.01, longest_wait_s=0.05, limit_s=5.0)
         await ask_patiently(ask, Places(1), patience, draw=lambda: 1.0)
         waits.extend(b - a for a, b in pairwise(at))
 
@@ -122,7 +122,9 @@ def test_waits_are_drawn_from_twice_as_much_each_time_up_to_the_longest() -> Non
 
 
 def test_a_call_ends_when_its_time_is_over_and_a_wait_that_does_not_fit_is_not_begun() -> None:
-    completion, made = tried("transient", patience=Patience(first_wait_s=1000.0, longest_wait_s=1000.0, limit_s=0.5))
+    completion, made = tried(
+        "transient", patience=CallPatience(first_wait_s=1000.0, longest_wait_s=1000.0, limit_s=0.5)
+    )
     assert completion.failure == "transient" and made <= 2
 
     async def ask(seconds: float) -> Attempt:

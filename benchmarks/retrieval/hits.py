@@ -24,11 +24,13 @@ from typing import Any
 
 import numpy as np
 
+from shouldtune.retrieval.chunks import passages
+from shouldtune.retrieval.gold import RightPlaces
 from shouldtune.retrieval.hits import Ranking, hit_rate, mean_reciprocal_rank
 from shouldtune.retrieval.minilm import minilm, minilm_folder
-from shouldtune.retrieval.search import ways_at_hand
+from shouldtune.retrieval.search import Way, ways_at_hand
 from shouldtune.rungs.choosing import parted
-from shouldtune.rungs.retrieving import chosen_retriever, retriever_by
+from shouldtune.rungs.retrieving import MOST_SOUGHT, ChosenRetriever, chosen_retriever
 from shouldtune.scorers.text import exact
 from shouldtune.task.split import split
 from shouldtune.types import Document, Example, Task
@@ -67,6 +69,14 @@ def line(name: str, rankings: Sequence[Ranking], note: str = "") -> str:
     return f"| {name} | {shown} | {note} |"
 
 
+def retriever_by(way: Way, task: Task) -> ChosenRetriever:
+    """The retriever that searches in one way, chosen or not, in passages of the usual size."""
+    cut = passages(task.documents)
+    finder = RightPlaces(task.documents, cut)
+    right = {row.id: finder.of(row, seek=place < MOST_SOUGHT) for place, row in enumerate(task.train)}
+    return ChosenRetriever(cut, way, right)
+
+
 def limits(task: Task, test: Sequence[Example]) -> str:
     """What the rows allow, in a sentence."""
     gold = [set(row.meta["gold_doc_ids"]) for row in task.train]
@@ -102,7 +112,7 @@ def main() -> None:
         )
         print("| way | hit@1 | hit@5 | MRR | ms a question |\n|---|---|---|---|---|")
         for way in ways_at_hand(taught=True):
-            retriever = retriever_by(way, task.documents, task.train)
+            retriever = retriever_by(way, task)
             nearest = retriever.nearest(len(retriever.passages), task.train)
             start, found = time.perf_counter(), []
             for row in test:

@@ -25,8 +25,9 @@ from shouldtune.models.ledgered import Ledgered
 from shouldtune.scorers.text import exact
 from shouldtune.types import Example, Model
 from shouldtune.workers.cluster import Cluster
+from shouldtune.workers.lane import BATCHES
 from shouldtune.workers.on import On
-from shouldtune.workers.pool import BATCH, BATCHES, Pool
+from shouldtune.workers.pool import BATCH, Pool
 from shouldtune.workers.spread import Spread
 from shouldtune.workers.wire import Recipe
 

@@ -14,8 +14,9 @@ from shouldtune.errors import NotTrained
 from shouldtune.inquiring import Inquirer, best_prompt
 from shouldtune.looks import Look, goal_at_look, looks_path, write_down
 from shouldtune.measure import measure
-from shouldtune.models.ledger import Ledger, paying
+from shouldtune.models.ledger import Ledger
 from shouldtune.models.open import save_fitted
+from shouldtune.models.paying import paying
 from shouldtune.progress import Progress
 from shouldtune.run import models_folder
 from shouldtune.task import LoadedTask

@@ -16,8 +16,8 @@ from shouldtune.models.keys import digest, identity
 from shouldtune.models.ledger import Ledger
 from shouldtune.models.ledgered import Ledgered, LedgeredTunable
 from shouldtune.models.open import is_local
-from shouldtune.models.paid_by import PaidBy
 from shouldtune.models.past_calls import dollars_paid
+from shouldtune.models.paying import PaidBy
 from shouldtune.models.prices import price_of
 from shouldtune.models.providers import is_remote
 from shouldtune.models.remote import Remote, open_remote, remote_of
@@ -28,8 +28,9 @@ from shouldtune.rungs import LADDER
 from shouldtune.scorers import model_needed, with_model
 from shouldtune.task import LoadedTask
 from shouldtune.task.file import TUNED, TaskFile, economics_of, price_table, prices_of, training_price_of
-from shouldtune.tuning.provider_api import Patience, require_client
-from shouldtune.tuning.provider_tunable import ProviderTunable, jobs_paid, tuned_ids
+from shouldtune.tuning.jobs_so_far import jobs_paid, tuned_ids
+from shouldtune.tuning.provider_client import JobPatience, require_client
+from shouldtune.tuning.provider_tunable import ProviderTunable
 from shouldtune.types import Example, Model, Models, Rung
 from shouldtune.workers import On, Opener
 
@@ -53,13 +54,13 @@ class Climb:
     """Whether a budget is refused that cannot be kept, because the price of a model is not known."""
     may_send: bool = False
     """Whether training data may be sent to the provider that `tune` names."""
-    patience: Patience = Patience()
+    patience: JobPatience = JobPatience()
     """How long to wait for a provider's jobs."""
     on: On | None = None
     """Workers on a Ray cluster, for models that run in this process otherwise."""
 
 
-OpenModels = Callable[[LoadedTask, Ledger, Progress, Patience], Models]
+OpenModels = Callable[[LoadedTask, Ledger, Progress, JobPatience], Models]
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def open_models(
     loaded: LoadedTask,
     ledger: Ledger,
     progress: Progress,
-    patience: Patience = Patience(),
+    patience: JobPatience = JobPatience(),
     opens: Callable[[str, Sequence[Example]], Model] | None = None,
     on: On | None = None,
 ) -> Models:
@@ -118,7 +119,7 @@ def open_models(
 
 
 def _open_elsewhere(
-    loaded: LoadedTask, named: str, base: Remote, ledger: Ledger, progress: Progress, patience: Patience
+    loaded: LoadedTask, named: str, base: Remote, ledger: Ledger, progress: Progress, patience: JobPatience
 ) -> ProviderTunable:
     """A model that its provider trains."""
     return ProviderTunable(

@@ -13,7 +13,8 @@ from shouldtune.identifiers import RULES, identifiers
 from shouldtune.provable import provable
 from shouldtune.scorers import grade, model_needed, part_of
 from shouldtune.scorers.redaction import Redaction
-from shouldtune.task import LoadedTask, looks_labelled, near_duplicates
+from shouldtune.task import LoadedTask
+from shouldtune.task.split import looks_labelled, near_duplicates
 from shouldtune.types import Completion, Example, Task
 
 Level = Literal["ok", "note", "warning", "problem"]

@@ -16,9 +16,10 @@ from shouldtune.doubts import doubt
 from shouldtune.errors import CannotMeasure, NotTrained
 from shouldtune.forgetting import PAYER as FORGETTING
 from shouldtune.forgetting import forgotten
-from shouldtune.models.ledger import paying
 from shouldtune.models.open import is_local
-from shouldtune.probing import PAYER, NothingFails, Probing, mean_without_itself, probe, prompt_of
+from shouldtune.models.paying import paying
+from shouldtune.probing import PAYER, NothingFails, Probing, probe
+from shouldtune.probing.rows import mean_without_itself, prompt_of
 from shouldtune.progress import Progress
 from shouldtune.rungs.choosing import FIRST, parted
 from shouldtune.rungs.fine_tune import FineTune

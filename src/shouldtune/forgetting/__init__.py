@@ -16,7 +16,7 @@ from importlib.resources import files
 from shouldtune.causes import Forgetting, Kept
 from shouldtune.measure import measure
 from shouldtune.models.calibrated import Calibrated
-from shouldtune.models.ledger import paying
+from shouldtune.models.paying import paying
 from shouldtune.models.prompted import Prompted
 from shouldtune.rungs.choosing import answer_options
 from shouldtune.scorers.text import contains

@@ -1,6 +1,9 @@
 """Providers whose own API is not OpenAI's, through the package any-llm (extra [providers]): `any:anthropic/NAME`.
 
 The package turns a provider's API into OpenAI's shape. Its own retries are off, so that ours are the only ones.
+No redirect is followed where a provider's client keeps its HTTP client as OpenAI's and Anthropic's do. The package has
+no word for it that all understand: other clients (Google's, Cohere's, Mistral's ...) each want to be told in their own
+way, some cannot be, and they do with a redirect what they do.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from shouldtune.models.providers import ANY, checked_url
 from shouldtune.models.refusals import meaning_of
 from shouldtune.models.replies import failed, read_reply, short, without_keys
 from shouldtune.models.requests import Manner, request_body
-from shouldtune.models.retrying import Attempt, Patience, ask_patiently
+from shouldtune.models.retrying import Attempt, CallPatience, ask_patiently
 from shouldtune.types import Completion, Message, ModelSpec, Options
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class ThroughAnyLlm:
     timeout_s: float = TIMEOUT_S
     """For one attempt."""
     concurrency: int = CONCURRENCY
-    patience: Patience = PATIENCE
+    patience: CallPatience = PATIENCE
 
     @property
     def most_billed(self) -> int:

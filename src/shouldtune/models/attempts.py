@@ -8,13 +8,13 @@ from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.models.posting import Reply
 from shouldtune.models.refusals import OVERLOADED, Meaning, what_to_do
 from shouldtune.models.replies import failed
-from shouldtune.models.retrying import Attempt, Patience
+from shouldtune.models.retrying import Attempt, CallPatience
 
 TIMEOUT_S = 120.0
 TIMEOUT_VARIABLE = "SHOULDTUNE_TIMEOUT_S"
 CONCURRENCY = 16
 """Calls under way at once, at most."""
-PATIENCE = Patience()
+PATIENCE = CallPatience()
 
 
 def timeout_s() -> float:
@@ -29,9 +29,9 @@ def timeout_s() -> float:
     return seconds
 
 
-def patience_for(seconds: float) -> Patience:
+def patience_for(seconds: float) -> CallPatience:
     """How long a call may take whose attempts may take so many seconds each."""
-    return Patience(limit_s=2.5 * seconds)
+    return CallPatience(limit_s=2.5 * seconds)
 
 
 def refused(reply: Reply, why: str, meaning: Meaning, asked: str, key_variable: str, latency_s: float) -> Attempt:

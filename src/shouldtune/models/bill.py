@@ -12,9 +12,14 @@ from shouldtune.types import Completion, Message, Options, Spent
 
 ROUND_A_MESSAGE = 16
 """More tokens than any chat template that we know puts around one message, or around the whole chat."""
-BYTES_A_TOKEN = 128
-"""The longest tokens of the vocabularies in use, runs of spaces: a server that tells fewer tokens tells no true figure.
-"""
+LONGEST_TOKEN = 128
+"""Bytes of the longest tokens of the vocabularies in use, runs of spaces: a server that tells fewer tokens tells no
+true figure."""
+BYTES_A_TOKEN = 4
+"""Of English text with the vocabularies in use, about; of code and most other languages fewer. Whatever is estimated
+goes by it."""
+A_MESSAGE = 4
+"""Tokens that a chat template puts around a message, about."""
 
 
 @dataclass
@@ -121,7 +126,7 @@ def at_price(completion: Completion, price: Price | None, size: Size) -> Complet
         return replace(completion, cost_usd=None)
     read, written = completion.prompt_tokens, completion.completion_tokens
     answered = len(completion.text.encode("utf-8", "surrogatepass"))
-    if (read or 0) * BYTES_A_TOKEN < size.said or (written or 0) * BYTES_A_TOKEN < answered:
+    if (read or 0) * LONGEST_TOKEN < size.said or (written or 0) * LONGEST_TOKEN < answered:
         return replace(completion, cost_usd=None)
     return replace(completion, cost_usd=price.of(read, written, completion.cached_tokens))
 

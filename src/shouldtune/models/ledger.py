@@ -8,43 +8,19 @@ disk before it is sent, so that what a killed run may have been billed for is kn
 from __future__ import annotations
 
 import asyncio
-import json
-import sqlite3
-import threading
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from shouldtune.errors import CannotMeasure
 from shouldtune.models.bill import Bill, Size, lost_calls
 from shouldtune.models.budget import Budget
 from shouldtune.models.keys import canonical, completion_from_json
-from shouldtune.models.ledger_file import cannot_read, lock, open_to_read, open_to_write
+from shouldtune.models.ledger_file import open_to_read
+from shouldtune.models.ledger_writer import FIND, LedgerWriter, Row, Rows
+from shouldtune.models.paying import Purpose, payer
 from shouldtune.types import Completion, Spent
-
-Purpose = tuple[str, str]
-"""(rung, what for): `("few_shot", "fit")`."""
-
-_paying: ContextVar[Purpose] = ContextVar("paying", default=("", ""))
-
-
-@contextmanager
-def paying(rung: str, purpose: str) -> Iterator[None]:
-    """Everything that is asked inside is on this rung's bill; tasks started inside inherit it."""
-    token = _paying.set((rung, purpose))
-    try:
-        yield
-    finally:
-        _paying.reset(token)
-
-
-def payer() -> Purpose:
-    """Whose bill it is on now."""
-    return _paying.get()
 
 
 @dataclass(frozen=True)
@@ -57,35 +33,6 @@ class Sent:
     size: Size
     usd: float | None
     """The most that one attempt can cost; None where no price is known."""
-
-
-Row = tuple[str | int | float | None, ...]
-FIND = "SELECT completion FROM calls WHERE key = ?"
-
-
-def _insert(table: str, columns: str) -> str:
-    """One statement for all rows of a commit, which come as JSON: one a row would wait for the interpreter's lock at
-    each of them."""
-    values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(columns.split(","))))
-    return f"INSERT OR REPLACE INTO {table} ({columns}) SELECT {values} FROM json_each(?)"  # noqa: S608  our own words
-
-
-_WRITE = {
-    "calls": _insert("calls", "key, request, completion, rung, purpose"),
-    "sent": _insert("sent", "id, key, model, read, written, usd, rung, purpose"),
-    "failed": _insert("failed", "key, failure, rung, purpose"),
-    "known": "DELETE FROM sent WHERE id IN (SELECT value FROM json_each(?))",
-}
-
-
-@dataclass
-class _Write:
-    saved: asyncio.Future[None]
-    calls: Sequence[Row] = ()
-    sent: Sequence[Row] = ()
-    failed: Sequence[Row] = ()
-    known: Sequence[int] = ()
-    """Numbers of those sent whose outcome is known."""
 
 
 @dataclass
@@ -132,24 +79,13 @@ class Ledger:
         self.budget: Budget | None = None
         self.bills: dict[Purpose, Bill] = {}
         self._seen: dict[str, Completion] = {}
-        self._waiting: deque[_Write] = deque()
-        self._flushing: asyncio.Task[None] | None = None
         self._asked: dict[str, _Turn] = {}
-        self._one_at_a_time = threading.Lock()
-        self._lock = lock(path)
-        try:
-            self._beside = [Beside(each) for each in beside if each.exists()]
-            self._database = open_to_write(path)
-            with cannot_read(path):
-                self._keys = {key for (key,) in self._database.execute("SELECT key FROM calls")}
-                sent = self._database.execute("SELECT id, key, usd FROM sent").fetchall()
-        except CannotMeasure:
-            self._lock.close()
-            raise
-        self._unknown: dict[str, list[float | None]] = {}  # whoever left them there is gone: nobody will know
-        for _, key, usd in sent:
+        self._beside = [Beside(each) for each in beside if each.exists()]
+        self._file = LedgerWriter(path)
+        self._unknown: dict[str, list[float | None]] = {}
+        for _, key, usd in self._file.left:
             self._unknown.setdefault(key, []).append(usd)
-        self._sent = max((number for number, _, _ in sent), default=0)
+        self._sent = max((number for number, _, _ in self._file.left), default=0)
 
     def budget_ended(self) -> bool:
         """Whether a call was not begun for want of money, calls or time; then no other is either."""
@@ -163,12 +99,11 @@ class Ledger:
 
     def find(self, key: str) -> Completion | None:
         """The recorded answer to a request, or None. CannotMeasure where the file is damaged."""
-        if key not in self._keys:  # without waiting for whatever is being written
-            found = (each.find(key) for each in self._beside)
-            return next((answer for answer in found if answer is not None), None)
-        with cannot_read(self.path), self._one_at_a_time:
-            row = self._database.execute(FIND, (key,)).fetchone()
-        return None if row is None else _completion(key, row[0], self.path)
+        own = self._file.find(key)
+        if own is not None:
+            return _completion(key, own, self.path)
+        found = (each.find(key) for each in self._beside)
+        return next((answer for answer in found if answer is not None), None)
 
     @asynccontextmanager
     async def alone(self, key: str) -> AsyncIterator[None]:
@@ -189,7 +124,7 @@ class Ledger:
         self._sent += 1
         sent, aside = Sent(self._sent, key, model, size, usd), None if usd is None else usd * attempts
         try:
-            await self._write(sent=[_sent_row(sent, aside, sent.number)])
+            await self._file.write(Rows(sent=[_sent_row(sent, aside, sent.number)]))
         except asyncio.CancelledError:  # then it is not sent
             await self.withdraw(sent)
             raise
@@ -197,7 +132,7 @@ class Ledger:
 
     async def withdraw(self, sent: Sent) -> None:
         """It was not sent after all, or cannot have been answered."""
-        await self._write(known=[sent.number])
+        await self._file.write(Rows(known=[sent.number]))
 
     async def record(self, key: str, request: str, completion: Completion, sent: Sent | None = None) -> None:
         """Write one answer to a canonical request; returns when it is on disk. Those that wait share one sync.
@@ -206,21 +141,21 @@ class Ledger:
         """
         if completion.failure != "not_asked":
             self.new_calls += 1
-        rows: dict[str, list[Any]] = {kind: [] for kind in _WRITE}
+        calls, failed, lost, known = list[Row](), list[Row](), list[Row](), list[int]()
         if not completion.failed:
-            row = (key, request, canonical(vars(completion)), *_paying.get())
+            row = (key, request, canonical(vars(completion)), *payer())
             self._refuse_unwritable(row)
-            rows["calls"].append(row)
+            calls.append(row)
         elif completion.failure != "not_asked":
-            rows["failed"].append((key, completion.failure, *_paying.get()))
+            failed.append((key, completion.failure, *payer()))
         if sent is not None:
-            rows["known"].append(sent.number)
+            known.append(sent.number)
             for usd in self._lost(completion, sent):
                 self._sent += 1
                 self._unknown.setdefault(key, []).append(usd)
-                rows["sent"].append(_sent_row(sent, usd, self._sent))
-        if any(rows.values()):
-            await self._write(**rows)
+                lost.append(_sent_row(sent, usd, self._sent))
+        if calls or failed or known:
+            await self._file.write(Rows(calls, lost, failed, known))
 
     def _lost(self, completion: Completion, sent: Sent) -> list[float | None]:
         """What each call for this answer may have cost of which nobody knows; a failure whose cost is told, that."""
@@ -235,53 +170,11 @@ class Ledger:
         except UnicodeEncodeError as error:
             raise CannotMeasure(f"the ledger cannot be written: {error}", where=self.path) from None
 
-    # ------------------------------------------------------------ on disk
-
-    async def _write(self, **rows: Sequence[Any]) -> None:
-        saved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Write(saved, **rows))
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush())
-        await saved
-
-    async def _flush(self) -> None:
-        while self._waiting:
-            batch: list[_Write] = []
-            problem: CannotMeasure | None = None
-            try:
-                await asyncio.to_thread(self._commit, batch)
-            except (sqlite3.Error, ValueError) as error:  # nobody must be left waiting
-                problem = CannotMeasure(
-                    f"the ledger cannot be written: {error}", where=self.path, hint="is the disk full?"
-                )
-            for write in batch:
-                if write.saved.done():
-                    continue
-                if problem is None:
-                    write.saved.set_result(None)
-                else:
-                    write.saved.set_exception(problem)
-
-    def _commit(self, batch: list[_Write]) -> None:
-        """Write in one transaction whatever waits, and hand it back in `batch`."""
-        with self._one_at_a_time:
-            while self._waiting:
-                batch.append(self._waiting.popleft())
-            if not batch:
-                return
-            together = {kind: [row for write in batch for row in getattr(write, kind)] for kind in _WRITE}
-            self._database.execute("BEGIN IMMEDIATE")
-            with self._database:
-                for kind, rows in together.items():
-                    if rows:
-                        self._database.execute(_WRITE[kind], (json.dumps(rows, ensure_ascii=False),))
-            self._keys.update(str(row[0]) for row in together["calls"])
-
     # ------------------------------------------------------------ what it took
 
     def charge(self, key: str, completion: Completion, *, new: bool) -> None:
         """Put one answer on the bill of whoever is paying, at list price whether it was bought now or before."""
-        purpose = _paying.get()
+        purpose = payer()
         self.bills.setdefault(purpose, Bill()).add(completion, self._unknown.get(key, ()))
         self._seen[key] = completion
         if self.on_call is not None:
@@ -297,12 +190,8 @@ class Ledger:
         return total.spent()
 
     def close(self) -> None:
-        """Write what still waits, and let others write. A run that is cut off may close while a commit is under way."""
-        with suppress(sqlite3.Error, ValueError):  # its callers are gone, and what was sent is written down
-            self._commit([])
-        with self._one_at_a_time:
-            self._database.close()
-        self._lock.close()
+        """Write what still waits, and let others write."""
+        self._file.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -320,4 +209,4 @@ def _completion(key: str, text: str, path: Path) -> Completion:
 
 
 def _sent_row(sent: Sent, usd: float | None, number: int) -> Row:
-    return (number, sent.key, sent.model, sent.size.read, sent.size.written, usd, *_paying.get())
+    return (number, sent.key, sent.model, sent.size.read, sent.size.written, usd, *payer())

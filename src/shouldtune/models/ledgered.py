@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from math import fsum
 from time import monotonic
 
 from shouldtune.errors import CannotMeasure
@@ -15,6 +16,7 @@ from shouldtune.models.bill import Size, at_price, lost_calls
 from shouldtune.models.budget import NO_PRICE, OVER
 from shouldtune.models.keys import canonical, digest, identity, request_of, sha256
 from shouldtune.models.ledger import Ledger, Sent
+from shouldtune.models.paying import payer
 from shouldtune.models.prices import id_of
 from shouldtune.types import Completion, Conversation, Message, Model, ModelSpec, Options, Tunable, TuneSettings
 
@@ -114,7 +116,7 @@ class Ledgered:
         cost: float | None = None
         try:
             if call.model_id is not None or self.price is not None:
-                sent = await self.ledger.intend(call.key, call.model_id, call.size, call.most, self._attempts)
+                sent = await self.ledger.intend(call.key, call.model_id, call.size, call.most, self.attempts)
             completion = await self.model.complete(call.messages, call.options)
             completion = at_price(completion, self.price, call.size)
             self._wire.answered |= not completion.failed
@@ -138,12 +140,13 @@ class Ledgered:
             await self.ledger.withdraw(sent)
 
     @property
-    def _attempts(self) -> int:
+    def attempts(self) -> int:
+        """How many attempts of one call may be billed."""
         return int(getattr(self.model, "most_billed", 1))
 
     def _aside(self, call: _Call) -> float:
         """Dollars to be set aside; 0 where no price is known."""
-        return (call.most or 0.0) * self._attempts
+        return (call.most or 0.0) * self.attempts
 
     def spec(self) -> ModelSpec:
         return self.model.spec()
@@ -165,9 +168,16 @@ def _cost(completion: Completion, most: float | None) -> float | None:
 
 
 def most_usd(model: Model, messages: Sequence[Message], options: Options) -> float:
-    """Dollars that a call may cost at most, where the model's price is known; else 0."""
-    price = model.price if isinstance(model, Ledgered) else None
-    return 0.0 if price is None else Size.of(messages, options).dollars(price) or 0.0
+    """Dollars that a call may cost at most, all attempts that may be billed; 0 where the model's price is not known."""
+    if not isinstance(model, Ledgered) or model.price is None:
+        return 0.0
+    return (Size.of(messages, options).dollars(model.price) or 0.0) * model.attempts
+
+
+def usd_billed(model: Model) -> float:
+    """Dollars on the bill of whoever is paying now, what was lost at its most; what has no known price is left out."""
+    bill = model.ledger.bills.get(payer()) if isinstance(model, Ledgered) else None
+    return 0.0 if bill is None else fsum(bill.dollars) + fsum(usd or 0.0 for usd in bill.lost)
 
 
 @dataclass(frozen=True)

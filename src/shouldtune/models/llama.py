@@ -25,8 +25,6 @@ from shouldtune.models.llama_config import LlamaConfig, rope_frequencies, weight
 
 _PRODUCT = re.compile(r"\.layers\.\d+\.(self_attn|mlp)\.")
 """Names of the blocks' linear layers."""
-LINEARS = ("qkv", "o", "gate_up", "down")
-"""A block's linear layers; q, k, v and gate, up each count as one."""
 
 
 @dataclass(frozen=True)

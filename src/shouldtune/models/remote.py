@@ -17,7 +17,7 @@ from shouldtune.models.providers import address_of, checked_url, key_variable_at
 from shouldtune.models.refusals import meaning_of
 from shouldtune.models.replies import failed, read_reply, short, without_keys
 from shouldtune.models.requests import Manner, request_body
-from shouldtune.models.retrying import Attempt, Patience, ask_patiently
+from shouldtune.models.retrying import Attempt, CallPatience, ask_patiently
 from shouldtune.types import Completion, Message, ModelSpec, Options
 
 
@@ -43,7 +43,7 @@ class Remote:
     """For one attempt."""
     concurrency: int = CONCURRENCY
     """Calls under way at once, at most."""
-    patience: Patience = PATIENCE
+    patience: CallPatience = PATIENCE
 
     @cached_property
     def _line(self) -> _Line:

@@ -9,12 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from shouldtune.models.api_keys import hide
+from shouldtune.models.bill import A_MESSAGE, BYTES_A_TOKEN
 from shouldtune.models.refusals import error_inside
 from shouldtune.models.requests import form_of
 from shouldtune.types import Completion, Failure, Message, Options
 
-BYTES_A_TOKEN = 4
-"""Of English text in the vocabularies in use, about; for servers that do not tell what they read and wrote."""
 _FENCED = re.compile(r"\s*```[a-z]*\n(.*?)\n?```\s*", re.S)
 
 
@@ -88,8 +87,8 @@ def _count(usage: Any, name: str) -> int | None:
 
 
 def _about(messages: Sequence[Message]) -> int:
-    """Tokens of a prompt, estimated from its bytes; four round each message."""
-    return sum(_tokens(message.content) + 4 for message in messages)
+    """Tokens of a prompt, estimated from its bytes, for servers that do not tell what they read."""
+    return sum(_tokens(message.content) + A_MESSAGE for message in messages)
 
 
 def _tokens(text: str) -> int:

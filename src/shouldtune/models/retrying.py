@@ -19,7 +19,7 @@ from shouldtune.types import Completion
 
 
 @dataclass(frozen=True)
-class Patience:
+class CallPatience:
     """How often, and how long, a call is tried."""
 
     attempts: int = 6
@@ -62,7 +62,7 @@ _jitter = random.Random().random
 
 
 async def ask_patiently(
-    ask: Ask, places: Places, patience: Patience, draw: Callable[[], float] = _jitter
+    ask: Ask, places: Places, patience: CallPatience, draw: Callable[[], float] = _jitter
 ) -> Completion:
     """Ask until there is an answer, or no sense in asking again. `draw` gives numbers in [0, 1).
 
@@ -97,7 +97,7 @@ def _went(tried: Attempt) -> Went:
 class _Call:
     """How far one call has come."""
 
-    patience: Patience
+    patience: CallPatience
     draw: Callable[[], float]
     until: float | None = None
     attempts: int = 0

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from shouldtune.models.bill import BYTES_A_TOKEN
 from shouldtune.models.keys import request_of, sha256
 from shouldtune.tuning.training_file import TrainingFile
 from shouldtune.types import (
@@ -20,9 +21,6 @@ from shouldtune.types import (
     Scorer,
     TuneSettings,
 )
-
-BYTES_A_TOKEN = 4
-"""Of English text with the vocabularies in use, about; of code and most other languages fewer."""
 
 
 @dataclass(frozen=True)

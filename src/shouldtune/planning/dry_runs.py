@@ -19,7 +19,8 @@ from shouldtune.models.providers import ANY, is_remote
 from shouldtune.models.remote import remote_of
 from shouldtune.planning.dry import Counted, DryModel, level, mixed, rising
 from shouldtune.planning.dry_judge import DryJudge
-from shouldtune.probing import PAYER, Probing, probe, prompt_of
+from shouldtune.probing import PAYER, Probing, probe
+from shouldtune.probing.rows import prompt_of
 from shouldtune.progress import Progress
 from shouldtune.rungs.choosing import FIRST
 from shouldtune.rungs.fine_tune import FineTune

@@ -6,13 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import fsum
 
+from shouldtune.models.bill import A_MESSAGE, BYTES_A_TOKEN
 from shouldtune.models.past_calls import PastCall
 from shouldtune.models.prices import ledger_id
-from shouldtune.planning.dry import BYTES_A_TOKEN
 from shouldtune.task import LoadedTask
 
-A_MESSAGE = 4.0
-"""Tokens that a chat template puts around a message, about."""
 FEWEST = 20
 """Answers from which a model's own figures are taken."""
 

@@ -15,36 +15,21 @@ from shouldtune.causes import Miss, Probe
 from shouldtune.checks import has_labels
 from shouldtune.doubts import Doubts, doubt
 from shouldtune.judgement import Interval
-from shouldtune.models.calibrated import Calibrated
-from shouldtune.models.ledger import paying
+from shouldtune.models.paying import paying
 from shouldtune.models.prompted import Prompted
-from shouldtune.probing.answers import TRIES, Found, Kind, Row, again, closed_book_score, complete, plain, score_of
-from shouldtune.probing.changes import (
-    Asked,
-    Library,
-    closed_book,
-    held_to_form,
-    on_another_model,
-    placebo,
-    rank_of,
-    take_apart,
-    with_nearest_shots,
-    with_right_passages,
-)
-from shouldtune.retrieval.bm25 import Bm25
+from shouldtune.probing.answers import TRIES, Found, Row, again, closed_book_score, complete, plain, score_of
+from shouldtune.probing.asks import beside_asks, changed_asks, length_of, possible_probes
+from shouldtune.probing.changes import Library, rank_of
+from shouldtune.probing.rows import Sample, first_answers, passing, prompt_of
 from shouldtune.retrieval.chunks import Passage, same_place
-from shouldtune.rungs.choosing import parted
-from shouldtune.types import Example, Model, Skipped, Task
-from shouldtune.verdict.diagnosis import trusted, wrong_targets
-from shouldtune.verdict.probes import PROBES, Diagnosis, Tried, diagnose
+from shouldtune.types import Model, Skipped, Task
+from shouldtune.verdict.diagnosis import trusted
+from shouldtune.verdict.probes import Diagnosis, Tried, diagnose
 
 PAYER = "probes"
-BATCH = 64
 TASTED = 8
 """Rows whose changed prompts say how long all of them are."""
 FEWEST_ROWS = 24
-HALF = 0.5
-"""The score from which a graded answer passes where the goal names no line."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +108,7 @@ async def probe(
     if prompt_of(fitted) is None:
         return Skipped("the best rung is no prompt: there is nothing in it to change")
     with paying(PAYER, "probe"):
-        rows = await _first_answers(task, fitted, how)
+        rows = await first_answers(task, fitted, failures=how.failures, rows=how.random, most=how.most_calls // 3)
         line = passing(task, [row.score for row in rows])
         failed = [row for row in rows if row.score is not None and row.score < line]
         passed = [row for row in rows if row.score is not None and row.score >= line]
@@ -131,71 +116,14 @@ async def probe(
             return NothingFails(f"none of {len(rows)} training rows fails", len(rows))
         if doubts is None:
             doubts = trusted(await asyncio.to_thread(doubt, task.train, labelled=has_labels(task), seed=how.seed))
-        sample = _Sample(tuple(rows), tuple(failed), tuple(passed), doubts)
+        sample = Sample(tuple(rows), tuple(failed), tuple(passed), doubts)
         return await _change(task, sample, fitted, how, strong)
-
-
-def passing(task: Task, scores: Sequence[float | None]) -> float:
-    """From which score on an answer passes: 1 where all scores are 0 or 1, else the goal's quality, else HALF.
-
-    Where more scores show that they are graded after all, rows of 0 and of 1 stay on their sides of the line.
-    """
-    if all(score in (0, 1, None) for score in scores):
-        return 1.0
-    return task.goal.quality if task.goal.quality is not None else HALF
-
-
-# ---------------------------------------------------------------- the rows
-
-
-@dataclass(frozen=True)
-class _Sample:
-    rows: tuple[Row, ...]
-    failed: tuple[Row, ...]
-    passed: tuple[Row, ...]
-    doubts: Doubts
-
-    @property
-    def calls(self) -> int:
-        return len(self.rows)
-
-
-async def _first_answers(task: Task, fitted: Model, how: Probing) -> list[Row]:
-    """Ask rows in their order until there are failures enough, or a third of the calls is spent."""
-    pool = parted(task)[0]
-    usable = [(example, asked) for example in pool if (asked := take_apart(fitted, example, task.train)) is not None]
-    rows: list[Row] = []
-    most = min(len(usable), how.most_calls // 3)
-    while len(rows) < most:
-        part = usable[len(rows) : min(len(rows) + BATCH, most)]
-        answers = await complete([asked for _, asked in part])
-        scores = await asyncio.gather(*(score_of(task, e, c) for (e, _), c in zip(part, answers, strict=True)))
-        rows += [Row(e, a, c, s) for (e, a), c, s in zip(part, answers, scores, strict=True)]
-        line = passing(task, [row.score for row in rows])
-        if sum(row.score is not None and row.score < line for row in rows) >= how.failures and len(rows) >= how.random:
-            break
-    return rows
-
-
-async def mean_without_itself(task: Task, fitted: Model, rows: Sequence[Example]) -> float | None:
-    """A fitted prompt's mean score on training rows, none of them among its own shots; None where none was answered."""
-    asked = [(row, ask) for row in rows if (ask := take_apart(fitted, row, task.train)) is not None]
-    answers = await complete([ask for _, ask in asked])
-    scores = [await score_of(task, row, answer) for (row, _), answer in zip(asked, answers, strict=True)]
-    known = [score for score in scores if score is not None]
-    return sum(known) / len(known) if known else None
-
-
-def prompt_of(fitted: Model) -> Prompted | None:
-    """The prompt in a fitted model; None where it is none."""
-    inner = fitted.model if isinstance(fitted, Calibrated) else fitted
-    return inner if isinstance(inner, Prompted) else None
 
 
 # ---------------------------------------------------------------- the changes
 
 
-async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, strong: Model | None) -> Probed:
+async def _change(task: Task, sample: Sample, fitted: Model, how: Probing, strong: Model | None) -> Probed:
     library = Library.of(task.documents) if task.documents else None
     labelled, doubts = has_labels(task), sample.doubts
     right = {row.example.id: library.right_for(row.example) for row in sample.rows} if library is not None else {}
@@ -203,10 +131,10 @@ async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, stro
     tried = sample.rows[: min(how.tried_again, how.most_calls // (8 * TRIES))]
     failed, passed = _afforded(task, sample, how, 2 * len(random) + TRIES * len(tried), strong)
     first = (*failed, *passed)[:TASTED]
-    length = sum(map(_characters, _changed(task, first, right, strong).values())) / len(first)
+    length = sum(map(length_of, changed_asks(task, first, right, strong).values())) / len(first)
     most = max(FEWEST_ROWS, round(how.most_characters / max(1.0, length)))
     failed, passed = failed[: 2 * most // 3], passed[: most // 3]
-    asks = {**_changed(task, (*failed, *passed), right, strong), **_beside(random, right)}
+    asks = {**changed_asks(task, (*failed, *passed), right, strong), **beside_asks(random, right)}
     answers = dict(zip(asks, await complete(list(asks.values())), strict=True))
     examples = {row.example.id: row.example for row in sample.rows}
     scores = {(name, kind): await score_of(task, examples[name], answer) for (name, kind), answer in answers.items()}
@@ -214,7 +142,7 @@ async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, stro
     alone = frozenset(text for text, times in common.items() if text and times == 1 and not labelled)
     line = passing(task, [*(row.score for row in sample.rows), *scores.values()])  # a change may show that it is graded
     found = Found(task, line, scores, answers, doubts, alone)
-    probes = _run(found, labelled, any(right.get(row.example.id) for row in failed), strong)
+    probes = possible_probes(found, labelled, any(right.get(row.example.id) for row in failed), strong)
     return Probed(
         failures=tuple([await found.failure(row, probes) for row in failed]),
         successes=tuple(found.success(row, probes) for row in passed),
@@ -236,7 +164,7 @@ async def _change(task: Task, sample: _Sample, fitted: Model, how: Probing, stro
 
 
 def _afforded(
-    task: Task, sample: _Sample, how: Probing, beside: int, strong: Model | None
+    task: Task, sample: Sample, how: Probing, beside: int, strong: Model | None
 ) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """As many failures and successes as the calls left allow, two failures for a success; at least one of each."""
     each = 2 + sum([bool(task.output.labels or task.output.schema), bool(task.documents), strong is not None])
@@ -245,55 +173,6 @@ def _afforded(
         sample.failed[: max(1, min(how.failures, 2 * most))],
         sample.passed[: max(1, min(how.successes, most))],
     )
-
-
-def _characters(asked: Asked) -> int:
-    """How long a prompt is."""
-    shots = sum(len(question) + len(answer) for question, answer in asked.prompt.shots)
-    return len(asked.prompt.instruction) + shots + len(asked.content)
-
-
-def _changed(
-    task: Task, rows: Sequence[Row], right: Mapping[str, Sequence[Passage]], strong: Model | None
-) -> dict[tuple[str, Kind], Asked]:
-    """Every row under every change that changes something about it."""
-    index = Bm25([example.input for example in task.train])
-    asks: dict[tuple[str, Kind], Asked] = {}
-    for row in rows:
-        changed: dict[Kind, Asked | None] = {
-            "placebo": placebo(row.asked),
-            "form": held_to_form(row.asked, task.output),
-            "passage": with_right_passages(row.asked, right.get(row.example.id, ())),
-            "shots": with_nearest_shots(row.asked, row.example, task.train, index),
-            "stronger": on_another_model(row.asked, strong) if strong is not None else None,
-        }
-        asks |= {(row.example.id, kind): asked for kind, asked in changed.items() if asked is not None}
-    return asks
-
-
-def _beside(random: Sequence[Row], right: Mapping[str, Sequence[Passage]]) -> dict[tuple[str, Kind], Asked]:
-    """The random sample with the right passages, and without any."""
-    asks: dict[tuple[str, Kind], Asked] = {}
-    for row in random:
-        changed: dict[Kind, Asked | None] = {
-            "passage": with_right_passages(row.asked, right[row.example.id]),
-            "closed_book": closed_book(row.asked),
-        }
-        asks |= {(row.example.id, kind): asked for kind, asked in changed.items() if asked is not None}
-    return asks
-
-
-def _run(found: Found, labelled: bool, known: bool, strong: Model | None) -> tuple[Probe, ...]:
-    """The probes that could be run; `known`: whether the right passage of any failure is."""
-    judged = labelled and wrong_targets(found.doubts, 0.05).estimate is not None
-    can = {
-        "label": judged or bool(found.doubts.doubts) or strong is not None,
-        "form": True,
-        "passage": known,
-        "shots": True,
-        "stronger": strong is not None,
-    }
-    return tuple(probe for probe in PROBES if can[probe])
 
 
 # ---------------------------------------------------------------- beside the segments
@@ -321,7 +200,7 @@ def _misses(
 
 
 def _notes(
-    failed: Sequence[Row], right: Mapping[str, Sequence[Passage]], sample: _Sample, line: float
+    failed: Sequence[Row], right: Mapping[str, Sequence[Passage]], sample: Sample, line: float
 ) -> tuple[str, ...]:
     notes = [f"{len(sample.failed)} of {len(sample.rows)} training rows score below {line:g}"]
     unknown = sum(not right[row.example.id] for row in failed if row.example.id in right)

@@ -20,10 +20,10 @@ from shouldtune.looks import looks_path
 from shouldtune.models.adapter import WEIGHTS
 from shouldtune.models.bill import Size
 from shouldtune.models.keys import sha256
-from shouldtune.models.ledger import Ledger, payer
+from shouldtune.models.ledger import Ledger
 from shouldtune.models.ledgered import Ledgered, epoch_request
 from shouldtune.models.open import describe_model
-from shouldtune.models.paid_by import PaidBy
+from shouldtune.models.paying import PaidBy, payer
 from shouldtune.models.remote import Remote
 from shouldtune.progress import Progress
 from shouldtune.run import RunRecord, adapters_path, jobs_path
@@ -32,7 +32,7 @@ from shouldtune.task.contents import hash_of
 from shouldtune.task.file import training_price_of
 from shouldtune.tuning.job_journal import JobJournal
 from shouldtune.tuning.lora import LocalTunable, training_key
-from shouldtune.tuning.provider_api import Patience
+from shouldtune.tuning.provider_client import JobPatience
 from shouldtune.tuning.provider_tunable import order_of
 from shouldtune.types import (
     Completion,
@@ -236,7 +236,7 @@ def _opener(loaded: LoadedTask, record: RunRecord, heard: _Heard) -> OpenModels:
         assert isinstance(model, Ledgered)  # noqa: S101  as all models of a task
         return replace(model, model=Absent(model.spec(), guess, heard, model.price))
 
-    def opened(task: LoadedTask, ledger: Ledger, progress: Progress, patience: Patience) -> Models:
+    def opened(task: LoadedTask, ledger: Ledger, progress: Progress, patience: JobPatience) -> Models:
         real = open_models(task, ledger, progress, patience, describe_model)
         return Models(
             prompt=absent(real.prompt),

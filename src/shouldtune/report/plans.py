@@ -12,7 +12,8 @@ from shouldtune.report.leaving import leaving_to_lines
 from shouldtune.report.words import amount, counted, duration, money, one_line
 
 if TYPE_CHECKING:
-    from shouldtune.planning import Plan, PlannedRung
+    from shouldtune.planning import Plan
+    from shouldtune.planning.planned import PlannedRung
 
 HEADINGS = ("calls", "at most", "tokens", "at most", "dollars", "at most", "machine")
 

@@ -23,8 +23,10 @@ class Instructions:
     the part that every rung chooses its settings on, where the best one found is compared with the task's own. Where it
     is no better there, the rung is left out: it would be `zero_shot`, or `structured` without shots.
     The search grades at most `calls_a_row` answers for each training example, `most_calls` at most, ends after
-    `patience` instructions in a row that did not raise the best score, and spends at most `share` of the budget. A
-    model that writes for itself is given `patience_alone`: who fails at a task seldom knows how to ask for it.
+    `patience` instructions in a row that did not raise the best score, and spends at most `share` of the budget: no
+    call is begun that could pass it. The comparison in the end comes on top, and grades that a model gives are paid for
+    elsewhere. A model that writes for itself is given `patience_alone`: who fails at a task seldom knows how to ask for
+    it.
     """
 
     name: str = "instructions"
@@ -58,8 +60,8 @@ class Instructions:
         if limits.usd is not None and writer.most_usd(task.instruction) > limits.usd:
             return Skipped(f"its share of the budget, ${limits.usd:.2g}, may not pay for one new instruction")
         found = await search(task.instruction, prompt, task.scorer, rows, writer, limits)
-        if found is None:
-            return Skipped("the budget ended before the task's own instruction was scored")
+        if isinstance(found, Skipped):
+            return found
         if found.found == 0:
             return Skipped(f"none was better than the task's own: {_effort(found)}")
         better = prompt(found.kept[found.found].text)

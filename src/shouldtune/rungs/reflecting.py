@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import accumulate
+from math import inf
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from shouldtune.measure import mean_score, measure
-from shouldtune.models.ledgered import most_usd
+from shouldtune.models.ledgered import most_usd, usd_billed
+from shouldtune.models.prompted import Prompted
 from shouldtune.rungs.bridge import Bridge, Ended, in_a_thread
 from shouldtune.types import (
     Completion,
@@ -26,6 +29,7 @@ from shouldtune.types import (
     PromptSearch,
     Rewriting,
     Scorer,
+    Skipped,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +57,7 @@ class Limits:
     patience: int
     """New instructions in a row that did not raise the best score."""
     usd: float | None = None
-    """Dollars for its calls at list price; None: as much as there is."""
+    """Dollars for its calls at list price, which none of them passes; None: as much as there is."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,12 @@ class Writer:
 
 
 async def search(
-    instruction: str, prompt: Callable[[str], Model], scorer: Scorer, rows: Rows, writer: Writer, limits: Limits
-) -> PromptSearch | None:
+    instruction: str, prompt: Callable[[str], Prompted], scorer: Scorer, rows: Rows, writer: Writer, limits: Limits
+) -> PromptSearch | Skipped:
     """The instructions that did better on training rows, and the best of them; the task's own where none did.
 
     `prompt` makes the model that is asked with an instruction. Where the budget ends, what was found until then is
-    returned; None where not even the task's own was scored. Raises what models and scorers raise for trouble that no
+    returned; Skipped where not even the task's own was scored. Raises what models and scorers raise for trouble that no
     call survives; ImportError without gepa.
     """
     return await in_a_thread(lambda bridge: _Search(bridge, instruction, prompt, scorer, rows, writer, limits).run())
@@ -105,7 +109,7 @@ class _Search:
         self,
         bridge: Bridge,
         instruction: str,
-        prompt: Callable[[str], Model],
+        prompt: Callable[[str], Prompted],
         scorer: Scorer,
         rows: Rows,
         writer: Writer,
@@ -116,12 +120,12 @@ class _Search:
         self.kept: list[Rewriting] = []
         self.seen = {instruction}
         self.written = self.asked = self.in_vain = self.mute = 0
-        self.usd = 0.0
+        self.billed_before = self._billed()
         self.ended = ""
         """Why nothing more is asked; empty while it goes on."""
         self.trouble: BaseException | None = None
 
-    def run(self) -> PromptSearch | None:
+    def run(self) -> PromptSearch | Skipped:
         from gepa.api import optimize
 
         called: Any = self  # gepa's protocols list more than it calls
@@ -143,7 +147,7 @@ class _Search:
         if self.trouble is not None:
             raise self.trouble
         if not self.kept:
-            return None
+            return Skipped(f"{self.ended} before the task's own instruction was scored")
         return PromptSearch(tuple(self.kept), self._best(), self.written, self.asked, self.ended)
 
     def is_over(self, state: object) -> bool:
@@ -157,7 +161,7 @@ class _Search:
             self.ended = f"{self.mute} requests in a row brought no new text"
         elif self.asked + another > limits.calls:
             self.ended = f"another round might have passed {limits.calls:,}"
-        elif limits.usd is not None and self.usd >= limits.usd:
+        elif self._left() <= 0:
             self.ended = SHARE_SPENT
         return bool(self.ended)
 
@@ -166,16 +170,14 @@ class _Search:
     def evaluate(
         self, batch: list[Example], candidate: Candidate, capture_traces: bool = False
     ) -> EvaluationBatch[Shown, Prediction]:
-        """Ask with this instruction, all rows at once. A failed call scores as the others do: it tells neither way."""
+        """Ask with this instruction. A failed call scores as the others do: it tells neither way."""
         from gepa.core.adapter import EvaluationBatch
 
         with self._trouble_kept():
-            predictions = self._wait_for(measure(self.prompt(candidate[PART]), batch, self.scorer))
-            self._pay([prediction.completion for prediction in predictions])
-            self.asked += len(batch)
+            predictions = self._answered(self.prompt(candidate[PART]), batch)
             usual = mean_score(predictions) or 0.0
             scores = [usual if p.score is None else p.score.value for p in predictions]
-            return EvaluationBatch(list(predictions), scores, list(zip(batch, predictions, strict=True)))
+            return EvaluationBatch(predictions, scores, list(zip(batch, predictions, strict=True)))
 
     def make_reflective_dataset(
         self, candidate: Candidate, eval_batch: EvaluationBatch[Shown, Prediction], components_to_update: list[str]
@@ -213,19 +215,40 @@ class _Search:
     def _best(self) -> int:
         return max(range(len(self.kept)), key=lambda place: (self.kept[place].score, -place), default=0)
 
+    def _answered(self, prompt: Prompted, batch: Sequence[Example]) -> list[Prediction]:
+        """The answers to all rows of a batch; Ended where the share does not pay for them.
+
+        Asked at once are as many as the share pays for whatever they cost; what they did cost says how many are next.
+        """
+        done: list[Prediction] = []
+        while len(done) < len(batch):
+            part = self._affordable(prompt, batch[len(done) :])
+            found = self._wait_for(measure(prompt, part, self.scorer))
+            self._go_on_after([prediction.completion for prediction in found])
+            self.asked += len(part)
+            done += found
+        return done
+
+    def _affordable(self, prompt: Prompted, rows: Sequence[Example]) -> Sequence[Example]:
+        """The first rows, for whose answers there is enough left at their dearest; Ended where there is none."""
+        if self.limits.usd is None:
+            return rows
+        dearest = (most_usd(prompt.model, prompt.messages(row.input)[0], prompt.options) for row in rows)
+        left = self._left()
+        return rows[: sum(usd <= left for usd in accumulate(dearest))] or self._spent()
+
     def _written(self, before: str, mistakes: Sequence[Mapping[str, Any]]) -> str | None:
         """What the writer makes of the instruction, asked in gepa's words; None where it makes nothing of it."""
         from gepa.strategies.instruction_proposal import InstructionProposalSignature as Request
 
         said = {"current_instruction_doc": before, "dataset_with_feedback": list(mistakes)}
         request = str(Request.prompt_renderer(said))
-        if self.limits.usd is not None and self.usd + self.writer.most_usd(request) > self.limits.usd:
-            self.ended = SHARE_SPENT
-            raise Ended
+        if self.writer.most_usd(request) > self._left():
+            self._spent()
         self.written += 1
         self.in_vain += 1  # until it is known to be better
         answer = self._wait_for(self.writer.write(request, self.written))
-        self._pay([answer])
+        self._go_on_after([answer])
         if answer.failed or answer.finish_reason == "length":
             return None
         return Request.output_extractor(answer.text)["new_instruction"].strip() or None
@@ -236,9 +259,19 @@ class _Search:
             raise Ended
         return self.bridge.wait_for(asked)
 
-    def _pay(self, answers: Sequence[Completion]) -> None:
-        """Count what they cost; where one was not asked, the run's budget has ended, and so does the search."""
-        self.usd += sum(answer.cost_usd or 0.0 for answer in answers)
+    def _billed(self) -> float:
+        return usd_billed(self.prompt(self.instruction).model)
+
+    def _left(self) -> float:
+        """Dollars of the share."""
+        return inf if self.limits.usd is None else self.limits.usd - (self._billed() - self.billed_before)
+
+    def _spent(self) -> NoReturn:
+        self.ended = SHARE_SPENT
+        raise Ended
+
+    def _go_on_after(self, answers: Sequence[Completion]) -> None:
+        """Where one was not asked, the run's budget has ended, and so does the search."""
         if any(answer.failure == "not_asked" for answer in answers):
             self.ended = "the budget ended"
             raise Ended

@@ -77,12 +77,6 @@ async def chosen_retriever(task: Task, pool: Sequence[Example], unseen: Sequence
     return await asyncio.to_thread(_chosen, _Given(words, task.documents, tuple(pool), tuple(unseen)))
 
 
-def retriever_by(way: Way, documents: Sequence[Document], rows: Sequence[Example]) -> ChosenRetriever:
-    """The retriever that searches in one way, chosen or not; it knows the right passages of `rows`."""
-    cut = passages(documents)
-    return ChosenRetriever(cut, way, _right(documents, cut, rows))
-
-
 @dataclass(frozen=True)
 class _Given:
     """What a choice hangs on; `words` is all that tells one from another."""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
-class Patience:
-    """A timer that runs at most once at a time."""
+class Deadline:
+    """The time by which a connection must have moved on; one runs at a time."""
 
     def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
@@ -36,7 +36,7 @@ def impatient(limits: Limits) -> type[H11Protocol]:
 
     class Connection(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            self._headers, self._reading = Patience(), Patience()
+            self._headers, self._reading = Deadline(), Deadline()
             super().connection_made(transport)
             if len(self.connections) > limits.connections:
                 transport.write(_FULL)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from shouldtune.judgement import Economics
 from shouldtune.models.prices import price_of
 from shouldtune.models.providers import ANY, address_of, is_remote
 from shouldtune.scorers import Scoring, load_scorer, model_needed
-from shouldtune.stats import alpha_at_look, examples_for_goal
 from shouldtune.task.contents import Earlier, own_code
 from shouldtune.task.documents import read_documents
 from shouldtune.task.file import (
@@ -28,19 +27,17 @@ from shouldtune.task.file import (
     read_task_file,
     training_price_of,
 )
-from shouldtune.task.rows import read_rows
-from shouldtune.task.split import looks_labelled, near_duplicates, split
-from shouldtune.task.steady import as_before
+from shouldtune.task.halves import halves
 from shouldtune.task.yaml_lines import read_text, read_yaml
-from shouldtune.types import Document, Example, Goal, Output, Task
+from shouldtune.types import Example, Goal, Output, Task
 
-__all__ = ["LoadedTask", "load_task", "looks_labelled", "near_duplicates"]
-
-HOLDOUT_SHARE = 0.3
-HOLDOUT_MOST = 1000
 LABELS_MOST = 200
 MONEY = ("economics", "prices", "budget", "max_calls", "max_minutes")
 """Keys of the task file that change no answer."""
+
+
+Where = Callable[..., str]
+"""From a key of the task file, level by level, to the `file:line` where it stands."""
 
 
 @dataclass(frozen=True)
@@ -80,57 +77,47 @@ def load_task(
     What is given takes the place of the file's own; `price` (dollars per million tokens read, written) is the model's.
     With `earlier` the rows stay on the side that they had in an earlier run, and its further examples come in.
     """
-    if path.is_dir():
-        path = path / FILE_NAME
-    file = read_task_file(path)
-    changes: dict[str, Any] = {"model": model, "tune": tune, "budget": budget}
-    changes |= {"max_calls": max_calls, "max_minutes": max_minutes}
-    if price is not None:
-        changes["prices"] = {**file.prices, model or file.model: PricePart(read=price[0], written=price[1])}
-    file = file.model_copy(update={name: value for name, value in changes.items() if value is not None})
-    folder = path.parent
-    lines = read_yaml(path)[1]
-
-    def where(*key: str) -> str:
-        return f"{path}:{lines.get(key, 1)}"
-
-    train, holdout, notes = _examples(file, folder, where("examples"), earlier)
+    path = path / FILE_NAME if path.is_dir() else path
+    limits = {"budget": budget, "max_calls": max_calls, "max_minutes": max_minutes}
+    file = _with(read_task_file(path), {"model": model, "tune": tune, **limits}, price)
+    folder, where = path.parent, _places(path)
+    train, holdout, notes = halves(file, folder, where("examples"), earlier)
     documents, left_out = read_documents(file.documents, folder, where("documents")) if file.documents else ((), ())
-    if documents:
-        notes.append(f"{len(documents)} documents")
-    notes += left_out
-    output = _output(file, folder, [*train, *holdout], where("output", "schema"))
-    unknown = sorted({e.target for e in (*train, *holdout)} - set(output.labels)) if output.labels else []
-    if unknown:
-        raise InputError(
-            f"the target {unknown[0]!r} is not among the labels",
-            where=where("output", "labels"),
-            hint="add it, or mend the row",
-        )
-    positive = file.scoring.positive
-    if positive is not None and output.labels and positive not in output.labels:
-        raise InputError(
-            f"{positive!r} is not among the labels", where=where("scoring", "positive"), hint="name one of the targets"
-        )
+    output = _output(file, folder, (*train, *holdout), where)
     scoring = Scoring(**file.scoring.model_dump())
-    scorer = load_scorer(file.scorer, folder, where("scorer"), documents, output, scoring, (*train, *holdout))
     task = Task(
         name=file.name,
         instruction=file.instruction.strip(),
         train=train,
-        scorer=scorer,
+        scorer=load_scorer(file.scorer, folder, where("scorer"), documents, output, scoring, (*train, *holdout)),
         documents=documents,
         goal=Goal(**file.goal.model_dump()),
         output=output,
     )
-    economics = economics_of(file)
-    _check_addresses((file.model, file.tune, file.strong, model_needed(scorer)), str(path))
+    economics, judge = economics_of(file), model_needed(task.scorer)
+    _check_addresses((file.model, file.tune, file.strong, judge), str(path))
     _check_tune(file.tune, where("tune"))
-    notes += _priced(file, economics, model_needed(scorer))
+    notes += [f"{len(documents)} documents"] if documents else []
+    notes += [*left_out, *_priced(file, economics, judge)]
     others = _others(file, folder, where("keep"))
-    digest = _digest(file, folder, train, holdout, documents, [other.digest for other in others])
+    digest = _digest(file, folder, task, holdout, [other.digest for other in others])
     kept = tuple(other.task for other in others)
     return LoadedTask(task, holdout, file, path, tuple(notes), digest, economics, kept)
+
+
+def _with(file: TaskFile, given: Mapping[str, Any], price: tuple[float, float] | None) -> TaskFile:
+    """The file with what is given in place of its own; None is not given."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    if price is not None:
+        model = changes.get("model", file.model)
+        changes["prices"] = {**file.prices, model: PricePart(read=price[0], written=price[1])}
+    return file.model_copy(update=changes)
+
+
+def _places(path: Path) -> Where:
+    """Where a key stands in the file, as `file:line`."""
+    lines = read_yaml(path)[1]
+    return lambda *key: f"{path}:{lines.get(key, 1)}"
 
 
 def _others(file: TaskFile, folder: Path, where: str) -> list[LoadedTask]:
@@ -188,113 +175,65 @@ def _priced(file: TaskFile, economics: Economics, judge: str | None) -> list[str
     return notes + [f"price of {name}: not used" for name in file.prices if name not in named]
 
 
-def _examples(
-    file: TaskFile, folder: Path, where: str, earlier: Earlier | None
-) -> tuple[tuple[Example, ...], tuple[Example, ...], list[str]]:
-    notes: list[str] = []
-    more = () if earlier is None else earlier.more
-    if file.examples is not None:
-        rows = read_rows(folder / file.examples, file.columns)
-        examples, dropped = _without_repeats(_together(rows.examples, more))
-        notes.append(rows.mapping)
-        if dropped:
-            notes.append(f"{dropped} repeated rows dropped")
-        train, holdout = split(examples, _holdout_size(len(examples), Goal(**file.goal.model_dump())), file.seed)
-    else:
-        train, holdout = _given_halves(file, folder, where, more, notes)
-    if earlier is not None:
-        train, holdout, said = as_before(train, holdout, earlier.contents, sides_given=file.examples is None)
-        notes += said
-    notes.append(f"{len(train)} examples to learn from, {len(holdout)} held out")
-    return train, holdout, notes
+def _output(file: TaskFile, folder: Path, examples: Sequence[Example], where: Where) -> Output:
+    """What answers look like."""
+    longest = max(len(example.target.encode()) for example in examples)
+    return Output(
+        labels=_labels(file, examples, where),
+        schema=_schema(file.output.json_schema, folder, where("output", "schema")),
+        max_tokens=file.output.max_tokens or max(24, min(1024, longest // 2 + 8)),
+    )
 
 
-def _given_halves(
-    file: TaskFile, folder: Path, where: str, more: Sequence[Example], notes: list[str]
-) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """(train, holdout) where the user gives both; further examples are for learning."""
-    assert file.train is not None and file.holdout is not None  # noqa: S101  checked when the file was read
-    learn, held = read_rows(folder / file.train, file.columns), read_rows(folder / file.holdout, file.columns)
-    holdout, dropped = _without_repeats(held.examples)
-    inputs, ids = {_normal(example.input) for example in holdout}, {example.id for example in holdout}
-    taught = _together(learn.examples, more)
-    kept = [example for example in _without_repeats(taught)[0] if _normal(example.input) not in inputs]
-    dropped += len(taught) - len(kept)
-    kept = [replace(example, id=f"train-{example.id}") if example.id in ids else example for example in kept]
-    if not kept:
-        raise InputError("every training row stands in the holdout too", where=where, hint="give rows that differ")
-    notes += [learn.mapping, held.mapping]
-    if dropped:
-        notes.append(f"{dropped} rows dropped: repeated, or in both train and holdout")
-    # With nothing held back, `split` only puts each half into its seeded order with groups side by side.
-    return split(kept, 0, file.seed)[0], split(holdout, 0, file.seed)[0]
-
-
-def _together(own: Sequence[Example], more: Sequence[Example]) -> tuple[Example, ...]:
-    """The task's own examples and those from elsewhere, no two with one id."""
-    ids = {example.id for example in own}
-    return (*own, *(replace(each, id=f"kept-{each.id}") if each.id in ids else each for each in more))
-
-
-def _without_repeats(examples: Sequence[Example]) -> tuple[tuple[Example, ...], int]:
-    """Examples without those that repeat an earlier one's input and target; rows that contradict each other stay."""
-    seen: dict[tuple[str, str], Example] = {}
-    for example in examples:
-        seen.setdefault((_normal(example.input), example.target), example)
-    return tuple(seen.values()), len(examples) - len(seen)
-
-
-def _normal(text: str) -> str:
-    return " ".join(text.lower().split())
-
-
-def _holdout_size(n: int, goal: Goal) -> int:
-    """The larger of 30% and what could prove the goal, at most half and at most 1,000."""
-    at_first = alpha_at_look(1 - goal.confidence, 1) / 10  # about what each of so many rungs has of the first look
-    needed = (examples_for_goal(goal.quality, at_first) or 0) if goal.quality is not None else 0
-    return min(n // 2, HOLDOUT_MOST, max(round(HOLDOUT_SHARE * n), needed))
-
-
-def _output(file: TaskFile, folder: Path, examples: Sequence[Example], where: str) -> Output:
-    part = file.output
-    labels = tuple(dict.fromkeys(part.labels or ()))
+def _labels(file: TaskFile, examples: Sequence[Example], where: Where) -> tuple[str, ...]:
+    """The labels that answers are drawn from; none where answers are free. InputError where one is not among them."""
+    targets = {example.target for example in examples}
+    labels = tuple(dict.fromkeys(file.output.labels or ()))
     if not labels and file.scorer in ("label", "alert"):
-        labels = tuple(sorted({example.target for example in examples}))
+        labels = tuple(sorted(targets))
         if len(labels) > LABELS_MOST:
             raise InputError(
-                f"{len(labels)} different targets are no label set", where=where, hint="use another scorer"
+                f"{len(labels)} different targets are no label set",
+                where=where("output", "schema"),
+                hint="use another scorer",
             )
-    schema: Any = part.json_schema
-    if isinstance(schema, str):
-        schema_path = (folder / schema).resolve()
-        if not schema_path.is_relative_to(folder.resolve()):
-            raise InputError(
-                f"{schema!r} lies outside the task's folder", where=where, hint="copy it next to the task file"
-            )
-        try:
-            schema = json.loads(read_text(schema_path, 1_000_000))
-        except ValueError as error:
-            raise InputError(f"not valid JSON: {error}", where=schema_path) from None
-    longest = max(len(example.target.encode()) for example in examples)
-    return Output(labels=labels, schema=schema, max_tokens=part.max_tokens or max(24, min(1024, longest // 2 + 8)))
+    unknown = sorted(targets - set(labels)) if labels else []
+    if unknown:
+        raise InputError(
+            f"the target {unknown[0]!r} is not among the labels",
+            where=where("output", "labels"),
+            hint="add it, or mend the row",
+        )
+    positive = file.scoring.positive
+    if positive is not None and labels and positive not in labels:
+        raise InputError(
+            f"{positive!r} is not among the labels", where=where("scoring", "positive"), hint="name one of the targets"
+        )
+    return labels
 
 
-def _digest(
-    file: TaskFile,
-    folder: Path,
-    train: Sequence[Example],
-    holdout: Sequence[Example],
-    documents: Sequence[Document],
-    others: Sequence[str],
-) -> str:
+def _schema(given: Any, folder: Path, where: str) -> Any:
+    """The JSON schema, read where a file beside the task is named. InputError."""
+    if not isinstance(given, str):
+        return given
+    path = (folder / given).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InputError(f"{given!r} lies outside the task's folder", where=where, hint="copy it next to the task file")
+    try:
+        return json.loads(read_text(path, 1_000_000))
+    except ValueError as error:
+        raise InputError(f"not valid JSON: {error}", where=path) from None
+
+
+def _digest(file: TaskFile, folder: Path, task: Task, holdout: Sequence[Example], others: Sequence[str]) -> str:
     found = hashlib.sha256()
     # What is not used is left out, so that runs from before there was such a key go on.
     unused = {name for name, used in (("scoring", file.scoring != ScoringPart()), ("keep", file.keep)) if not used}
     for part in (
         file.model_dump(mode="json", exclude={*MONEY, *unused}),
-        [asdict(e) for e in train],
+        [asdict(e) for e in task.train],
         [asdict(e) for e in holdout],
-        [asdict(d) for d in documents],
+        [asdict(d) for d in task.documents],
         *([others] if others else []),
     ):
         found.update(json.dumps(part, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))

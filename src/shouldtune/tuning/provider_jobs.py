@@ -16,7 +16,8 @@ from typing import TypeVar
 from shouldtune.errors import CannotMeasure, NotTrained
 from shouldtune.progress import Progress
 from shouldtune.tuning.job_journal import Ended, JobJournal
-from shouldtune.tuning.provider_api import Busy, Lost, Order, Plain, Provider, Refused, closed
+from shouldtune.tuning.provider_api import Order, Provider, closed
+from shouldtune.tuning.provider_client import Busy, Lost, Plain, Refused
 
 T = TypeVar("T")
 TRIES = 4

@@ -7,9 +7,8 @@ before a job is started, and settled by the tokens that the provider says it has
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import fsum
 from pathlib import Path
 
 from shouldtune.errors import CannotMeasure, NotTrained
@@ -21,7 +20,8 @@ from shouldtune.models.remote import Remote
 from shouldtune.models.training_prices import TrainingPrice
 from shouldtune.progress import Progress
 from shouldtune.tuning.job_journal import Ended, JobJournal
-from shouldtune.tuning.provider_api import Order, Patience, Provider
+from shouldtune.tuning.provider_api import Order, Provider
+from shouldtune.tuning.provider_client import JobPatience
 from shouldtune.tuning.provider_jobs import Jobs
 from shouldtune.tuning.training_file import TrainingFile, problems
 from shouldtune.types import Completion, Conversation, Message, Model, ModelSpec, Options, TuneSettings
@@ -51,7 +51,7 @@ class ProviderTunable(Ledgered):
     training: TrainingPrice | None = None
     tuned_price: Price | None = None
     progress: Progress = field(default_factory=Progress)
-    patience: Patience = Patience()
+    patience: JobPatience = JobPatience()
     _opened: list[Model | Provider] = field(default_factory=list, compare=False, repr=False)
 
     async def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
@@ -160,32 +160,6 @@ class Checkpoint:
 
     def spec(self) -> ModelSpec:
         return self.model.spec()
-
-
-def jobs_paid(path: Path, price: Callable[[str], TrainingPrice | None]) -> tuple[float, tuple[str, ...]]:
-    """(dollars of all jobs, models whose price of training is not known).
-
-    A job that is under way, or does not tell what it has trained on, is in it at the most that it can cost.
-    """
-    paid, unknown = [0.0], set()
-    for line, ended in JobJournal.open(path).jobs():
-        tokens = line["most_tokens"] if ended is None or ended.trained_tokens is None else ended.trained_tokens
-        found = price(line["base"])
-        if found is None:
-            unknown.add(f"training {line['base']}")
-        else:
-            paid.append(found.of(tokens))
-    return fsum(paid), tuple(sorted(unknown))
-
-
-def tuned_ids(path: Path) -> frozenset[str]:
-    """The ids of the models that jobs have made so far, as task files name them."""
-    found = set()
-    for line, ended in JobJournal.open(path).jobs():
-        head, at_address, _ = line["base"].partition("#")
-        before = f"{head}#" if at_address else f"{head.partition(':')[0]}:"
-        found |= {f"{before}{name}" for name in ((*ended.checkpoints, ended.model) if ended else ()) if name}
-    return frozenset(found)
 
 
 def _failed(host: str, ended: Ended) -> str:

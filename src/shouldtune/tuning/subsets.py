@@ -49,11 +49,6 @@ def curve_parts(task: Task, chosen_on: int = 0) -> CurveParts:
     return CurveParts(_cut(train, starts, sizes), train[start:end], replace(task, train=train[:start]))
 
 
-def nested_subsets(examples: Sequence[Example]) -> tuple[Subset, ...]:
-    """CHAINS disjoint chains of nested prefixes, at each of SHARES of the examples; sizes of 0 are left out."""
-    return _cut(examples, *_places(examples, len(examples)))
-
-
 def _places(examples: Sequence[Example], full: int) -> tuple[list[int], list[int]]:
     """(where each chain starts, the sizes): a chain starts past a group that the one before it has begun."""
     sizes = sorted({full // share for share in SHARES} - {0})

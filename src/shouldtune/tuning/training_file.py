@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from shouldtune.identifiers import RULES, identifiers
-from shouldtune.models.bill import ROUND_A_MESSAGE
+from shouldtune.models.bill import A_MESSAGE, BYTES_A_TOKEN, ROUND_A_MESSAGE
 from shouldtune.types import Conversation
 
 FEWEST_ROWS = 10
@@ -21,10 +21,6 @@ FEWEST_ROWS = 10
 LONGEST_ROW = 65_536
 """Tokens of one row; a longer one is cut (OpenAI's guide to supervised fine-tuning, 2025, for its models of that year).
 """
-BYTES_A_TOKEN = 4.0
-"""Of English text with the vocabularies in use, about."""
-A_MESSAGE = 4.0
-"""Tokens that a chat template puts around a message, about."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from shouldtune.models.open import is_simulated, open_model
 from shouldtune.tuning import open_tunable
 from shouldtune.types import Example, Model, Tunable
 from shouldtune.workers.cluster import Cluster
+from shouldtune.workers.lane import OnStep
 from shouldtune.workers.on import On
-from shouldtune.workers.pool import OnStep, Pool
+from shouldtune.workers.pool import Pool
 from shouldtune.workers.spread import Spread, SpreadTunable, can_be_spread
 from shouldtune.workers.wire import Recipe
 

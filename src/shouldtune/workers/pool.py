@@ -1,7 +1,7 @@
 """Workers of one model: calls that wait are taken in batches by whoever has room, and a lost worker is replaced.
 
-A lane stands for one worker. It starts it, keeps a few batches under way on it, lends it to a training, and starts
-another one where it is lost; what that had under way is told to be lost, and spread.py asks again.
+One task runs for each worker. It starts it, keeps a few batches under way on its lane, lends it to a training, and
+starts another one where it is lost; what that had under way is told to be lost, and spread.py asks again.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, field
 from typing import Any
 
 from shouldtune import __version__
@@ -20,12 +19,11 @@ from shouldtune.errors import CannotMeasure
 from shouldtune.models.keys import identity
 from shouldtune.types import ModelSpec
 from shouldtune.workers.cluster import Cluster
-from shouldtune.workers.wire import LEFT, Lesson, Recipe, raise_told
+from shouldtune.workers.lane import Asked, Job, Lane, Lost, OnStep, Variant, give, heard, raise_from
+from shouldtune.workers.wire import Lesson, Recipe, raise_told
 
 BATCH = 32
 """Calls in one message to a worker: a message has its price, whatever is in it."""
-BATCHES = 3
-"""Messages under way to one worker, so that it need not wait for the next."""
 GATHER_S = 0.002
 """For calls that are made together to be in one message."""
 START_S = 600.0
@@ -33,57 +31,6 @@ START_S = 600.0
 STILLBORN = 5
 """Workers in a row that die before their model is open: then none will live."""
 TIDY_S = 2.0
-LOOK_S = 1.0
-"""Between looks at how far a training is."""
-
-OnStep = Callable[[int, int, float], None]
-
-
-class Lost(Exception):
-    """A worker is gone, and what it had under way with it."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A tuned model: its name among the workers, its spec, and a reference to the files of its adapter."""
-
-    name: str
-    spec: ModelSpec
-    files: Any
-
-
-@dataclass
-class _Asked:
-    number: int
-    variant: Variant | None
-    said: str
-    options: dict[str, Any]
-    answer: asyncio.Future[str]
-    lane: _Lane | None = None
-    """Where it is under way."""
-
-
-@dataclass
-class _Job:
-    """An epoch of a training that waits for a worker."""
-
-    lesson: Lesson
-    before: Any
-    on_step: OnStep | None
-    answer: asyncio.Future[dict[str, Any]]
-
-
-@dataclass
-class _Lane:
-    """One worker, what it has under way, and which tuned models it knows."""
-
-    worker: Any
-    under_way: set[asyncio.Future[Any]] = field(default_factory=set)
-    knows: dict[str, asyncio.Future[None]] = field(default_factory=dict)
-
-    @property
-    def room(self) -> int:
-        return BATCHES - len(self.under_way)
 
 
 class Pool:
@@ -107,12 +54,12 @@ class Pool:
             cluster.leave()
             raise
         self._closed = False
-        self._waiting: deque[_Asked] = deque()
-        self._jobs: deque[_Job] = deque()
+        self._waiting: deque[Asked] = deque()
+        self._jobs: deque[Job] = deque()
         self._numbers = itertools.count()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._lanes: list[asyncio.Task[None]] = []
-        self._open: list[_Lane] = []
+        self._open: list[Lane] = []
         self._stillborn = 0
         self._problem: Exception | None = None
 
@@ -122,7 +69,7 @@ class Pool:
 
     async def ask(self, variant: Variant | None, said: str, options: dict[str, Any]) -> str:
         """A completion, or an error, as JSON. Lost where its worker was; CannotMeasure where there can be none."""
-        asked = _Asked(next(self._numbers), variant, said, options, asyncio.get_running_loop().create_future())
+        asked = Asked(next(self._numbers), variant, said, options, asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
         self._begin()
         try:
@@ -134,7 +81,7 @@ class Pool:
 
     async def train(self, lesson: Lesson, before: Any, on_step: OnStep | None = None) -> dict[str, Any]:
         """What a worker's `train` gives; it answers nothing meanwhile. Errors as those of `ask`."""
-        job = _Job(lesson, before, on_step, asyncio.get_running_loop().create_future())
+        job = Job(lesson, before, on_step, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         self._begin()
         return await job.answer
@@ -144,7 +91,7 @@ class Pool:
         if self._closed:
             return
         self._closed = True
-        tidying = [asyncio.ensure_future(self._heard(lane.worker.tidy.remote())) for lane in self._open]
+        tidying = [asyncio.ensure_future(heard(self.cluster, lane.worker.tidy.remote())) for lane in self._open]
         if tidying:
             await asyncio.wait(tidying, timeout=TIDY_S)
         for task in self._lanes:
@@ -178,7 +125,7 @@ class Pool:
             *(job.answer for job in self._jobs),
         ]
         for answer in answers:
-            _give(answer, copy(problem))  # one for all would gather the tracebacks of all
+            give(answer, copy(problem))  # one for all would gather the tracebacks of all
         self._waiting.clear()
         self._jobs.clear()
 
@@ -187,7 +134,7 @@ class Pool:
     async def _lane(self) -> None:
         """Keep a worker at work, and another one after it."""
         while self._problem is None:
-            lane: _Lane | None = None
+            lane: Lane | None = None
             try:
                 lane = await self._opened()
                 self._open.append(lane)
@@ -201,19 +148,16 @@ class Pool:
             finally:
                 if lane is not None:
                     self._open.remove(lane)
-                    self.cluster.end(lane.worker)
-                    for each in lane.under_way:
-                        each.cancel()
-                    await asyncio.gather(*lane.under_way, return_exceptions=True)
+                    await lane.end()
                 self._wake()
 
-    async def _opened(self) -> _Lane:
+    async def _opened(self) -> Lane:
         """A worker whose model is open, and is that of the others. Lost, or what opening it raises."""
         worker, self._first = self._first or self.cluster.start(self.recipe, self._known), None
         self._stillborn += 1
         try:
             while True:
-                asked = asyncio.ensure_future(self._heard(worker.who.remote()))
+                asked = asyncio.ensure_future(heard(self.cluster, worker.who.remote()))
                 with suppress(TimeoutError):
                     spec = _spec_of(await asyncio.wait_for(asked, START_S))
                     break
@@ -227,21 +171,21 @@ class Pool:
             self.cluster.end(worker)
             raise
         self._stillborn = 0
-        return _Lane(worker)
+        return Lane(worker, self.cluster)
 
-    async def _work(self, lane: _Lane) -> None:
+    async def _work(self, lane: Lane) -> None:
         """Send what waits, for ever. Lost."""
         while True:
             if self._jobs:
-                await self._lend(lane, self._jobs.popleft())
+                await lane.lend(self._jobs.popleft())
             elif self._waiting and lane.room:
                 await asyncio.sleep(GATHER_S)
                 if batch := self._batch():
-                    lane.under_way.add(asyncio.ensure_future(self._send(lane, batch)))
+                    lane.under_way.add(asyncio.ensure_future(lane.send(batch)))
             else:
                 await self._wait(lane)
 
-    async def _wait(self, lane: _Lane) -> None:
+    async def _wait(self, lane: Lane) -> None:
         """Until there is something to send and room for it."""
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if lane.room:
@@ -253,102 +197,20 @@ class Pool:
                 self._wake()
             woken.cancel()
         lane.under_way -= done
-        _raise_from(done - {woken})
+        raise_from(done - {woken})
 
-    def _batch(self) -> list[_Asked]:
+    def _batch(self) -> list[Asked]:
         """A fair share of the calls that wait, all for one tuned model."""
         while self._waiting and self._waiting[0].answer.done():  # its caller has left
             self._waiting.popleft()
         room = max(1, sum(lane.room for lane in self._open))
         most = min(BATCH, -(-len(self._waiting) // room))
-        batch: list[_Asked] = []
+        batch: list[Asked] = []
         while self._waiting and len(batch) < most and (not batch or self._waiting[0].variant == batch[0].variant):
             asked = self._waiting.popleft()
             if not asked.answer.done():
                 batch.append(asked)
         return batch
-
-    async def _send(self, lane: _Lane, batch: list[_Asked]) -> None:
-        """Have a worker answer a batch. Lost."""
-        variant = batch[0].variant
-        for asked in batch:
-            asked.lane = lane
-        try:
-            if variant is not None:
-                await self._taught(lane, variant)
-            calls = [(asked.number, asked.said, asked.options) for asked in batch]
-            name = "" if variant is None else variant.name
-            answers = await self._heard(lane.worker.answer.remote(name, calls))
-        except BaseException as error:
-            for asked in batch:
-                _give(asked.answer, error if isinstance(error, Exception) else Lost())
-            raise
-        for asked, answer in zip(batch, answers, strict=True):
-            if not asked.answer.done() and answer != LEFT:
-                asked.answer.set_result(answer)
-
-    async def _taught(self, lane: _Lane, variant: Variant) -> None:
-        """See to it that a worker knows a tuned model."""
-        if variant.name not in lane.knows:
-            learning = lane.worker.learn.remote(variant.name, variant.spec, [variant.files])
-            lane.knows[variant.name] = asyncio.ensure_future(self._heard(learning))
-        await asyncio.shield(lane.knows[variant.name])
-
-    async def _lend(self, lane: _Lane, job: _Job) -> None:
-        """Have a worker train, once it has answered what it has under way. Lost."""
-        try:
-            while lane.under_way:
-                done, lane.under_way = await asyncio.wait(lane.under_way)
-                _raise_from(done)
-            reference = lane.worker.train.remote(job.lesson.plain(), [job.before])
-            training = asyncio.ensure_future(self._heard(reference))
-            watching = asyncio.create_task(self._watched(lane, job.on_step))
-            try:
-                await asyncio.wait({training, job.answer}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                watching.cancel()
-                if not training.done():  # nobody waits for it any more
-                    self.cluster.cancel(reference)
-            if job.answer.done():
-                with suppress(Lost):
-                    await training
-                return
-            _give(job.answer, training.result())
-        except BaseException as error:
-            _give(job.answer, error if isinstance(error, Exception) else Lost())
-            raise
-
-    async def _watched(self, lane: _Lane, on_step: OnStep | None) -> None:
-        while on_step is not None:
-            await asyncio.sleep(LOOK_S)
-            with suppress(Lost):
-                if (steps := await self._heard(lane.worker.steps.remote())) is not None:
-                    on_step(*steps)
-
-    async def _heard(self, reference: Awaitable[Any]) -> Any:
-        """What a worker answers. Lost where it is gone; a bug on its side keeps its traceback."""
-        try:
-            return await reference
-        except Exception as error:
-            if self.cluster.is_lost(error):
-                raise Lost(f"a worker was lost: {type(error).__name__}") from None
-            raise
-
-
-def _give(answer: asyncio.Future[Any], what: object) -> None:
-    if answer.done():
-        return
-    if isinstance(what, Exception):
-        answer.set_exception(what)
-    else:
-        answer.set_result(what)
-
-
-def _raise_from(done: Iterable[asyncio.Future[Any]]) -> None:
-    """Raise what one of them ended with; the others are heard too."""
-    for error in [each.exception() for each in done]:
-        if error is not None:
-            raise error
 
 
 def _spec_of(who: dict[str, Any]) -> ModelSpec:

@@ -20,10 +20,11 @@ from shouldtune.models.keys import completion_from_dict, digest, identity
 from shouldtune.models.open import is_local, is_simulated
 from shouldtune.models.prompted import options_to_dict
 from shouldtune.models.replies import failed
-from shouldtune.models.retrying import Attempt, Patience, ask_patiently
+from shouldtune.models.retrying import Attempt, CallPatience, ask_patiently
 from shouldtune.tuning.lora import training_key
 from shouldtune.types import Completion, Conversation, Message, ModelSpec, Options, TuneSettings
-from shouldtune.workers.pool import BATCH, BATCHES, Lost, OnStep, Pool, Variant
+from shouldtune.workers.lane import BATCHES, Lost, OnStep, Variant
+from shouldtune.workers.pool import BATCH, Pool
 from shouldtune.workers.wire import (
     Files,
     Lesson,
@@ -34,7 +35,7 @@ from shouldtune.workers.wire import (
     write_folder,
 )
 
-PATIENCE = Patience(attempts=6, billed=6, unknown=6, limit_s=86_400.0)
+PATIENCE = CallPatience(attempts=6, billed=6, unknown=6, limit_s=86_400.0)
 """What is lost with a worker is time, not money: it is asked again at once."""
 TRIES = 3
 """How often an epoch is begun whose worker is lost."""

@@ -1,12 +1,33 @@
-"""A model on one bill, whoever asks it."""
+"""Who pays: on whose bill a call is that is made now."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
-from shouldtune.models.ledger import paying
 from shouldtune.types import Completion, Message, Model, ModelSpec, Options
+
+Purpose = tuple[str, str]
+"""(rung, what for): `("few_shot", "fit")`."""
+
+_paying: ContextVar[Purpose] = ContextVar("paying", default=("", ""))
+
+
+@contextmanager
+def paying(rung: str, purpose: str) -> Iterator[None]:
+    """Everything that is asked inside is on this rung's bill; tasks started inside inherit it."""
+    token = _paying.set((rung, purpose))
+    try:
+        yield
+    finally:
+        _paying.reset(token)
+
+
+def payer() -> Purpose:
+    """Whose bill it is on now."""
+    return _paying.get()
 
 
 @dataclass(frozen=True)
