@@ -5,6 +5,7 @@ from pathlib import Path
 
 from shouldtune.judgement import ShelfLife
 from shouldtune.report.found import inquiry
+from shouldtune.report.markup import with_code
 from shouldtune.report.page import to_html
 from shouldtune.verdict.plain import verdict_from_json, verdict_to_json
 from shouldtune.verdict.shelf_life import shelf_life
@@ -52,3 +53,8 @@ def test_every_form_of_the_report_says_when_to_look_again(tmp_path: Path) -> Non
     assert told == ["On 2026-12-26 at the latest", "When the documents have changed"]
     assert '<section id="again"><h2>When to look again</h2>' in to_html(record)
     assert "When to look again" not in to_html(replace(record, verdict=replace(record.verdict, shelf_life=None)))
+
+
+def test_a_command_is_code_on_the_page_and_a_lone_backtick_is_a_backtick() -> None:
+    assert with_code("do `a <b>` now") == "do <code>a &lt;b&gt;</code> now"
+    assert with_code("a ` <b>") == "a ` &lt;b&gt;"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from shouldtune.report.markup import Html, element
+from shouldtune.report.markup import Html, element, with_code
 from shouldtune.report.words import one_line
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def in_words(record: RunRecord) -> list[str]:
 
 def section(record: RunRecord) -> Html | None:
     """The same on the page."""
-    lines = [element("li", line) for line in in_words(record)]
+    lines = [element("li", with_code(line)) for line in in_words(record)]
     return element("section", element("h2", TITLE), element("ul", *lines), id="again") if lines else None
 
 

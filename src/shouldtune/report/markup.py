@@ -43,6 +43,14 @@ def text(value: str) -> Html:
     return Html(escape(printable(value), quote=True))
 
 
+def with_code(value: str) -> Html:
+    """Text in which what stands between backticks is code."""
+    parts = value.split("`")
+    if len(parts) % 2 == 0:  # one backtick has no fellow
+        return text(value)
+    return together(*(element("code", part) if place % 2 else part for place, part in enumerate(parts)))
+
+
 def trusted(markup: str) -> Html:
     """Markup that this package wrote itself: its style sheet, its script, a chart it has rebuilt."""
     return Html(markup)

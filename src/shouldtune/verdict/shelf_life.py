@@ -39,5 +39,5 @@ def shelf_life(verdict: Verdict, asked: Mapping[str, Any]) -> ShelfLife:
         graded = "`shouldtune recheck RUN --kept FILE` grades them"
         when.append(f"answers kept by `shouldtune serve --keep` score below {limit}: {graded}")
     if verdict.sensitivity:
-        when.append(f"this comes true: {verdict.sensitivity[0].sentence}")
+        when.append(f"what you need, or what it costs, changes: {verdict.sensitivity[0].sentence}")
     return ShelfLife(DAYS if elsewhere else None, tuple(when))
