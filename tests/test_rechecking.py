@@ -42,7 +42,7 @@ class Bought(Progress):
 
     def called(self, rung: str, purpose: str, completion: Completion, new: bool) -> None:
         if new and completion.engine != "training":
-            self.calls[rung, "measure" if purpose == "measure" else "choose"] += 1
+            self.calls[rung, purpose if purpose in ("measure", "grade") else "choose"] += 1
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,7 @@ def told(found: Recheck) -> Counter[tuple[str, str]]:
     said = Counter[tuple[str, str]]()
     for each in found.needed:
         said += Counter({(each.name, "measure"): each.to_measure, (each.name, "choose"): each.to_choose})
+        said += Counter({(each.name, "grade"): each.to_grade})
     return said
 
 

@@ -6,14 +6,13 @@ stand-in that answers as the rung did in the run; where models answer otherwise,
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 from shouldtune.asked import Climb, Ground, OpenModels, open_models
+from shouldtune.errors import ShouldTuneError
 from shouldtune.judgement import Price
 from shouldtune.ladder import climb
 from shouldtune.looks import looks_path
@@ -26,9 +25,9 @@ from shouldtune.models.open import describe_model
 from shouldtune.models.paying import PaidBy, payer
 from shouldtune.models.remote import Remote
 from shouldtune.progress import Progress
+from shouldtune.rechecking.guess import Guess
 from shouldtune.run import RunRecord, adapters_path, jobs_path
 from shouldtune.task import LoadedTask
-from shouldtune.task.contents import hash_of
 from shouldtune.task.file import training_price_of
 from shouldtune.tuning.job_journal import JobJournal
 from shouldtune.tuning.lora import LocalTunable, training_key
@@ -37,7 +36,6 @@ from shouldtune.tuning.provider_tunable import order_of
 from shouldtune.types import (
     Completion,
     Conversation,
-    Example,
     Message,
     Model,
     Models,
@@ -48,8 +46,8 @@ from shouldtune.types import (
 
 ELSEWHERE = ("remote", "any_llm")
 """Kinds of models whose calls somebody bills."""
-UNKNOWN = 0.5
-"""How often a stand-in is right for a rung of which nothing is known."""
+COUNTED_AS = {"measure": "to_measure", "grade": "to_grade"}
+"""What a call is for, and where it counts; all others are made on the training half."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,8 @@ class Needed:
     """Calls on the training half."""
     to_measure: int = 0
     """Calls on held-out examples."""
+    to_grade: int = 0
+    """Calls of a judge: on answers to whichever examples, and on those that it is tried with beforehand."""
     epochs: int = 0
     """Of training."""
     usd_most: float | None = 0.0
@@ -68,7 +68,7 @@ class Needed:
 
     @property
     def calls(self) -> int:
-        return self.to_choose + self.to_measure
+        return self.to_choose + self.to_measure + self.to_grade
 
 
 async def needed(loaded: LoadedTask, how: Climb, record: RunRecord, beside: tuple[Path, ...]) -> tuple[Needed, ...]:
@@ -83,7 +83,12 @@ async def needed(loaded: LoadedTask, how: Climb, record: RunRecord, beside: tupl
         if looks.exists():
             copied.write_bytes(looks.read_bytes())
         ground = Ground(Path(name), beside, _opener(loaded, record, heard))
-        await climb(plain, replace(how, may_send=True), None, ground)
+        try:
+            await climb(plain, replace(how, may_send=True), None, ground)
+        except ShouldTuneError as error:
+            if error.where is not None:  # the user has never seen that folder
+                error.where = error.where.replace(name, str(loaded.folder))
+            raise
     return tuple(heard.found.values())
 
 
@@ -96,65 +101,24 @@ class _Heard:
     def asked(self, usd: float | None, model: ModelSpec) -> None:
         """A call that nobody has answered."""
         name, purpose = payer()
-        measured = purpose == "measure"
         usd = 0.0 if usd is None and model.get("kind") not in ELSEWHERE else usd
-        self._add(name, usd, to_measure=int(measured), to_choose=int(not measured))
+        self._add(Needed(name, **{COUNTED_AS.get(purpose, "to_choose"): 1}, usd_most=usd))
 
     def untrained(self, usd: float | None = 0.0) -> None:
         """An epoch that nobody has trained."""
-        self._add(payer()[0], usd, epochs=1)
+        self._add(Needed(payer()[0], epochs=1, usd_most=usd))
 
-    def _add(self, name: str, usd: float | None, *, to_choose: int = 0, to_measure: int = 0, epochs: int = 0) -> None:
-        now = self.found.get(name, Needed(name))
-        self.found[name] = Needed(
-            name,
-            now.to_choose + to_choose,
-            now.to_measure + to_measure,
-            now.epochs + epochs,
-            None if usd is None or now.usd_most is None else now.usd_most + usd,
+    def _add(self, more: Needed) -> None:
+        now = self.found.get(more.name, Needed(more.name))
+        known = now.usd_most is not None and more.usd_most is not None
+        self.found[more.name] = Needed(
+            now.name,
+            now.to_choose + more.to_choose,
+            now.to_measure + more.to_measure,
+            now.to_grade + more.to_grade,
+            now.epochs + more.epochs,
+            (now.usd_most or 0.0) + (more.usd_most or 0.0) if known else None,
         )
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What whoever asks probably answers: as in the run where it was asked this, else right as often as there."""
-
-    examples: tuple[Example, ...]
-    quality: Mapping[str, float]
-    answered: Mapping[tuple[str, str], str]
-    """By rung and input."""
-
-    @cached_property
-    def _targets(self) -> dict[str, str]:
-        return {example.input: example.target for example in self.examples}
-
-    def answer(self, messages: Sequence[Message], options: Options) -> Completion:
-        asked, (rung, _) = messages[-1].content, payer()
-        known = asked if asked in self._targets else max(filter(asked.endswith, self._targets), key=len, default="")
-        drawn = int.from_bytes(hashlib.sha256(known.encode("utf-8", "surrogatepass")).digest()[:4], "big") / 2**32
-        target = self._targets.get(known, "")
-        text = self.answered.get((rung, known), target if drawn < self.quality.get(rung, UNKNOWN) else "")
-        if options.choices and text not in options.choices:
-            text = next((choice for choice in options.choices if choice != target), target)
-        logprobs = tuple(0.0 if choice == text else -9.0 for choice in options.choices)
-        return Completion(text, engine="none", choice_logprobs=logprobs if options.choice_logprobs else ())
-
-
-def _guess(loaded: LoadedTask, record: RunRecord) -> Guess:
-    by_content = {hash_of(example): example for example in loaded.holdout}
-    by_id = {example.id: example for example in loaded.holdout}
-    then = {example.id: example for example in record.holdout}
-    answered = {}
-    for measurement in record.measurements:
-        for each in measurement.predictions:
-            old = then[each.example_id]
-            same = by_content.get(hash_of(old))
-            now = same or by_id.get(old.id)
-            if now is not None and each.score is not None:
-                right = same is None and each.score.value >= UNKNOWN
-                answered[measurement.rung, now.input] = now.target if right else each.completion.text
-    quality = {rung.name: rung.quality for rung in record.verdict.rungs if rung.quality is not None}
-    return Guess((*loaded.task.train, *loaded.holdout), quality, answered)
 
 
 @dataclass(frozen=True)
@@ -228,7 +192,7 @@ class AbsentTunable:
 
 def _opener(loaded: LoadedTask, record: RunRecord, heard: _Heard) -> OpenModels:
     """Opens the task's own models, and puts stand-ins in their place that ask nothing."""
-    guess = _guess(loaded, record)
+    guess = Guess.of(loaded, record)
 
     def absent(model: Model) -> Model:
         if isinstance(model, PaidBy):

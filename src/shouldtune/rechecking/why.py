@@ -14,6 +14,7 @@ SHOWN_TO_ALL = {
     "retrieval": "training examples have changed, and its search is chosen on them",
     "stronger": "training examples have changed, and it takes the best prompt",
     "probes": "training examples have changed, and failures are probed on them",
+    "judge": "training examples have changed, and it is tried on them",
 }
 TRAINED = "training examples have changed, and it is trained on them"
 LOOKED_UP = {"retrieval", "retrieval_shots", "fine_tune_retrieval", "stronger"}
@@ -23,7 +24,8 @@ def why(need: Needed, found: Changes, trains: tuple[str, ...]) -> str:
     """The reasons, with commas between."""
     said = []
     rows = len(found.holdout.added) + len(found.holdout.changed)
-    if rows and need.to_measure:
+    further = bool(need.to_choose or need.to_grade or need.epochs or need.to_measure > rows)
+    if rows and (need.to_measure or need.to_grade):
         said.append("held-out examples are new or changed")
     for keys, words in (
         (("model",), "another model is prompted"),
@@ -35,9 +37,9 @@ def why(need: Needed, found: Changes, trains: tuple[str, ...]) -> str:
         (("shouldtune",), "another version may word its prompts otherwise"),
     ):
         applies = need.name in trains or keys != ("tune",)
-        if found.changed(*keys) and applies and (need.to_choose or need.epochs or need.to_measure > rows):
+        if found.changed(*keys) and applies and further:
             said.append(words)
-    if _any(found.train) and (need.to_choose or need.epochs or need.to_measure > rows):
+    if _any(found.train) and further:
         said.append(TRAINED if need.name in trains else SHOWN_TO_ALL.get(need.name, "training examples have changed"))
     if _any(found.documents) and need.name in LOOKED_UP:
         said.append("documents have changed")

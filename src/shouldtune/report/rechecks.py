@@ -137,6 +137,7 @@ def _needed(found: Recheck) -> list[str]:
     for each in found.needed:
         parts = [f"{counted(each.to_measure, 'held-out example')}"] if each.to_measure else []
         parts += [f"{counted(each.to_choose, 'call')} on training examples"] if each.to_choose else []
+        parts += [f"{counted(each.to_grade, 'answer')} to grade"] if each.to_grade else []
         parts += [f"{counted(each.epochs, 'epoch')} of training"] if each.epochs else []
         lines.append(f"{one_line(each.name)}: {words.listed(parts)}; {_why(each, found)}")
     cost = dollars(found)
