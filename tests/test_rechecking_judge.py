@@ -22,13 +22,15 @@ HOW = Climb(chosen_rungs(["guess", "zero_shot", "few_shot"]), allow_simulated=Tr
 
 def judged(make_task: MakeTask, rubric: str = "The answer is right.", judge: str = "honest", **changes: Any) -> Path:
     scoring = {"judge": f"scripted:judge={judge}", "rubric": rubric, **changes}
-    return make_task(numbered_rows(80), scorer="judge", scoring=scoring, model="scripted:base=0.9", tune=None)
+    named = {"model": "scripted:base=0.9", "tune": None, "goal": {"quality": 0.1}}
+    return make_task(numbered_rows(80), scorer="judge", scoring=scoring, **named)
 
 
 @pytest.mark.parametrize("pairwise", [False, True])
 def test_another_rubric_is_counted_and_the_judge_accused_of_nothing(make_task: MakeTask, pairwise: bool) -> None:
     then = asyncio.run(climb(load_task(judged(make_task, pairwise=pairwise)), HOW))
     task = judged(make_task, "The answer names the right word.", pairwise=pairwise)
+    assert then.verdict.reason == "goal_met"
     found = looked(then.folder, task)
     (grades,) = found.needed  # the answers stand in the ledger: their grades do not
     assert (grades.name, grades.to_choose, grades.to_measure) == ("judge", 0, 0)

@@ -1,7 +1,8 @@
 """Months later: does the verdict of a run still stand? Only what has changed is measured again.
 
 The old run says what was asked and of which data; the task is read as it is now, split as it was then. What the ledger
-holds is not asked again. The old run's folder stays as it is; the new run has its own, beside it.
+holds is not asked again. The old run's folder stays as it is; the new run has its own, beside it. Only where nothing
+has changed, and the old run ended before its answer was clear, is it that run which goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from shouldtune.progress import Progress
 from shouldtune.rechecking.again import climb_again
 from shouldtune.rechecking.changes import Changes, changes
 from shouldtune.rechecking.kept import Served, kept_answers, kept_examples, served, told_file
-from shouldtune.rechecking.outcome import Outcome, outcome
+from shouldtune.rechecking.outcome import Outcome, is_finished, outcome, tells
 from shouldtune.rechecking.replay import Needed, needed
 from shouldtune.rejudge import settings_changed
 from shouldtune.run import LEDGER, RunRecord, adapters_path, jobs_path, ledger_path, load_contents, load_run, run_folder
@@ -47,9 +48,9 @@ class Recheck:
     changes: Changes
     needed: tuple[Needed, ...]
     same: bool
-    """Whether all is as it was, so that there is nothing to measure."""
+    """Whether all is as it was and the run was finished, so that there is nothing to measure."""
     folder: Path
-    """Of the new run."""
+    """Of the new run; the old one's where that goes on."""
     served: Served | None = None
 
     @property
@@ -61,7 +62,7 @@ async def look_again(
     run: Path, task: Path | None, load: Load, settings: Sequence[str] = (), kept: Path | None = None
 ) -> Recheck:
     """What a re-check of this run would take. Asks no model, writes nothing. InputError, CannotMeasure."""
-    record = load_run(run)
+    record = _run_of(run)
     before = load_contents(record.folder, record.holdout)
     place = _task_of(record, task)
     told = None if kept is None else told_file(kept)
@@ -73,7 +74,7 @@ async def look_again(
     found = changes(record, before, asked, contents_of(loaded))
     found = replace(found, notes=(*found.notes, *notes))
     folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
-    same = folder.resolve() == record.folder.resolve()
+    same = folder.resolve() == record.folder.resolve() and is_finished(record.verdict)
     ledgers = (ledger_path(loaded.folder), *_elsewhere(record, loaded))
     return Recheck(
         before=record,
@@ -95,6 +96,19 @@ async def measure_again(found: Recheck, progress: Progress | None = None) -> Out
     if ground.beside:
         _bring(found.before.folder.resolve().parent, found.loaded.folder / RUNS)
     return outcome(found.before, await climb(found.loaded, found.how, progress, ground))
+
+
+def _run_of(named: Path) -> RunRecord:
+    """The run that is named; of a task's folder the newest that told a verdict, or the newest where none did.
+
+    So a re-check that ended before its answer was clear goes on beside the verdict that it is about. InputError.
+    """
+    newest = load_run(named)
+    if tells(newest.verdict) or (named / "run.json").exists():
+        return newest
+    others = sorted(newest.folder.parent.glob("*/verdict.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    found = (load_run(path.parent) for path in others)
+    return next((record for record in found if tells(record.verdict)), newest)
 
 
 def _task_of(record: RunRecord, task: Path | None) -> Path:

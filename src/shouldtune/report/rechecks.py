@@ -172,6 +172,8 @@ def _end(found: Recheck, outcome: Outcome) -> Iterator[Section]:
     answer, clause = words.headline(verdict)
     if not outcome.measured:
         yield f"It cannot be told whether the verdict stands: {answer}: {clause}", list(verdict.because)
+    elif outcome.stands is None:
+        yield f"The run had told no verdict; now there is one. {answer}: {clause}", list(map(one_line, verdict.because))
     elif outcome.stands:
         same = "" if verdict.reason == outcome.then.verdict.reason else ", for another reason"
         yield f"The verdict stands{same}. {answer}: {clause}", list(map(one_line, verdict.because)) if same else []
