@@ -68,7 +68,7 @@ def changes(record: RunRecord, before: Contents, asked: Settings, now: Contents)
         train=None if before.train is None else rows_between(before.train, now.train or ()),
         documents=None if before.documents is None else rows_between(before.documents, now.documents or ()),
         settings=(*_settings(record.asked, asked), *_code(before, now)),
-        notes=_unknown(record, before, asked),
+        notes=(*_unknown(record, before, asked), *_unrecorded(before, now)),
     )
 
 
@@ -120,16 +120,39 @@ def _unsourced(value: Any) -> Any:
 
 
 def _code(before: Contents, now: Contents) -> list[Setting]:
+    """What files say that the task file names; another name is told among its settings."""
+    schemas = {_schema(before), _schema(now)}
     found = [
         Setting(name, before.files.get(name), now.files.get(name))
-        for name in sorted({*before.files, *now.files})
+        for name in sorted({*before.files, *now.files} - schemas)
         if before.train is not None and before.files.get(name) != now.files.get(name)
     ]
+    for key, name, was, said in _named(before, now):
+        if was is not None and was != said:
+            found.append(Setting(key, f"{name} {was[:16]}", f"{name} {said[:16]}"))
     return found + [
         Setting(key, before.settings[key], now.settings[key])
         for key in sorted(before.settings)
         if key in now.settings and before.settings[key] != now.settings[key]
     ]
+
+
+def _named(before: Contents, now: Contents) -> list[tuple[str, str, str | None, str]]:
+    """(setting, name, hash then, hash now) of the schema file and the kept tasks that both name."""
+    found = []
+    schema = _schema(now)
+    if schema and schema == _schema(before):
+        found.append(("output.schema", schema, before.files.get(schema), now.files[schema]))
+    for name, digest in (now.kept or {}).items():
+        if name in before.settings.get("keep", ()):
+            found.append(("keep", name, (before.kept or {}).get(name), digest))
+    return found
+
+
+def _schema(contents: Contents) -> str:
+    """The name of the file with the schema, where there is one."""
+    named = (contents.settings.get("output") or {}).get("json_schema")
+    return named if isinstance(named, str) else ""
 
 
 def _weights(spec: Any) -> str:
@@ -140,3 +163,8 @@ def _unknown(record: RunRecord, before: Contents, asked: Settings) -> tuple[str,
     if before.train is not None or record.asked.get("task_sha256") == asked.get("task_sha256"):
         return ()
     return ("the run is from before its training half was recorded: what changed there cannot be told",)
+
+
+def _unrecorded(before: Contents, now: Contents) -> list[str]:
+    said = "was not recorded then: whether it has changed cannot be told"
+    return [f"{name} {said}" for _, name, was, _ in _named(before, now) if was is None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shouldtune.forgetting import PAYER
 from shouldtune.rechecking.changes import Changes, Rows
 from shouldtune.rechecking.replay import Needed
 
@@ -43,6 +44,8 @@ def why(need: Needed, found: Changes, trains: tuple[str, ...]) -> str:
         said.append(TRAINED if need.name in trains else SHOWN_TO_ALL.get(need.name, "training examples have changed"))
     if _any(found.documents) and need.name in LOOKED_UP:
         said.append("documents have changed")
+    if found.changed("keep") and need.name == PAYER:
+        said.append("a task that is kept has changed")
     return ", ".join(said) or "more of it must be asked to tell"
 
 

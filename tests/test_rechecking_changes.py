@@ -1,0 +1,115 @@
+"""What a re-check says has changed: nothing that decides a verdict is overlooked, and nothing else is named."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shouldtune.asked import Climb, chosen_rungs
+from shouldtune.ladder import climb
+from shouldtune.rechecking import Recheck
+from shouldtune.rechecking.why import why
+from shouldtune.report.rechecks import look_to_text
+from shouldtune.run import RunRecord
+from shouldtune.task import load_task
+from tests.conftest import MakeTask, numbered_rows
+from tests.test_rechecking import TASK, looked, measured, told
+
+FEW = Climb(chosen_rungs(["guess", "zero_shot"]), allow_simulated=True, probing=None)
+ROWS = numbered_rows(80)
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
+TOWN = {"type": "object", "properties": {"town": {"type": "string"}}}
+
+
+def ran(task: Path, how: Climb = FEW) -> RunRecord:
+    return asyncio.run(climb(load_task(task), how))
+
+
+def said(found: Recheck) -> str:
+    return " ".join(look_to_text(found).split())
+
+
+# ---------------------------------------------------------------- files that a task file names
+
+
+def schema_task(make_task: MakeTask, schema: Any, indent: int | None = None) -> Path:
+    task = make_task(ROWS, **TASK, output={"schema": "form.json", "max_tokens": 64})
+    (task / "form.json").write_text(json.dumps(schema, indent=indent))
+    return task
+
+
+@pytest.fixture
+def named_schema(make_task: MakeTask) -> Path:
+    return schema_task(make_task, CITY)
+
+
+def test_a_changed_schema_file_is_another_task(make_task: MakeTask, named_schema: Path) -> None:
+    before = load_task(named_schema).digest
+    then = ran(named_schema)
+    schema_task(make_task, CITY, indent=2)
+    assert load_task(named_schema).digest == before  # it says the same
+    assert looked(then.folder).same
+    schema_task(make_task, TOWN)
+    assert load_task(named_schema).digest != before
+    found = looked(then.folder)
+    assert not found.same
+    assert [setting.key for setting in found.changes.settings] == ["output.schema"]
+    assert "output.schema: form.json " in said(found)
+    assert all("the form of answers" in why(need, found.changes, ()) for need in found.needed)
+
+
+def test_where_no_schema_file_is_named_the_digest_is_what_it_was(make_task: MakeTask) -> None:
+    """Runs on disk go on: these are digests from before the file counted."""
+    task = make_task(ROWS, **TASK)
+    assert load_task(task).digest == "1bb77666165b00851609deaa772e8932b8bd8a4f4663192c2ce32b039d8c3241"
+    make_task(ROWS, **TASK, output={"schema": CITY})
+    assert load_task(task).digest == "bdfad9edbe91893d8abedb80320656647259f5f1745182229455fe2ea3e00afb"
+
+
+def test_a_schema_of_which_an_older_run_kept_nothing_is_not_compared(make_task: MakeTask, named_schema: Path) -> None:
+    then = ran(named_schema)
+    path = then.folder / "contents.json"
+    contents = json.loads(path.read_text())
+    assert set(contents["files"]) == {"form.json"}
+    path.write_text(json.dumps({**contents, "files": {}}))
+    schema_task(make_task, TOWN)
+    found = looked(then.folder)
+    assert found.changes.settings == ()
+    assert "form.json was not recorded then: whether it has changed cannot be told" in said(found)
+
+
+def test_a_changed_task_that_is_kept_is_named(make_task: MakeTask) -> None:
+    make_task(numbered_rows(60), name="other")
+    task = make_task(ROWS, **TASK, keep=["../other"])
+    then = ran(task)
+    make_task(numbered_rows(61), name="other")
+    found = looked(then.folder)
+    assert [setting.key for setting in found.changes.settings] == ["keep"]
+    assert "keep: ../other " in said(found)
+    contents = json.loads((then.folder / "contents.json").read_text())
+    del contents["kept"]
+    (then.folder / "contents.json").write_text(json.dumps(contents))
+    found = looked(then.folder)
+    assert found.changes.settings == ()
+    assert "../other was not recorded then: whether it has changed cannot be told" in said(found)
+
+
+def test_what_was_forgotten_is_asked_again_where_a_kept_task_has_changed(make_task: MakeTask) -> None:
+    make_task(numbered_rows(60), name="other")
+    both = "scripted:base=0.2,tuned=0.9"
+    task = make_task(numbered_rows(200), model=both, tune=both, goal={"quality": 0.8}, keep=["../other"])
+    how = Climb(chosen_rungs(["zero_shot", "fine_tune"]), allow_simulated=True, probing=None)
+    then = ran(task, how)
+    assert then.verdict.forgetting is not None
+    rows = [{**row, "input": f"{row['input']} indeed"} for row in numbered_rows(60)]
+    make_task(rows, name="other")
+    found = looked(then.folder)
+    (need,) = found.needed
+    assert need.name == "forgetting"
+    assert why(need, found.changes, ("fine_tune",)) == "a task that is kept has changed"
+    _, bought = measured(found)
+    assert bought == told(found)
