@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from shouldtune.report.rechecks import look_to_text
 from shouldtune.run import RunRecord
 from shouldtune.task import load_task
 from tests.conftest import MakeTask, numbered_rows
+from tests.provider_training import QUICK
 from tests.test_rechecking import TASK, looked, measured, told
+from tests.tuning_server import TuningServer, answers_of
 
 FEW = Climb(chosen_rungs(["guess", "zero_shot"]), allow_simulated=True, probing=None)
 ROWS = numbered_rows(80)
@@ -113,3 +117,38 @@ def test_what_was_forgotten_is_asked_again_where_a_kept_task_has_changed(make_ta
     assert why(need, found.changes, ("fine_tune",)) == "a task that is kept has changed"
     _, bought = measured(found)
     assert bought == told(found)
+
+
+# ---------------------------------------------------------------- what a provider asks for training
+
+
+def test_another_price_of_training_is_told_and_weighed_anew(make_task: MakeTask) -> None:
+    pytest.importorskip("openai")
+    rows = numbered_rows(120)
+    with TuningServer(answers_of(rows)).running() as server:
+
+        def priced(**training: float) -> Path:
+            price = {"read": 1.0, "written": 2.0}
+            prices = {server.tune: {**price, **training}, "tuned": price}
+            return make_task(rows, model="scripted:base=0.2", tune=server.tune, prices=prices)
+
+        rungs = chosen_rungs(["zero_shot", "fine_tune"])
+        how = Climb(rungs, allow_simulated=True, probing=None, forgetting=False, may_send=True, patience=QUICK)
+        then = ran(priced(training=100.0), how)
+        assert then.asked["training_price"] == 100.0
+        assert looked(then.folder).same
+        priced(training=1.0)
+        found = looked(then.folder)
+        assert [(s.key, s.was, s.now) for s in found.changes.settings] == [("prices.training", 100.0, 1.0)]
+        outcome, bought = measured(replace(found, how=replace(found.how, may_send=True, patience=QUICK)))
+        assert (found.needed, bought, len(server.jobs)) == ((), Counter(), 1)
+        assert outcome.now.verdict.provenance["look"] == 1  # the same answers at another price: no other look
+        paid = [next(m.fit.usd or 0.0 for m in r.measurements if m.rung == "fine_tune") for r in (then, outcome.now)]
+        assert 0 < paid[1] < paid[0] / 50
+        assert [s.now for s in looked(then.folder, priced()).changes.settings] == [None]
+        older = ran(priced(), how)
+        assert "training_price" not in older.asked  # so that it is the run that it was
+        priced(training=100.0)
+        found = looked(older.folder)
+        assert found.changes.settings == ()
+        assert "what training cost was not recorded then: whether its price has changed cannot be told" in said(found)

@@ -12,6 +12,7 @@ from shouldtune.task.contents import Contents, Hashes
 
 Settings = Mapping[str, Any]
 MONEY = ("economics", "prompt_price", "tuned_price", "strong_price")
+TRAINING = "training_price"
 PLAIN = ("instruction", "model", "tune", "strong", "scorer", "seed", "probing", "forecast", "rungs", "all_rungs")
 WEIGHTS = {"prompt_model": "model", "tuned_model": "tune", "strong_model": "strong", "judge": "judge"}
 """What a model says of itself in `run.json`, and the key under which the task file names it."""
@@ -68,7 +69,7 @@ def changes(record: RunRecord, before: Contents, asked: Settings, now: Contents)
         train=None if before.train is None else rows_between(before.train, now.train or ()),
         documents=None if before.documents is None else rows_between(before.documents, now.documents or ()),
         settings=(*_settings(record.asked, asked), *_code(before, now)),
-        notes=(*_unknown(record, before, asked), *_unrecorded(before, now)),
+        notes=(*_unknown(record, before, asked), *_unrecorded(before, now), *_unpriced(record.asked, asked)),
     )
 
 
@@ -95,6 +96,8 @@ def _settings(was: Settings, now: Settings) -> list[Setting]:
             found.append(Setting(f"{named}'s own files", _weights(was[key]), _weights(now[key])))
     found += _parts("goal", was.get("goal"), now.get("goal"))
     found += _parts("economics", was.get("economics"), now.get("economics"))
+    if TRAINING in was and was[TRAINING] != now.get(TRAINING) and was.get("tune") == now.get("tune"):
+        found.append(Setting("prices.training", was[TRAINING], now.get(TRAINING)))
     if was.get("shouldtune") not in (None, __version__):
         found.append(Setting("shouldtune", was["shouldtune"], __version__))
     return found
@@ -168,3 +171,9 @@ def _unknown(record: RunRecord, before: Contents, asked: Settings) -> tuple[str,
 def _unrecorded(before: Contents, now: Contents) -> list[str]:
     said = "was not recorded then: whether it has changed cannot be told"
     return [f"{name} {said}" for _, name, was, _ in _named(before, now) if was is None]
+
+
+def _unpriced(was: Settings, now: Settings) -> list[str]:
+    if TRAINING in was or TRAINING not in now or was.get("tune") != now["tune"]:
+        return []
+    return ["what training cost was not recorded then: whether its price has changed cannot be told"]

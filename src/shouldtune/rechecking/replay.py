@@ -152,13 +152,30 @@ class AbsentTunable:
         return self.real.spec()
 
     async def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
+        ended = self._ended(conversations, settings.epochs)
+        if ended:
+            for name in ended:
+                yield self._behind(name)
+            return
         for epoch in range(1, settings.epochs + 1):
             request = epoch_request(self.spec(), conversations, settings, epoch)
             known = self.real.ledger.find(sha256(request)) is not None
             found = self._trained(conversations, settings, epoch, known=known)
-            if found is None or not (known or isinstance(self.real.model, Remote)):
+            if found is None or not known:
                 self.heard.untrained(self._price_of_job(conversations, settings) if epoch == 1 else 0.0)
             yield self._behind(found or {"kind": "untrained", "what": sha256(request)})
+
+    def _ended(self, conversations: Sequence[Conversation], epochs: int) -> list[ModelSpec]:
+        """What a provider's job has left behind: its checkpoints, and its result last; nothing where there was none."""
+        base = self.real.model
+        if not isinstance(base, Remote):
+            return []
+        journal = JobJournal.open(jobs_path(self.loaded.folder))
+        first = order_of(base, conversations, epochs)
+        ended = journal.ended(order_of(base, conversations, epochs, journal.attempts(first.mark)).mark)
+        if ended is None or ended.model is None:
+            return []
+        return [Remote(name, base.base_url, base.key_variable).spec() for name in (*ended.checkpoints, ended.model)]
 
     def _trained(
         self, conversations: Sequence[Conversation], settings: TuneSettings, epoch: int, *, known: bool
@@ -170,10 +187,7 @@ class AbsentTunable:
             adapter = folder / f"epoch-{epoch}"
             return base.model.with_adapter(adapter).spec() if known and (adapter / WEIGHTS).exists() else None
         if isinstance(base, Remote):
-            order = order_of(base, conversations, settings.epochs)
-            ended = JobJournal.open(jobs_path(self.loaded.folder)).ended(order.mark)
-            names = [] if ended is None else [name for name in (*ended.checkpoints, ended.model) if name]
-            return Remote(names[epoch - 1], base.base_url, base.key_variable).spec() if epoch <= len(names) else None
+            return None
         return {**self.spec(), "tuned": True}  # a scripted one, which knows its answers untrained
 
     def _price_of_job(self, conversations: Sequence[Conversation], settings: TuneSettings) -> float | None:
