@@ -13,11 +13,13 @@ import pytest
 
 from shouldtune.asked import Climb, chosen_rungs
 from shouldtune.ladder import climb
-from shouldtune.rechecking import Recheck
+from shouldtune.rechecking import Changes, Needed, Recheck
+from shouldtune.rechecking.changes import Setting, changes
 from shouldtune.rechecking.why import why
 from shouldtune.report.rechecks import look_to_text
 from shouldtune.run import RunRecord
 from shouldtune.task import load_task
+from shouldtune.task.contents import contents_of
 from tests.conftest import MakeTask, numbered_rows
 from tests.provider_training import QUICK
 from tests.test_rechecking import TASK, looked, measured, told
@@ -152,3 +154,53 @@ def test_another_price_of_training_is_told_and_weighed_anew(make_task: MakeTask)
         found = looked(older.folder)
         assert found.changes.settings == ()
         assert "what training cost was not recorded then: whether its price has changed cannot be told" in said(found)
+
+
+# ---------------------------------------------------------------- models
+
+
+def told_of(was: dict[str, Any], now: dict[str, Any], record: RunRecord) -> Changes:
+    """What is said to have changed where the model that is prompted, and tuned, says this of itself."""
+    contents = contents_of(load_task(record.folder.parent.parent))
+    before, after = ({**record.asked, "prompt_model": each, "tuned_model": each} for each in (was, now))
+    return changes(replace(record, asked=before), contents, after, contents)
+
+
+def test_another_engine_is_named_and_the_models_files_are_not(make_task: MakeTask) -> None:
+    then = ran(make_task(ROWS, **TASK))
+    there = {"kind": "local", "model": "smollm2", "revision": "1" * 40, "engine": "torch-bf16-cuda", "adapter": None}
+    found = told_of(there, {**there, "engine": "torch-fp32"}, then)
+    assert [(s.key, s.was, s.now) for s in found.settings] == [
+        ("model's engine", "torch-bf16-cuda", "torch-fp32"),
+        ("tune's engine", "torch-bf16-cuda", "torch-fp32"),
+    ]
+    assert why(Needed("zero_shot", to_choose=1), found, ("fine_tune",)) == "the model is computed by another engine"
+    tuned = why(Needed("fine_tune", epochs=1), found, ("fine_tune",))
+    assert tuned == "the model is computed by another engine, the tuned model is computed by another engine"
+    other = told_of(there, {**there, "revision": "2" * 40, "engine": "torch-fp32"}, then)
+    first = other.settings[0]
+    assert (first.key, first.was, first.now) == ("model's own files", "1" * 16, "2" * 16)
+    adapted = told_of(there, {**there, "adapter": {"sha256": "3"}}, then)
+    assert "adapter" in str(adapted.settings[0].now)
+
+
+def test_a_judge_of_the_same_name_that_is_another_is_named(make_task: MakeTask) -> None:
+    scoring = {"judge": "scripted:judge=honest", "rubric": "The answer is right."}
+    then = ran(make_task(ROWS, model="scripted:base=0.9", tune=None, scorer="judge", scoring=scoring))
+    contents = contents_of(load_task(then.folder.parent.parent))
+    now = {**then.asked, "judge": {**then.asked["judge"], "revision": "2"}}
+    assert [s.key for s in changes(then, contents, now, contents).settings] == ["judge's own files"]
+
+
+def test_a_file_whose_name_begins_like_a_setting_is_no_setting(make_task: MakeTask) -> None:
+    task = make_task(ROWS, **TASK | {"scorer": "model_scorer.py:score"})
+    code = "from shouldtune.types import Score\n\n\ndef score(completion, example):\n    return Score(0.0)\n"
+    (task / "model_scorer.py").write_text(code)
+    then = ran(task)
+    (task / "model_scorer.py").write_text(f"{code}\n# another word\n")
+    found = looked(then.folder).changes
+    assert [setting.key for setting in found.settings] == ["model_scorer.py"]
+    assert not found.changed("model")
+    assert why(Needed("zero_shot", to_choose=1), found, ()) == "your scorer's code has changed"
+    assert Changes(found.holdout, None, None, (Setting("goal.quality", 1, 2),)).changed("goal")
+    assert Changes(found.holdout, None, None, (Setting("model's own files", 1, 2),)).changed("model")

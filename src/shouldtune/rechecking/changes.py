@@ -15,7 +15,7 @@ MONEY = ("economics", "prompt_price", "tuned_price", "strong_price")
 TRAINING = "training_price"
 PLAIN = ("instruction", "model", "tune", "strong", "scorer", "seed", "probing", "forecast", "rungs", "all_rungs")
 WEIGHTS = {"prompt_model": "model", "tuned_model": "tune", "strong_model": "strong", "judge": "judge"}
-"""What a model says of itself in `run.json`, and the key under which the task file names it."""
+"""What a model says of itself in `run.json`, and the key under which it is named."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,10 @@ class Changes:
         rows = (self.holdout, self.train, self.documents)
         return bool(self.settings) or any(each is not None and each.any for each in rows)
 
-    def changed(self, *keys: str) -> bool:
-        """Whether one of these settings, or a part of one, has changed."""
-        return any(setting.key.startswith(keys) for setting in self.settings)
+    def changed(self, *keys: str) -> tuple[str, ...]:
+        """Which of these settings, or of the parts of one, have changed: `model` is also `model's own files`."""
+        beginnings = tuple(f"{key}{end}" for key in keys for end in (".", "'s "))
+        return tuple(each.key for each in self.settings if each.key in keys or each.key.startswith(beginnings))
 
 
 def changes(record: RunRecord, before: Contents, asked: Settings, now: Contents) -> Changes:
@@ -68,7 +69,7 @@ def changes(record: RunRecord, before: Contents, asked: Settings, now: Contents)
         holdout=rows_between(before.holdout, now.holdout),
         train=None if before.train is None else rows_between(before.train, now.train or ()),
         documents=None if before.documents is None else rows_between(before.documents, now.documents or ()),
-        settings=(*_settings(record.asked, asked), *_code(before, now)),
+        settings=(*_settings(record.asked, asked), *_models(record.asked, asked, before, now), *_code(before, now)),
         notes=(*_unknown(record, before, asked), *_unrecorded(before, now), *_unpriced(record.asked, asked)),
     )
 
@@ -90,10 +91,6 @@ def rows_between(before: Hashes, now: Hashes) -> Rows:
 def _settings(was: Settings, now: Settings) -> list[Setting]:
     """What was not recorded then is not compared."""
     found = [Setting(key, was[key], now[key]) for key in PLAIN if key in was and key in now and was[key] != now[key]]
-    for key, named in WEIGHTS.items():
-        same_name = was.get(named) == now.get(named)
-        if same_name and was.get(key) is not None and now.get(key) is not None and was[key] != now[key]:
-            found.append(Setting(f"{named}'s own files", _weights(was[key]), _weights(now[key])))
     found += _parts("goal", was.get("goal"), now.get("goal"))
     found += _parts("economics", was.get("economics"), now.get("economics"))
     if TRAINING in was and was[TRAINING] != now.get(TRAINING) and was.get("tune") == now.get("tune"):
@@ -158,8 +155,32 @@ def _schema(contents: Contents) -> str:
     return named if isinstance(named, str) else ""
 
 
-def _weights(spec: Any) -> str:
-    return str(spec.get("revision") or spec)[:16] if isinstance(spec, dict) else str(spec)
+def _models(was: Settings, now: Settings, before: Contents, after: Contents) -> list[Setting]:
+    """What models of the same name say of themselves that is another thing now."""
+    found = []
+    for key, named in WEIGHTS.items():
+        names = _judges(before, after) if named == "judge" else (was.get(named), now.get(named))
+        if None in names or names[0] == names[1]:
+            found += _model(named, was.get(key) or {}, now.get(key) or {})
+    return found
+
+
+def _judges(before: Contents, after: Contents) -> tuple[str | None, ...]:
+    return tuple((each.settings.get("scoring") or {}).get("judge") for each in (before, after))
+
+
+def _model(named: str, was: Settings, now: Settings) -> list[Setting]:
+    """Its files, and the engine that computes it, which hangs on the machine: answers differ between engines."""
+    differ = [key for key in {**was, **now} if was.get(key) != now.get(key)] if was and now else []
+    others = [key for key in differ if key != "engine"]
+    found = []
+    if "revision" in others:
+        found.append(Setting(f"{named}'s own files", *(str(each.get("revision"))[:16] for each in (was, now))))
+    elif others:
+        found.append(Setting(f"{named}'s own files", *({key: each.get(key) for key in others} for each in (was, now))))
+    if "engine" in differ:
+        found.append(Setting(f"{named}'s engine", was.get("engine"), now.get("engine")))
+    return found
 
 
 def _unknown(record: RunRecord, before: Contents, asked: Settings) -> tuple[str, ...]:

@@ -18,6 +18,13 @@ SHOWN_TO_ALL = {
     "judge": "training examples have changed, and it is tried on them",
 }
 TRAINED = "training examples have changed, and it is trained on them"
+ENGINES = {
+    ("model's engine",): "the model is computed by another engine",
+    ("tune's engine",): "the tuned model is computed by another engine",
+    ("strong's engine",): "the strong model is computed by another engine",
+    ("judge's engine",): "the judge is computed by another engine",
+}
+"""Where nothing but the engine has changed."""
 LOOKED_UP = {"retrieval", "retrieval_shots", "fine_tune_retrieval", "stronger"}
 
 
@@ -32,20 +39,24 @@ def why(need: Needed, found: Changes, trains: tuple[str, ...]) -> str:
         (("model",), "another model is prompted"),
         (("tune",), "another model is tuned"),
         (("strong",), "another strong model is named"),
+        (("judge",), "another judge grades"),
         (("instruction",), "the instruction has changed"),
         (("output", "scoring"), "the form of answers, or their scoring, has changed"),
         (("rungs", "probing"), "the ladder's own settings have changed"),
         (("shouldtune",), "another version may word its prompts otherwise"),
     ):
         applies = need.name in trains or keys != ("tune",)
-        if found.changed(*keys) and applies and further:
-            said.append(words)
+        changed = found.changed(*keys)
+        if changed and applies and further:
+            said.append(ENGINES.get(changed, words))
     if _any(found.train) and further:
         said.append(TRAINED if need.name in trains else SHOWN_TO_ALL.get(need.name, "training examples have changed"))
     if _any(found.documents) and need.name in LOOKED_UP:
         said.append("documents have changed")
     if found.changed("keep") and need.name == PAYER:
         said.append("a task that is kept has changed")
+    if any(setting.key.endswith(".py") for setting in found.settings) and further:
+        said.append("your scorer's code has changed")
     return ", ".join(said) or "more of it must be asked to tell"
 
 
