@@ -7,7 +7,6 @@ has changed, and the old run ended before its answer was clear, is it that run w
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,6 @@ from shouldtune.asked import Climb, Ground, open_models, run_id, what_is_asked
 from shouldtune.errors import InputError
 from shouldtune.files import RUNS
 from shouldtune.ladder import climb
-from shouldtune.looks import looks_path
 from shouldtune.models.ledger import Ledger
 from shouldtune.models.open import describe_model
 from shouldtune.progress import Progress
@@ -26,14 +24,14 @@ from shouldtune.rechecking.again import climb_again
 from shouldtune.rechecking.changes import Changes, changes
 from shouldtune.rechecking.kept import Served, kept_answers, kept_examples, served, told_file
 from shouldtune.rechecking.outcome import Outcome, is_finished, outcome, tells
+from shouldtune.rechecking.places import Places
 from shouldtune.rechecking.replay import Needed, needed
 from shouldtune.rejudge import settings_changed
-from shouldtune.run import LEDGER, RunRecord, adapters_path, jobs_path, ledger_path, load_contents, load_run, run_folder
+from shouldtune.run import RunRecord, ledger_path, load_contents, load_run, run_folder
 from shouldtune.task import LoadedTask
 from shouldtune.task.contents import Earlier, contents_of
 from shouldtune.task.file import FILE_NAME
 
-BROUGHT = (looks_path(Path()).name, jobs_path(Path()).name, adapters_path(Path()).name)
 Load = Callable[[Path, Earlier], LoadedTask]
 """Reads a task, with whatever options its caller was given."""
 
@@ -75,13 +73,13 @@ async def look_again(
     found = replace(found, notes=(*found.notes, *notes))
     folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
     same = folder.resolve() == record.folder.resolve() and is_finished(record.verdict)
-    ledgers = (ledger_path(loaded.folder), *_elsewhere(record, loaded))
+    places = Places.of(loaded.folder, record.folder)
     return Recheck(
         before=record,
         loaded=loaded,
         how=how,
         changes=found,
-        needed=() if same else await needed(loaded, how, record, ledgers),
+        needed=() if same else await needed(loaded, how, record, places),
         same=same,
         folder=folder,
         served=await served(answers, more, loaded.task.scorer, record),
@@ -92,10 +90,9 @@ async def measure_again(found: Recheck, progress: Progress | None = None) -> Out
     """Climb, from the ledger where it has the answers. Errors as `climb`."""
     if found.same:
         return outcome(found.before, found.before)
-    ground = Ground(beside=_elsewhere(found.before, found.loaded))
-    if ground.beside:
-        _bring(found.before.folder.resolve().parent, found.loaded.folder / RUNS)
-    return outcome(found.before, await climb(found.loaded, found.how, progress, ground))
+    places = Places.of(found.loaded.folder, found.before.folder)
+    places.bring()
+    return outcome(found.before, await climb(found.loaded, found.how, progress, Ground(beside=places.ledgers)))
 
 
 def _run_of(named: Path) -> RunRecord:
@@ -145,22 +142,6 @@ async def _asked(loaded: LoadedTask, how: Climb) -> dict[str, Any]:
             return what_is_asked(loaded, how, models)
         finally:
             await models.aclose()
-
-
-def _bring(runs: Path, own: Path) -> None:
-    """Beside answers: looks taken, what was trained and what a provider was sent, where the task has none itself."""
-    own.mkdir(parents=True, exist_ok=True)
-    for name in BROUGHT:
-        if (runs / name).is_dir() and not (own / name).exists():
-            shutil.copytree(runs / name, own / name)
-        elif (runs / name).is_file() and not (own / name).exists():
-            shutil.copyfile(runs / name, own / name)
-
-
-def _elsewhere(record: RunRecord, loaded: LoadedTask) -> tuple[Path, ...]:
-    """The old run's ledger, where it is not the task's own."""
-    old, own = record.folder.resolve().parent / LEDGER, ledger_path(loaded.folder)
-    return () if old == own.resolve() else (old,)
 
 
 __all__ = ["Changes", "Needed", "Outcome", "Recheck", "Served", "look_again", "measure_again"]

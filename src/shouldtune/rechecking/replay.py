@@ -26,7 +26,8 @@ from shouldtune.models.paying import PaidBy, payer
 from shouldtune.models.remote import Remote
 from shouldtune.progress import Progress
 from shouldtune.rechecking.guess import Guess
-from shouldtune.run import RunRecord, adapters_path, jobs_path
+from shouldtune.rechecking.places import Places
+from shouldtune.run import RunRecord, ledger_path
 from shouldtune.task import LoadedTask
 from shouldtune.task.file import training_price_of
 from shouldtune.tuning.job_journal import JobJournal
@@ -71,18 +72,18 @@ class Needed:
         return self.to_choose + self.to_measure + self.to_grade
 
 
-async def needed(loaded: LoadedTask, how: Climb, record: RunRecord, beside: tuple[Path, ...]) -> tuple[Needed, ...]:
-    """By who would pay, in the order of the climb; only who needs anything. `beside`: ledgers. Errors as `climb`."""
+async def needed(loaded: LoadedTask, how: Climb, record: RunRecord, places: Places) -> tuple[Needed, ...]:
+    """By who would pay, in the order of the climb; only who needs anything. Errors as `climb`."""
     heard = _Heard()
     no_limits = {"budget": None, "max_calls": None, "max_minutes": None}
     plain = replace(loaded, file=loaded.file.model_copy(update=no_limits))
     with tempfile.TemporaryDirectory(prefix="shouldtune-") as name:
-        looks = looks_path(loaded.folder)
         copied = looks_path(Path(name))
         copied.parent.mkdir(parents=True)
-        if looks.exists():
-            copied.write_bytes(looks.read_bytes())
-        ground = Ground(Path(name), beside, _opener(loaded, record, heard))
+        if places.looks.exists():
+            copied.write_bytes(places.looks.read_bytes())
+        ledgers = (ledger_path(loaded.folder), *places.ledgers)
+        ground = Ground(Path(name), ledgers, _opener(loaded, record, heard, places))
         try:
             await climb(plain, replace(how, may_send=True), None, ground)
         except ShouldTuneError as error:
@@ -142,8 +143,8 @@ class Absent:
 class AbsentTunable:
     """Trains nothing: what was trained before is found, and an epoch that was not is told as a new one."""
 
-    def __init__(self, tune: Ledgered, guess: Guess, loaded: LoadedTask, heard: _Heard) -> None:
-        self.real, self.guess, self.loaded, self.heard = tune, guess, loaded, heard
+    def __init__(self, tune: Ledgered, guess: Guess, loaded: LoadedTask, heard: _Heard, places: Places) -> None:
+        self.real, self.guess, self.loaded, self.heard, self.places = tune, guess, loaded, heard, places
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         return await self._behind(self.spec()).complete(messages, options)
@@ -163,14 +164,19 @@ class AbsentTunable:
             found = self._trained(conversations, settings, epoch, known=known)
             if found is None or not known:
                 self.heard.untrained(self._price_of_job(conversations, settings) if epoch == 1 else 0.0)
-            yield self._behind(found or {"kind": "untrained", "what": sha256(request)})
+            yield self._behind(found or self._untrained(sha256(request)))
+
+    def _untrained(self, what: str) -> ModelSpec:
+        """In place of the spec of a model that is yet to be trained."""
+        spec = {"kind": "untrained", "what": what}
+        return {**self.spec(), "name": f"untrained {what}"} if isinstance(self.real.model, Remote) else spec
 
     def _ended(self, conversations: Sequence[Conversation], epochs: int) -> list[ModelSpec]:
         """What a provider's job has left behind: its checkpoints, and its result last; nothing where there was none."""
         base = self.real.model
         if not isinstance(base, Remote):
             return []
-        journal = JobJournal.open(jobs_path(self.loaded.folder))
+        journal = JobJournal.open(self.places.jobs)
         first = order_of(base, conversations, epochs)
         ended = journal.ended(order_of(base, conversations, epochs, journal.attempts(first.mark)).mark)
         if ended is None or ended.model is None:
@@ -183,7 +189,7 @@ class AbsentTunable:
         """The spec of the model after an epoch; None where nobody has trained it."""
         base = self.real.model
         if isinstance(base, LocalTunable):
-            folder = adapters_path(self.loaded.folder) / training_key(base.spec(), conversations, settings)
+            folder = self.places.adapters / training_key(base.spec(), conversations, settings)
             adapter = folder / f"epoch-{epoch}"
             return base.model.with_adapter(adapter).spec() if known and (adapter / WEIGHTS).exists() else None
         if isinstance(base, Remote):
@@ -200,11 +206,10 @@ class AbsentTunable:
 
     def _behind(self, spec: ModelSpec) -> Ledgered:
         price = self.loaded.economics.tuned_price if isinstance(self.real.model, Remote) else None
-        kind = "remote" if isinstance(self.real.model, Remote) else spec.get("kind")
-        return Ledgered(Absent({**spec, "kind": kind}, self.guess, self.heard, price), self.real.ledger, price)
+        return Ledgered(Absent(spec, self.guess, self.heard, price), self.real.ledger, price)
 
 
-def _opener(loaded: LoadedTask, record: RunRecord, heard: _Heard) -> OpenModels:
+def _opener(loaded: LoadedTask, record: RunRecord, heard: _Heard, places: Places) -> OpenModels:
     """Opens the task's own models, and puts stand-ins in their place that ask nothing."""
     guess = Guess.of(loaded, record)
 
@@ -218,7 +223,7 @@ def _opener(loaded: LoadedTask, record: RunRecord, heard: _Heard) -> OpenModels:
         real = open_models(task, ledger, progress, patience, describe_model)
         return Models(
             prompt=absent(real.prompt),
-            tune=AbsentTunable(real.tune, guess, loaded, heard) if isinstance(real.tune, Ledgered) else None,
+            tune=AbsentTunable(real.tune, guess, loaded, heard, places) if isinstance(real.tune, Ledgered) else None,
             strong=None if real.strong is None else absent(real.strong),
             judge=None if real.judge is None else absent(real.judge),
             budget=loaded.file.budget,
