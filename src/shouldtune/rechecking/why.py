@@ -18,7 +18,7 @@ SHOWN_TO_ALL = {
     "judge": "training examples have changed, and it is tried on them",
 }
 TRAINED = "training examples have changed, and it is trained on them"
-ENGINES = {
+ENGINES: dict[tuple[str, ...], str] = {
     ("model's engine",): "the model is computed by another engine",
     ("tune's engine",): "the tuned model is computed by another engine",
     ("strong's engine",): "the strong model is computed by another engine",
