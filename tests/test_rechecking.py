@@ -24,7 +24,6 @@ from shouldtune.rechecking.changes import rows_between
 from shouldtune.rechecking.why import why
 from shouldtune.run import RunRecord
 from shouldtune.task import load_task
-from shouldtune.task.contents import Earlier, contents_of
 from shouldtune.types import Completion
 from tests.conftest import MakeTask, Rows, numbered_rows
 from tests.test_cli import shouldtune
@@ -42,7 +41,7 @@ class Bought(Progress):
 
     def called(self, rung: str, purpose: str, completion: Completion, new: bool) -> None:
         if new and completion.engine != "training":
-            self.calls[rung, "measure" if purpose == "measure" else "choose"] += 1
+            self.calls[rung, purpose if purpose in ("measure", "grade") else "choose"] += 1
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +80,7 @@ def told(found: Recheck) -> Counter[tuple[str, str]]:
     said = Counter[tuple[str, str]]()
     for each in found.needed:
         said += Counter({(each.name, "measure"): each.to_measure, (each.name, "choose"): each.to_choose})
+        said += Counter({(each.name, "grade"): each.to_grade})
     return said
 
 
@@ -129,21 +129,6 @@ def test_added_rows_fall_to_a_side_and_move_nobody(task: Path) -> None:
     outcome, bought = measured(found)
     assert bought == told(found)
     assert len(outcome.now.holdout) == 120 + len(added)
-
-
-def test_a_new_row_that_links_the_halves_is_left_out(make_task: MakeTask) -> None:
-    folder = make_task(numbered_rows(60), **TASK)
-    loaded = load_task(folder)
-    near, far = loaded.task.train[0].input, loaded.holdout[0].input
-    rows = [*numbered_rows(60), {"input": f"{near} {far}", "target": "both"}]
-    make_task(rows, **TASK)
-    again = load_task(folder, earlier=Earlier(contents_of(loaded)))
-    assert len(again.holdout) + len(again.task.train) in (60, 61)  # near to neither: it may stay
-    assert {e.id for e in loaded.holdout} <= {e.id for e in again.holdout}
-    twin = {"input": f"{far} too", "target": "both"}
-    make_task([*numbered_rows(60), twin], **TASK)
-    again = load_task(folder, earlier=Earlier(contents_of(loaded)))
-    assert "both" in {e.target for e in again.holdout}  # it stands with its like
 
 
 def test_a_row_that_only_moved_is_no_change() -> None:

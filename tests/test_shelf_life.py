@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from shouldtune.judgement import ShelfLife
+from shouldtune.judgement import Flip, ShelfLife
 from shouldtune.report.found import inquiry
 from shouldtune.report.markup import with_code
 from shouldtune.report.page import to_html
@@ -22,6 +22,16 @@ def test_a_day_is_named_only_where_somebody_else_serves_a_model(tmp_path: Path) 
     assert served.when[0] == "a provider changes or retires openai:gpt-4.1-mini"
 
 
+def test_a_judge_may_be_retired_too(tmp_path: Path) -> None:
+    verdict = a_yes(tmp_path).verdict
+    judge = {"kind": "remote", "name": "gpt-4.1", "base_url": "https://api.openai.com/v1", "key_variable": "K"}
+    graded = shelf_life(verdict, {**HERE, "judge": judge})
+    assert (graded.days, graded.when[0]) == (30, "a provider changes or retires openai:gpt-4.1")
+    both = shelf_life(verdict, {**HERE, "model": "openai:gpt-4.1", "judge": judge})
+    assert both.when[0] == "a provider changes or retires openai:gpt-4.1"
+    assert shelf_life(verdict, {**HERE, "judge": {"kind": "local", "model": "smollm2"}}).days is None
+
+
 def test_more_examples_are_a_fifth_of_those_there_were_or_those_that_would_settle_it(tmp_path: Path) -> None:
     verdict = a_yes(tmp_path).verdict
     assert "there are 60 more labelled examples than the 300 of this run" in shelf_life(verdict, HERE).when
@@ -35,7 +45,11 @@ def test_documents_the_served_answers_and_the_nearest_flip_are_told_where_there_
     shipped = next(rung for rung in verdict.rungs if rung.name == verdict.rung)
     assert "the documents have changed" in said
     assert f"below {shipped.low:.3f}, the lower limit of {shipped.name}" in said
-    assert (verdict.sensitivity[0].sentence in said) if verdict.sensitivity else True
+    assert "what it costs, changes" not in said
+    said_of = "At 5 requests a month the answer is no."
+    flip = Flip("economics.per_month", 9.0, 5.0, "no", "goal_met", "few_shot", said_of)
+    flips = shelf_life(replace(verdict, sensitivity=(flip,)), HERE).when
+    assert flips[-1] == f"what you need, or what it costs, changes: {said_of}"
     assert "documents" not in "".join(shelf_life(replace(verdict, rung=None), HERE).when)
     assert "serve --keep" not in "".join(shelf_life(replace(verdict, rung=None), HERE).when)
 

@@ -254,6 +254,7 @@ def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, A
         **({} if models.judge is None else {"judge": identity(models.judge.spec())}),
         "goal": asdict(loaded.task.goal),
         "economics": asdict(loaded.economics),
+        **_training_price(loaded, how),
         "seed": loaded.file.seed,
         "train_n": len(loaded.task.train),
         "holdout_n": len(loaded.holdout),
@@ -264,6 +265,20 @@ def what_is_asked(loaded: LoadedTask, how: Climb, models: Models) -> dict[str, A
         "whole_holdout": how.whole_holdout,
         "shouldtune": __version__,
     }
+
+
+def _training_price(loaded: LoadedTask, how: Climb) -> dict[str, float]:
+    """Dollars for a million tokens and epoch; nothing where no provider trains or its price is not known, so that such
+    a run is the one that it was before there was such a key."""
+    named = loaded.file.tune
+    if named is None or not is_remote(named) or not any(rung.training for rung in how.rungs):
+        return {}
+    price = training_price_of(loaded.file, named)
+    return {} if price is None else {"training_price": price.usd}
+
+
+MONEY = ("economics", "training_price")
+"""Of what is asked, what changes no answer of a model."""
 
 
 def run_id(asked: Mapping[str, Any]) -> str:
@@ -277,7 +292,7 @@ def run_id(asked: Mapping[str, Any]) -> str:
 
 def look_id(asked: Mapping[str, Any]) -> str:
     """What makes a run another look at the holdout: everything that is asked but money."""
-    return digest({name: value for name, value in asked.items() if name != "economics"})
+    return digest({name: value for name, value in asked.items() if name not in MONEY})
 
 
 def machine() -> dict[str, str]:

@@ -160,7 +160,7 @@ def recheck(  # noqa: PLR0913, PLR0917  the options of a command are its argumen
     if junit is not None:
         from shouldtune.report.junit import to_junit
 
-        told = outcome.stands if outcome.measured else None
+        told = outcome.stands is not False if outcome.measured else None
         write(junit, to_junit(outcome.now, (told, rechecks.outcome_to_text(found, outcome))))
         say(f"wrote {junit}")
     _end_of_recheck(found, outcome, failing)
@@ -244,7 +244,7 @@ def _end_of_recheck(found: Recheck, outcome: Outcome, failing: list[str]) -> Non
     if not outcome.measured:
         hint = "mend what failed and re-check again; what was measured is kept"
         raise CannotMeasure("it cannot be told whether the verdict stands", where=outcome.now.folder, hint=hint)
-    if "changed" in failing and not outcome.stands:
+    if "changed" in failing and outcome.stands is False:
         raise typer.Exit(CHANGED)
     if "goal_missed" in failing and outcome.meets_goal is False:
         raise typer.Exit(GOAL_MISSED_AGAIN)

@@ -1,12 +1,12 @@
 """Months later: does the verdict of a run still stand? Only what has changed is measured again.
 
 The old run says what was asked and of which data; the task is read as it is now, split as it was then. What the ledger
-holds is not asked again. The old run's folder stays as it is; the new run has its own, beside it.
+holds is not asked again. The old run's folder stays as it is; the new run has its own, beside it. Only where nothing
+has changed, and the old run ended before its answer was clear, is it that run which goes on.
 """
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,22 +17,21 @@ from shouldtune.asked import Climb, Ground, open_models, run_id, what_is_asked
 from shouldtune.errors import InputError
 from shouldtune.files import RUNS
 from shouldtune.ladder import climb
-from shouldtune.looks import looks_path
 from shouldtune.models.ledger import Ledger
 from shouldtune.models.open import describe_model
 from shouldtune.progress import Progress
 from shouldtune.rechecking.again import climb_again
 from shouldtune.rechecking.changes import Changes, changes
 from shouldtune.rechecking.kept import Served, kept_answers, kept_examples, served, told_file
-from shouldtune.rechecking.outcome import Outcome, outcome
+from shouldtune.rechecking.outcome import Outcome, is_finished, outcome, tells
+from shouldtune.rechecking.places import Places
 from shouldtune.rechecking.replay import Needed, needed
 from shouldtune.rejudge import settings_changed
-from shouldtune.run import LEDGER, RunRecord, adapters_path, jobs_path, ledger_path, load_contents, load_run, run_folder
+from shouldtune.run import RunRecord, ledger_path, load_contents, load_run, run_folder
 from shouldtune.task import LoadedTask
 from shouldtune.task.contents import Earlier, contents_of
 from shouldtune.task.file import FILE_NAME
 
-BROUGHT = (looks_path(Path()).name, jobs_path(Path()).name, adapters_path(Path()).name)
 Load = Callable[[Path, Earlier], LoadedTask]
 """Reads a task, with whatever options its caller was given."""
 
@@ -47,9 +46,9 @@ class Recheck:
     changes: Changes
     needed: tuple[Needed, ...]
     same: bool
-    """Whether all is as it was, so that there is nothing to measure."""
+    """Whether all is as it was and the run was finished, so that there is nothing to measure."""
     folder: Path
-    """Of the new run."""
+    """Of the new run; the old one's where that goes on."""
     served: Served | None = None
 
     @property
@@ -61,7 +60,7 @@ async def look_again(
     run: Path, task: Path | None, load: Load, settings: Sequence[str] = (), kept: Path | None = None
 ) -> Recheck:
     """What a re-check of this run would take. Asks no model, writes nothing. InputError, CannotMeasure."""
-    record = load_run(run)
+    record = _run_of(run)
     before = load_contents(record.folder, record.holdout)
     place = _task_of(record, task)
     told = None if kept is None else told_file(kept)
@@ -73,14 +72,14 @@ async def look_again(
     found = changes(record, before, asked, contents_of(loaded))
     found = replace(found, notes=(*found.notes, *notes))
     folder = run_folder(loaded.folder, loaded.task.name, run_id(asked))
-    same = folder.resolve() == record.folder.resolve()
-    ledgers = (ledger_path(loaded.folder), *_elsewhere(record, loaded))
+    same = folder.resolve() == record.folder.resolve() and is_finished(record.verdict)
+    places = Places.of(loaded.folder, record.folder)
     return Recheck(
         before=record,
         loaded=loaded,
         how=how,
         changes=found,
-        needed=() if same else await needed(loaded, how, record, ledgers),
+        needed=() if same else await needed(loaded, how, record, places),
         same=same,
         folder=folder,
         served=await served(answers, more, loaded.task.scorer, record),
@@ -91,10 +90,22 @@ async def measure_again(found: Recheck, progress: Progress | None = None) -> Out
     """Climb, from the ledger where it has the answers. Errors as `climb`."""
     if found.same:
         return outcome(found.before, found.before)
-    ground = Ground(beside=_elsewhere(found.before, found.loaded))
-    if ground.beside:
-        _bring(found.before.folder.resolve().parent, found.loaded.folder / RUNS)
-    return outcome(found.before, await climb(found.loaded, found.how, progress, ground))
+    places = Places.of(found.loaded.folder, found.before.folder)
+    places.bring()
+    return outcome(found.before, await climb(found.loaded, found.how, progress, Ground(beside=places.ledgers)))
+
+
+def _run_of(named: Path) -> RunRecord:
+    """The run that is named; of a task's folder the newest that told a verdict, or the newest where none did.
+
+    So a re-check that ended before its answer was clear goes on beside the verdict that it is about. InputError.
+    """
+    newest = load_run(named)
+    if tells(newest.verdict) or (named / "run.json").exists():
+        return newest
+    others = sorted(newest.folder.parent.glob("*/verdict.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    found = (load_run(path.parent) for path in others)
+    return next((record for record in found if tells(record.verdict)), newest)
 
 
 def _task_of(record: RunRecord, task: Path | None) -> Path:
@@ -131,22 +142,6 @@ async def _asked(loaded: LoadedTask, how: Climb) -> dict[str, Any]:
             return what_is_asked(loaded, how, models)
         finally:
             await models.aclose()
-
-
-def _bring(runs: Path, own: Path) -> None:
-    """Beside answers: looks taken, what was trained and what a provider was sent, where the task has none itself."""
-    own.mkdir(parents=True, exist_ok=True)
-    for name in BROUGHT:
-        if (runs / name).is_dir() and not (own / name).exists():
-            shutil.copytree(runs / name, own / name)
-        elif (runs / name).is_file() and not (own / name).exists():
-            shutil.copyfile(runs / name, own / name)
-
-
-def _elsewhere(record: RunRecord, loaded: LoadedTask) -> tuple[Path, ...]:
-    """The old run's ledger, where it is not the task's own."""
-    old, own = record.folder.resolve().parent / LEDGER, ledger_path(loaded.folder)
-    return () if old == own.resolve() else (old,)
 
 
 __all__ = ["Changes", "Needed", "Outcome", "Recheck", "Served", "look_again", "measure_again"]

@@ -10,8 +10,12 @@ from shouldtune.asked import Climb
 from shouldtune.probing import Probing
 from shouldtune.run import RunRecord
 from shouldtune.rungs import LADDER
+from shouldtune.rungs.trained import Setting
 from shouldtune.types import Rung
 from shouldtune.verdict.plain import from_plain
+
+PARTS: Mapping[str, type] = {Setting.__name__: Setting}
+"""What stands in a rung's fields beside plain values."""
 
 
 def climb_again(record: RunRecord) -> tuple[Climb, tuple[str, ...]]:
@@ -54,14 +58,21 @@ def _rungs(told: Sequence[str], names: Sequence[str]) -> tuple[tuple[Rung, ...],
 
 
 def _read(text: str, like: Rung) -> Rung | None:
-    """The rung that `repr` wrote, where its fields are plain values; nothing is evaluated. None where they are not."""
+    """The rung that `repr` wrote, its fields plain values or PARTS; nothing is evaluated. None for anything else."""
     kind = type(like)
     try:
-        call = ast.parse(text, mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != kind.__name__:
-            return None
-        values: Mapping[str, Any] = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-        again: Rung = kind(**values)
+        again: Rung = _made(ast.parse(text, mode="eval").body, {kind.__name__: kind})
         return again if repr(again) == text else None
     except (SyntaxError, ValueError, TypeError):
         return None
+
+
+def _made(node: ast.expr, known: Mapping[str, type]) -> Any:
+    """A plain value, or an instance of a class that is known by its name. ValueError or TypeError for anything else."""
+    if isinstance(node, ast.Tuple):
+        return tuple(_made(each, PARTS) for each in node.elts)
+    if not isinstance(node, ast.Call):
+        return ast.literal_eval(node)
+    if not isinstance(node.func, ast.Name) or node.func.id not in known or node.args:
+        raise ValueError(f"{ast.unparse(node)} is none of {', '.join(known)}")
+    return known[node.func.id](**{str(each.arg): _made(each.value, PARTS) for each in node.keywords})

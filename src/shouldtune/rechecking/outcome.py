@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shouldtune.judgement import Interval, RungResult
+from shouldtune.judgement import Interval, RungResult, Verdict
 from shouldtune.run import RunRecord
 from shouldtune.stats import paired_interval
 from shouldtune.task.contents import hash_of
@@ -37,21 +37,31 @@ class Outcome:
     """Those that are to ship, then or now, first; then all others in ladder order."""
 
     @property
-    def stands(self) -> bool:
-        """The same answer, and the same rung to ship. The reason may be another one."""
+    def stands(self) -> bool | None:
+        """The same answer, and the same rung to ship; the reason may be another one. None where either told nothing."""
         then, now = self.then.verdict, self.now.verdict
-        return (then.answer, then.rung) == (now.answer, now.rung)
+        return (then.answer, then.rung) == (now.answer, now.rung) if tells(then) and tells(now) else None
 
     @property
     def measured(self) -> bool:
         """Whether enough was measured to tell."""
-        return self.now.verdict.reason != "unmeasured"
+        return tells(self.now.verdict)
 
     @property
     def meets_goal(self) -> bool | None:
         """Whether any rung meets the goal now; None without one."""
         goal = (self.now.asked.get("goal") or {}).get("quality")
         return None if goal is None else any(rung.meets_goal for rung in self.now.verdict.rungs)
+
+
+def tells(verdict: Verdict) -> bool:
+    """Whether enough was measured for an answer."""
+    return verdict.reason != "unmeasured"
+
+
+def is_finished(verdict: Verdict) -> bool:
+    """Whether nothing is left to do in its run: no call failed that mattered, and no budget ended it."""
+    return tells(verdict) and not (verdict.provenance.get("budget") or {}).get("ended")
 
 
 def outcome(then: RunRecord, now: RunRecord) -> Outcome:

@@ -6,14 +6,13 @@ stand-in that answers as the rung did in the run; where models answer otherwise,
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 from shouldtune.asked import Climb, Ground, OpenModels, open_models
+from shouldtune.errors import ShouldTuneError
 from shouldtune.judgement import Price
 from shouldtune.ladder import climb
 from shouldtune.looks import looks_path
@@ -26,9 +25,10 @@ from shouldtune.models.open import describe_model
 from shouldtune.models.paying import PaidBy, payer
 from shouldtune.models.remote import Remote
 from shouldtune.progress import Progress
-from shouldtune.run import RunRecord, adapters_path, jobs_path
+from shouldtune.rechecking.guess import Guess
+from shouldtune.rechecking.places import Places
+from shouldtune.run import RunRecord, ledger_path
 from shouldtune.task import LoadedTask
-from shouldtune.task.contents import hash_of
 from shouldtune.task.file import training_price_of
 from shouldtune.tuning.job_journal import JobJournal
 from shouldtune.tuning.lora import LocalTunable, training_key
@@ -37,7 +37,6 @@ from shouldtune.tuning.provider_tunable import order_of
 from shouldtune.types import (
     Completion,
     Conversation,
-    Example,
     Message,
     Model,
     Models,
@@ -48,8 +47,8 @@ from shouldtune.types import (
 
 ELSEWHERE = ("remote", "any_llm")
 """Kinds of models whose calls somebody bills."""
-UNKNOWN = 0.5
-"""How often a stand-in is right for a rung of which nothing is known."""
+COUNTED_AS = {"measure": "to_measure", "grade": "to_grade"}
+"""What a call is for, and where it counts; all others are made on the training half."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,8 @@ class Needed:
     """Calls on the training half."""
     to_measure: int = 0
     """Calls on held-out examples."""
+    to_grade: int = 0
+    """Calls of a judge: on answers to whichever examples, and on those that it is tried with beforehand."""
     epochs: int = 0
     """Of training."""
     usd_most: float | None = 0.0
@@ -68,22 +69,27 @@ class Needed:
 
     @property
     def calls(self) -> int:
-        return self.to_choose + self.to_measure
+        return self.to_choose + self.to_measure + self.to_grade
 
 
-async def needed(loaded: LoadedTask, how: Climb, record: RunRecord, beside: tuple[Path, ...]) -> tuple[Needed, ...]:
-    """By who would pay, in the order of the climb; only who needs anything. `beside`: ledgers. Errors as `climb`."""
+async def needed(loaded: LoadedTask, how: Climb, record: RunRecord, places: Places) -> tuple[Needed, ...]:
+    """By who would pay, in the order of the climb; only who needs anything. Errors as `climb`."""
     heard = _Heard()
     no_limits = {"budget": None, "max_calls": None, "max_minutes": None}
     plain = replace(loaded, file=loaded.file.model_copy(update=no_limits))
     with tempfile.TemporaryDirectory(prefix="shouldtune-") as name:
-        looks = looks_path(loaded.folder)
         copied = looks_path(Path(name))
         copied.parent.mkdir(parents=True)
-        if looks.exists():
-            copied.write_bytes(looks.read_bytes())
-        ground = Ground(Path(name), beside, _opener(loaded, record, heard))
-        await climb(plain, replace(how, may_send=True), None, ground)
+        if places.looks.exists():
+            copied.write_bytes(places.looks.read_bytes())
+        ledgers = (ledger_path(loaded.folder), *places.ledgers)
+        ground = Ground(Path(name), ledgers, _opener(loaded, record, heard, places))
+        try:
+            await climb(plain, replace(how, may_send=True), None, ground)
+        except ShouldTuneError as error:
+            if error.where is not None:  # the user has never seen that folder
+                error.where = error.where.replace(name, str(loaded.folder))
+            raise
     return tuple(heard.found.values())
 
 
@@ -96,65 +102,24 @@ class _Heard:
     def asked(self, usd: float | None, model: ModelSpec) -> None:
         """A call that nobody has answered."""
         name, purpose = payer()
-        measured = purpose == "measure"
         usd = 0.0 if usd is None and model.get("kind") not in ELSEWHERE else usd
-        self._add(name, usd, to_measure=int(measured), to_choose=int(not measured))
+        self._add(Needed(name, **{COUNTED_AS.get(purpose, "to_choose"): 1}, usd_most=usd))
 
     def untrained(self, usd: float | None = 0.0) -> None:
         """An epoch that nobody has trained."""
-        self._add(payer()[0], usd, epochs=1)
+        self._add(Needed(payer()[0], epochs=1, usd_most=usd))
 
-    def _add(self, name: str, usd: float | None, *, to_choose: int = 0, to_measure: int = 0, epochs: int = 0) -> None:
-        now = self.found.get(name, Needed(name))
-        self.found[name] = Needed(
-            name,
-            now.to_choose + to_choose,
-            now.to_measure + to_measure,
-            now.epochs + epochs,
-            None if usd is None or now.usd_most is None else now.usd_most + usd,
+    def _add(self, more: Needed) -> None:
+        now = self.found.get(more.name, Needed(more.name))
+        known = now.usd_most is not None and more.usd_most is not None
+        self.found[more.name] = Needed(
+            now.name,
+            now.to_choose + more.to_choose,
+            now.to_measure + more.to_measure,
+            now.to_grade + more.to_grade,
+            now.epochs + more.epochs,
+            (now.usd_most or 0.0) + (more.usd_most or 0.0) if known else None,
         )
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What whoever asks probably answers: as in the run where it was asked this, else right as often as there."""
-
-    examples: tuple[Example, ...]
-    quality: Mapping[str, float]
-    answered: Mapping[tuple[str, str], str]
-    """By rung and input."""
-
-    @cached_property
-    def _targets(self) -> dict[str, str]:
-        return {example.input: example.target for example in self.examples}
-
-    def answer(self, messages: Sequence[Message], options: Options) -> Completion:
-        asked, (rung, _) = messages[-1].content, payer()
-        known = asked if asked in self._targets else max(filter(asked.endswith, self._targets), key=len, default="")
-        drawn = int.from_bytes(hashlib.sha256(known.encode("utf-8", "surrogatepass")).digest()[:4], "big") / 2**32
-        target = self._targets.get(known, "")
-        text = self.answered.get((rung, known), target if drawn < self.quality.get(rung, UNKNOWN) else "")
-        if options.choices and text not in options.choices:
-            text = next((choice for choice in options.choices if choice != target), target)
-        logprobs = tuple(0.0 if choice == text else -9.0 for choice in options.choices)
-        return Completion(text, engine="none", choice_logprobs=logprobs if options.choice_logprobs else ())
-
-
-def _guess(loaded: LoadedTask, record: RunRecord) -> Guess:
-    by_content = {hash_of(example): example for example in loaded.holdout}
-    by_id = {example.id: example for example in loaded.holdout}
-    then = {example.id: example for example in record.holdout}
-    answered = {}
-    for measurement in record.measurements:
-        for each in measurement.predictions:
-            old = then[each.example_id]
-            same = by_content.get(hash_of(old))
-            now = same or by_id.get(old.id)
-            if now is not None and each.score is not None:
-                right = same is None and each.score.value >= UNKNOWN
-                answered[measurement.rung, now.input] = now.target if right else each.completion.text
-    quality = {rung.name: rung.quality for rung in record.verdict.rungs if rung.quality is not None}
-    return Guess((*loaded.task.train, *loaded.holdout), quality, answered)
 
 
 @dataclass(frozen=True)
@@ -178,8 +143,8 @@ class Absent:
 class AbsentTunable:
     """Trains nothing: what was trained before is found, and an epoch that was not is told as a new one."""
 
-    def __init__(self, tune: Ledgered, guess: Guess, loaded: LoadedTask, heard: _Heard) -> None:
-        self.real, self.guess, self.loaded, self.heard = tune, guess, loaded, heard
+    def __init__(self, tune: Ledgered, guess: Guess, loaded: LoadedTask, heard: _Heard, places: Places) -> None:
+        self.real, self.guess, self.loaded, self.heard, self.places = tune, guess, loaded, heard, places
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         return await self._behind(self.spec()).complete(messages, options)
@@ -188,13 +153,35 @@ class AbsentTunable:
         return self.real.spec()
 
     async def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
+        ended = self._ended(conversations, settings.epochs)
+        if ended:
+            for name in ended:
+                yield self._behind(name)
+            return
         for epoch in range(1, settings.epochs + 1):
             request = epoch_request(self.spec(), conversations, settings, epoch)
             known = self.real.ledger.find(sha256(request)) is not None
             found = self._trained(conversations, settings, epoch, known=known)
-            if found is None or not (known or isinstance(self.real.model, Remote)):
+            if found is None or not known:
                 self.heard.untrained(self._price_of_job(conversations, settings) if epoch == 1 else 0.0)
-            yield self._behind(found or {"kind": "untrained", "what": sha256(request)})
+            yield self._behind(found or self._untrained(sha256(request)))
+
+    def _untrained(self, what: str) -> ModelSpec:
+        """In place of the spec of a model that is yet to be trained."""
+        spec = {"kind": "untrained", "what": what}
+        return {**self.spec(), "name": f"untrained {what}"} if isinstance(self.real.model, Remote) else spec
+
+    def _ended(self, conversations: Sequence[Conversation], epochs: int) -> list[ModelSpec]:
+        """What a provider's job has left behind: its checkpoints, and its result last; nothing where there was none."""
+        base = self.real.model
+        if not isinstance(base, Remote):
+            return []
+        journal = JobJournal.open(self.places.jobs)
+        first = order_of(base, conversations, epochs)
+        ended = journal.ended(order_of(base, conversations, epochs, journal.attempts(first.mark)).mark)
+        if ended is None or ended.model is None:
+            return []
+        return [Remote(name, base.base_url, base.key_variable).spec() for name in (*ended.checkpoints, ended.model)]
 
     def _trained(
         self, conversations: Sequence[Conversation], settings: TuneSettings, epoch: int, *, known: bool
@@ -202,14 +189,11 @@ class AbsentTunable:
         """The spec of the model after an epoch; None where nobody has trained it."""
         base = self.real.model
         if isinstance(base, LocalTunable):
-            folder = adapters_path(self.loaded.folder) / training_key(base.spec(), conversations, settings)
+            folder = self.places.adapters / training_key(base.spec(), conversations, settings)
             adapter = folder / f"epoch-{epoch}"
             return base.model.with_adapter(adapter).spec() if known and (adapter / WEIGHTS).exists() else None
         if isinstance(base, Remote):
-            order = order_of(base, conversations, settings.epochs)
-            ended = JobJournal.open(jobs_path(self.loaded.folder)).ended(order.mark)
-            names = [] if ended is None else [name for name in (*ended.checkpoints, ended.model) if name]
-            return Remote(names[epoch - 1], base.base_url, base.key_variable).spec() if epoch <= len(names) else None
+            return None
         return {**self.spec(), "tuned": True}  # a scripted one, which knows its answers untrained
 
     def _price_of_job(self, conversations: Sequence[Conversation], settings: TuneSettings) -> float | None:
@@ -222,13 +206,12 @@ class AbsentTunable:
 
     def _behind(self, spec: ModelSpec) -> Ledgered:
         price = self.loaded.economics.tuned_price if isinstance(self.real.model, Remote) else None
-        kind = "remote" if isinstance(self.real.model, Remote) else spec.get("kind")
-        return Ledgered(Absent({**spec, "kind": kind}, self.guess, self.heard, price), self.real.ledger, price)
+        return Ledgered(Absent(spec, self.guess, self.heard, price), self.real.ledger, price)
 
 
-def _opener(loaded: LoadedTask, record: RunRecord, heard: _Heard) -> OpenModels:
+def _opener(loaded: LoadedTask, record: RunRecord, heard: _Heard, places: Places) -> OpenModels:
     """Opens the task's own models, and puts stand-ins in their place that ask nothing."""
-    guess = _guess(loaded, record)
+    guess = Guess.of(loaded, record)
 
     def absent(model: Model) -> Model:
         if isinstance(model, PaidBy):
@@ -240,7 +223,7 @@ def _opener(loaded: LoadedTask, record: RunRecord, heard: _Heard) -> OpenModels:
         real = open_models(task, ledger, progress, patience, describe_model)
         return Models(
             prompt=absent(real.prompt),
-            tune=AbsentTunable(real.tune, guess, loaded, heard) if isinstance(real.tune, Ledgered) else None,
+            tune=AbsentTunable(real.tune, guess, loaded, heard, places) if isinstance(real.tune, Ledgered) else None,
             strong=None if real.strong is None else absent(real.strong),
             judge=None if real.judge is None else absent(real.judge),
             budget=loaded.file.budget,

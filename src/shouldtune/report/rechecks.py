@@ -137,6 +137,7 @@ def _needed(found: Recheck) -> list[str]:
     for each in found.needed:
         parts = [f"{counted(each.to_measure, 'held-out example')}"] if each.to_measure else []
         parts += [f"{counted(each.to_choose, 'call')} on training examples"] if each.to_choose else []
+        parts += [f"{counted(each.to_grade, 'answer')} to grade"] if each.to_grade else []
         parts += [f"{counted(each.epochs, 'epoch')} of training"] if each.epochs else []
         lines.append(f"{one_line(each.name)}: {words.listed(parts)}; {_why(each, found)}")
     cost = dollars(found)
@@ -171,6 +172,8 @@ def _end(found: Recheck, outcome: Outcome) -> Iterator[Section]:
     answer, clause = words.headline(verdict)
     if not outcome.measured:
         yield f"It cannot be told whether the verdict stands: {answer}: {clause}", list(verdict.because)
+    elif outcome.stands is None:
+        yield f"The run had told no verdict; now there is one. {answer}: {clause}", list(map(one_line, verdict.because))
     elif outcome.stands:
         same = "" if verdict.reason == outcome.then.verdict.reason else ", for another reason"
         yield f"The verdict stands{same}. {answer}: {clause}", list(map(one_line, verdict.because)) if same else []

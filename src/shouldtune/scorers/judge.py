@@ -99,9 +99,9 @@ def grading(rubric: str, answer: str, example: Example) -> tuple[Message, ...]:
     mark = _mark(rubric, answer, example)
     told = GRADE.format(rubric=rubric.strip(), mark=mark)
     parts = [
-        f"Input:\n{_cut(example.input)}",
-        f"An answer that is right, for comparison:\n{_cut(example.target)}",
-        f"The answer to grade:\n{mark}\n{_cut(answer)}\n{mark}",
+        f"Input:\n{cut(example.input)}",
+        f"An answer that is right, for comparison:\n{cut(example.target)}",
+        f"The answer to grade:\n{mark}\n{cut(answer)}\n{mark}",
     ]
     return Message("system", told), Message("user", "\n\n".join(parts))
 
@@ -111,9 +111,9 @@ def comparing(rubric: str, first: str, second: str, example: Example) -> tuple[M
     mark = _mark(rubric, "\x1f".join(sorted([first, second])), example)
     told = COMPARE.format(rubric=rubric.strip(), mark=mark)
     parts = [
-        f"Input:\n{_cut(example.input)}",
-        f"Answer A:\n{mark}\n{_cut(first)}\n{mark}",
-        f"Answer B:\n{mark}\n{_cut(second)}\n{mark}",
+        f"Input:\n{cut(example.input)}",
+        f"Answer A:\n{mark}\n{cut(first)}\n{mark}",
+        f"Answer B:\n{mark}\n{cut(second)}\n{mark}",
     ]
     return Message("system", told), Message("user", "\n\n".join(parts))
 
@@ -131,5 +131,6 @@ def _mark(rubric: str, answer: str, example: Example) -> str:
     return f"-----{hashlib.sha256(whole).hexdigest()[:12]}-----"
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """As much of a text as a judge is shown."""
     return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "\n(cut off)"

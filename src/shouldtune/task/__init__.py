@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from shouldtune.judgement import Economics
 from shouldtune.models.prices import price_of
 from shouldtune.models.providers import ANY, address_of, is_remote
 from shouldtune.scorers import Scoring, load_scorer, model_needed
-from shouldtune.task.contents import Earlier, own_code
+from shouldtune.task.contents import Earlier, own_code, schema_text
 from shouldtune.task.documents import read_documents
 from shouldtune.task.file import (
     FILE_NAME,
@@ -52,10 +52,13 @@ class LoadedTask:
     notes: tuple[str, ...]
     """What was understood and what was done to the data, for the user to read."""
     digest: str
-    """SHA-256 of everything that the task is: file (all but its money), examples, documents, user code."""
+    """SHA-256 of everything that the task is: file (all but its money), examples, documents, user code, and the schema
+    where a file holds it."""
     economics: Economics = Economics()
     others: tuple[Task, ...] = ()
     """Other tasks that a tuned model is to go on doing."""
+    kept_digests: Mapping[str, str] = field(default_factory=dict)
+    """Theirs, by the names in `keep:`."""
 
     @property
     def folder(self) -> Path:
@@ -100,9 +103,18 @@ def load_task(
     notes += [f"{len(documents)} documents"] if documents else []
     notes += [*left_out, *_priced(file, economics, judge)]
     others = _others(file, folder, where("keep"))
-    digest = _digest(file, folder, task, holdout, [other.digest for other in others])
-    kept = tuple(other.task for other in others)
-    return LoadedTask(task, holdout, file, path, tuple(notes), digest, economics, kept)
+    kept = {name: other.digest for name, other in zip(file.keep, others, strict=True)}
+    return LoadedTask(
+        task=task,
+        holdout=holdout,
+        file=file,
+        path=path,
+        notes=tuple(notes),
+        digest=_digest(file, folder, task, holdout, [other.digest for other in others]),
+        economics=economics,
+        others=tuple(other.task for other in others),
+        kept_digests=kept,
+    )
 
 
 def _with(file: TaskFile, given: Mapping[str, Any], price: tuple[float, float] | None) -> TaskFile:
@@ -239,4 +251,6 @@ def _digest(file: TaskFile, folder: Path, task: Task, holdout: Sequence[Example]
         found.update(json.dumps(part, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
     for code in own_code(file, folder):
         found.update(code.read_bytes())
+    if isinstance(file.output.json_schema, str):  # of it the file has the name alone
+        found.update(schema_text(task.output))
     return found.hexdigest()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shouldtune.task.file import TaskFile
-from shouldtune.types import Example
+from shouldtune.types import Example, Output
 
 if TYPE_CHECKING:
     from shouldtune.task import LoadedTask
@@ -30,8 +30,10 @@ class Contents:
     """None for a run from before they were recorded."""
     documents: Hashes | None = None
     files: Mapping[str, str] = field(default_factory=dict)
-    """The user's own code: name and hash."""
+    """The user's own code, and the schema where a file holds it: name and hash."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    kept: Mapping[str, str] | None = None
+    """The tasks that `keep` names: name and digest. None for a run from before they were recorded."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,24 @@ def contents_of(loaded: LoadedTask) -> Contents:
         holdout=hashes_of(loaded.holdout),
         train=hashes_of(loaded.task.train),
         documents=tuple((document.id, _hash(asdict(document))) for document in loaded.task.documents),
-        files={
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in own_code(loaded.file, loaded.folder)
-        },
+        files=_files(loaded),
         settings=loaded.file.model_dump(mode="json", include=SETTINGS),
+        kept=loaded.kept_digests,
     )
+
+
+def _files(loaded: LoadedTask) -> dict[str, str]:
+    code = own_code(loaded.file, loaded.folder)
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in code}
+    named = loaded.file.output.json_schema
+    if isinstance(named, str):
+        found[named] = hashlib.sha256(schema_text(loaded.task.output)).hexdigest()
+    return found
+
+
+def schema_text(output: Output) -> bytes:
+    """What a schema says, however it is laid out; the order of its keys may decide that of an answer's."""
+    return json.dumps(output.schema).encode()
 
 
 def contents_from_plain(plain: Mapping[str, Any]) -> Contents:
@@ -61,7 +76,8 @@ def contents_from_plain(plain: Mapping[str, Any]) -> Contents:
     for name in ("holdout", "train", "documents"):
         rows = plain[name]
         halves[name] = None if rows is None else tuple((str(name), str(found)) for name, found in rows)
-    return Contents(halves["holdout"] or (), halves["train"], halves["documents"], plain["files"], plain["settings"])
+    found = Contents(halves["holdout"] or (), halves["train"], halves["documents"], plain["files"], plain["settings"])
+    return replace(found, kept=plain.get("kept"))
 
 
 def hashes_of(examples: tuple[Example, ...]) -> Hashes:

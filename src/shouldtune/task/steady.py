@@ -51,10 +51,12 @@ def as_before(train: Sequence[Example], holdout: Sequence[Example], before: Cont
             continue
         drawn = HELD if before.train is not None and _drawn(unit, "side") < share else TRAIN
         side = given or (stood.pop() if stood else drawn)
-        is_new = not any(e.id in placed for e in unit) and (side == HELD or before.train is not None)
+        here = any(e.id in placed and placed[e.id][0] == side for e in unit)
+        is_new = not here and (side == HELD or before.train is not None)
         (new if is_new else halves)[side].append(unit)
-    ordered_train = _ordered(halves[TRAIN], placed) if before.train is not None else halves[TRAIN]
-    found_train, found_held = _learnt(ordered_train, new[TRAIN]), _mixed(_ordered(halves[HELD], placed), new[HELD])
+    ordered_train = _ordered(halves[TRAIN], TRAIN, placed) if before.train is not None else halves[TRAIN]
+    found_train = _learnt(ordered_train, new[TRAIN])
+    found_held = _mixed(_ordered(halves[HELD], HELD, placed), new[HELD])
     notes = [f"{left_out} rows left out: they are nearly rows of the other half"] if left_out else []
     return found_train, found_held, notes
 
@@ -76,9 +78,12 @@ def _matched(examples: Sequence[Example], before: Contents) -> tuple[dict[str, t
     return placed, same
 
 
-def _ordered(units: Sequence[Unit], placed: dict[str, tuple[str, int]]) -> list[Unit]:
+def _ordered(units: Sequence[Unit], side: str, placed: dict[str, tuple[str, int]]) -> list[Unit]:
+    """By the places that they had on that side; a place on the other one says nothing here."""
+
     def place(example: Example) -> int:
-        return placed[example.id][1] if example.id in placed else 1 << 60
+        stood, index = placed.get(example.id, ("", 0))
+        return index if stood == side else 1 << 60
 
     return sorted((sorted(unit, key=place) for unit in units), key=lambda unit: place(unit[0]))
 

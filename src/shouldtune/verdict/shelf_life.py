@@ -13,6 +13,7 @@ from math import ceil
 from typing import Any
 
 from shouldtune.judgement import ShelfLife, Verdict
+from shouldtune.models.prices import id_of
 from shouldtune.models.providers import is_remote
 
 DAYS = 30
@@ -22,8 +23,9 @@ MORE = 0.2
 
 def shelf_life(verdict: Verdict, asked: Mapping[str, Any]) -> ShelfLife:
     """When to look again, from what the run was asked."""
-    named = dict.fromkeys(str(asked[key]) for key in ("model", "tune", "strong") if asked.get(key))
-    elsewhere = [name for name in named if is_remote(name)]
+    named = [str(asked[key]) for key in ("model", "tune", "strong") if asked.get(key)]
+    judge = id_of(asked.get("judge") or {})  # of it a run keeps what it says of itself
+    elsewhere = list(dict.fromkeys(name for name in (*named, judge) if name is not None and is_remote(name)))
     when = [f"a provider changes or retires {' or '.join(elsewhere)}"] if elsewhere else []
     when.append("a better model can be had off the shelf: `shouldtune recheck RUN --model NAME` asks that one")
     had = int(asked.get("train_n") or 0) + int(asked.get("holdout_n") or 0)
