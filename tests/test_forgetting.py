@@ -125,7 +125,7 @@ def test_what_a_shipped_model_forgot_stands_in_the_first_lines() -> None:
 
     clause, because = told(forgot)
     assert clause.endswith("; keep its base for everything else, which it forgot.")
-    assert any("general questions 0.017 where its base scores 0.600" in line for line in because)
+    assert any("on general questions it scores 0.017 where its base scores 0.600" in line for line in because)
     for harmless in (kept, other):
         clause, because = told(harmless)
         assert "forgot" not in clause

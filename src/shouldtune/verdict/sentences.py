@@ -273,13 +273,13 @@ def _forgot(finding: Finding, forgetting: Forgetting | None) -> list[str]:
     if forgetting is None or forgetting.rung != finding.rung:
         return []
     told = [
-        f"{each.what} {each.tuned:.3f} where its base scores {each.base:.3f}"
+        f"on {each.what} it scores {each.tuned:.3f} where its base scores {each.base:.3f}"
         for each in forgetting.lost
         if each.tuned is not None and each.base is not None
     ]
     if not told:
         return []
-    return [f"It is good for this task alone: it scores on {listed(told)}. Let the base answer everything else."]
+    return [f"It is good for this task alone: {listed(told)}. Let the base answer everything else."]
 
 
 def _failures(e: Evidence) -> list[str]:
