@@ -381,6 +381,7 @@ class Spent:
     completion_tokens: int = 0
     usd: float | None = None
     seconds: float = 0.0
+    """Of this machine; answers of a server take none."""
     cached_tokens: int = 0
     """Of the prompt's tokens, those that servers said they had at hand."""
     unknown_calls: int = 0

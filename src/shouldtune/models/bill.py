@@ -40,20 +40,21 @@ class Bill:
     """The most that each call may have cost whose outcome nobody knows."""
 
     def add(self, completion: Completion, lost: Sequence[float | None] = ()) -> None:
-        """One more answer: a local one at its share of the engine's time, a remote one at its latency.
+        """One more answer: a local one at its share of the engine's time.
 
-        A local answer costs machine time and no dollars; a call that failed costs what is known of it. `lost` are
+        A local answer costs machine time and no dollars. One of a server takes none of this machine's time: many are
+        waited for at once, so that their latencies would add up to hours that nobody spent. A call that failed costs
+        what is known of it. `lost` are
         calls for the same answer whose outcome nobody knows.
         """
         local = completion.compute_s is not None
-        seconds = completion.compute_s if local else completion.latency_s
         self.calls += 1
         self.prompt_tokens += completion.prompt_tokens or 0
         self.completion_tokens += completion.completion_tokens or 0
         self.cached_tokens += completion.cached_tokens or 0
         self.estimated += completion.tokens_estimated
         self.form_missed += completion.form_missed
-        self.seconds.append(seconds or 0.0)
+        self.seconds.append(completion.compute_s or 0.0)
         self.lost.extend(lost)
         if completion.cost_usd is not None:
             self.dollars.append(completion.cost_usd)

@@ -113,7 +113,8 @@ def effort(record: RunRecord) -> Html:
 
 def _taken(spent: Spent) -> tuple[str, str, str]:
     tokens = spent.prompt_tokens + spent.completion_tokens
-    return f"{spent.calls:,}", f"{tokens:,}", words.amount(spent.seconds)
+    seconds = None if spent.calls and not spent.seconds else spent.seconds  # a server does not tell its own
+    return f"{spent.calls:,}", f"{tokens:,}", words.amount(seconds)
 
 
 def _cost(measurement: Measurement) -> float | None:

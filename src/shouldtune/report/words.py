@@ -203,7 +203,8 @@ def spent(record: RunRecord) -> str:
     billed = models[0] is None or any(model and is_remote(model) for model in models)
     unknown = "cost unknown" if billed else "nothing to pay"
     cost = unknown if spending.usd is None else money(spending.usd)
-    said = f"{counted(spending.calls, 'call')}, {tokens}, {cost}, {duration(spending.seconds)}"
+    took = f", {duration(spending.seconds)}" if spending.seconds else ""
+    said = f"{counted(spending.calls, 'call')}, {tokens}, {cost}{took}"
     return said + (f"; {unknown_outcomes(spending)}" if spending.unknown_calls else "")
 
 

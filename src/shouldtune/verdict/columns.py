@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from shouldtune.judgement import Interval, RungResult
-from shouldtune.types import Completion, Goal, Measurement, Prediction
+from shouldtune.types import Completion, Goal, Measurement, Prediction, Spent
 from shouldtune.verdict.economics import Money
 
 Limits = Literal["within", "broken", "unknown"]
@@ -144,7 +144,7 @@ def line_of(measurement: Measurement, column: Column, quality: Interval, meets_g
         latency_p50=_latency(measurement, 50),
         latency_p95=_latency(measurement, 95),
         prompt_tokens_mean=_mean([c.prompt_tokens for c in answered]),
-        fit_seconds=measurement.fit.seconds,
+        fit_seconds=_machine_seconds(measurement.fit),
         fit_cost=measurement.fit.usd,
         fit_calls=measurement.fit.calls,
         settings_tried=len(measurement.trials),
@@ -171,6 +171,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _latencies(measurement: Measurement) -> list[float]:
     return [c.latency_s for c in _answered(measurement) if c.latency_s is not None]
+
+
+def _machine_seconds(spent: Spent) -> float | None:
+    """None where all that was done was done by somebody's server, which does not tell its time."""
+    return None if spent.calls and not spent.seconds else spent.seconds
 
 
 def _latency(measurement: Measurement, percent: float) -> float | None:
