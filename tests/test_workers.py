@@ -189,6 +189,14 @@ def test_workers_without_a_place_are_refused() -> None:
         On.parse(None, workers=2)
 
 
+def test_a_gpu_and_a_half_is_refused_and_half_of_one_is_not() -> None:
+    with pytest.raises(InputError) as error:
+        On.parse("ray", gpus=1.5)
+    assert error.value.hint == "--per-worker-gpus 2"
+    assert On.parse("ray", gpus=0.5) == On(gpus=0.5)
+    assert On.parse("ray", gpus=2.0) == On(gpus=2.0)
+
+
 def test_without_the_package_it_says_how_to_have_it(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     folder = make_task(numbered_rows(60), model="scripted:base=0.5", tune=None)
