@@ -24,6 +24,8 @@ class InProcessCluster:
         self.users = 0
         self.handles: list[Handle] = []
         self.stillborn = False
+        self.opens_in = 0.0
+        """Seconds that a worker takes to open its model."""
 
     def holds(self) -> int:
         assert self.on.workers is not None
@@ -33,7 +35,8 @@ class InProcessCluster:
         return Reference(value)
 
     def start(self, recipe: Recipe, known: Any) -> Any:
-        handle = Handle(Worker(recipe.plain(), [known]), dead=self.stillborn and bool(self.handles))
+        dead = self.stillborn and bool(self.handles)
+        handle = Handle(Worker(recipe.plain(), [known]), dead=dead, opens_in=self.opens_in)
         self.handles.append(handle)
         return handle
 
@@ -81,8 +84,8 @@ class Reference:
 class Handle:
     """A worker from outside."""
 
-    def __init__(self, worker: Worker, *, dead: bool) -> None:
-        self.worker, self.dead = worker, dead
+    def __init__(self, worker: Worker, *, dead: bool, opens_in: float) -> None:
+        self.worker, self.dead, self.opens_in = worker, dead, opens_in
         self.made = (worker._recipe.plain(), worker._known)
         self.under_way: set[asyncio.Future[Any]] = set()
         self.calls = 0
@@ -136,6 +139,9 @@ class _Pending:
     async def call(self) -> Any:
         if self.handle.dead:
             raise Killed
+        if self.name == "who" and self.handle.opens_in:
+            await asyncio.sleep(self.handle.opens_in)
+            self.handle.opens_in = 0.0
         return await getattr(self.handle.worker, self.name)(*self.given)
 
     def __await__(self) -> Any:

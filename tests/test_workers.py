@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -136,6 +137,45 @@ def test_workers_that_all_die_as_they_start_end_the_run() -> None:
 
     with pytest.raises(CannotMeasure, match="died before their model was open"):
         asyncio.run(run())
+
+
+def test_a_node_that_takes_six_workers_of_eight_with_it_ends_no_run() -> None:
+    async def node(cluster: InProcessCluster) -> None:
+        cluster.opens_in = 0.2  # longer than it takes all six to die
+        for handle in cluster.living[:6]:
+            await asyncio.sleep(0.005)
+            handle.kill()
+
+    predicted = asyncio.run(through(node))
+    assert [(p.completion.text, p.score) for p in predicted] == [
+        (p.completion.text, p.score) for p in asyncio.run(answers(HERE))
+    ]
+
+
+def test_a_node_that_takes_workers_with_it_while_they_open_ends_no_run() -> None:
+    async def node(cluster: InProcessCluster) -> None:
+        cluster.opens_in = 0.2
+        for _ in range(2):
+            for handle in cluster.living:
+                handle.kill()
+            await asyncio.sleep(0.05)
+
+    predicted = asyncio.run(through(node))
+    assert all(p.completion.error is None for p in predicted)
+
+
+async def through(harm: Callable[[InProcessCluster], Awaitable[None]]) -> Any:
+    """What eight workers answer that are busy as the harm begins."""
+    cluster = InProcessCluster(8)
+    pool = pool_on(cluster, "base=0.6,tuned=0.9,takes=0.1")
+    asking = asyncio.create_task(answers(Spread(pool)))
+    while sum(bool(handle.worker._under_way) for handle in cluster.living) < 8:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    try:
+        await harm(cluster)
+        return await asking
+    finally:
+        await pool.aclose()
 
 
 def test_a_call_that_nobody_waits_for_is_computed_no_further() -> None:

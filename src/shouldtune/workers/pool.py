@@ -29,7 +29,7 @@ GATHER_S = 0.002
 START_S = 600.0
 """A cluster may have to start a machine first, and its worker to load a model."""
 STILLBORN = 5
-"""Workers in a row that die before their model is open: then none will live."""
+"""Workers in a row that die before their model is open, each started after the one before: then none will live."""
 TIDY_S = 2.0
 
 
@@ -154,7 +154,7 @@ class Pool:
     async def _opened(self) -> Lane:
         """A worker whose model is open, and is that of the others. Lost, or what opening it raises."""
         worker, self._first = self._first or self.cluster.start(self.recipe, self._known), None
-        self._stillborn += 1
+        before = self._stillborn
         try:
             while True:
                 asked = asyncio.ensure_future(heard(self.cluster, worker.who.remote()))
@@ -167,7 +167,9 @@ class Pool:
                 raise CannotMeasure(
                     "the workers do not open the same model", hint="the same files on every node, and alike machines"
                 )
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Lost) and self._stillborn == before:  # those that a node takes with it are one
+                self._stillborn += 1
             self.cluster.end(worker)
             raise
         self._stillborn = 0
