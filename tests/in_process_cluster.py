@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +28,8 @@ class InProcessCluster:
         self.stillborn = False
         self.opens_in = 0.0
         """Seconds that a worker takes to open its model."""
+        self.places = math.inf
+        """Workers that can be at once; the others wait for a place."""
 
     def holds(self) -> int:
         assert self.on.workers is not None
@@ -36,12 +40,15 @@ class InProcessCluster:
 
     def start(self, recipe: Recipe, known: Any) -> Any:
         dead = self.stillborn and bool(self.handles)
-        handle = Handle(Worker(recipe.plain(), [known]), dead=dead, opens_in=self.opens_in)
+        handle = Handle(Worker(recipe.plain(), [known]), self, dead=dead)
         self.handles.append(handle)
         return handle
 
     def wait_for(self, reference: Any, seconds: float) -> Any:
         """The loop that the test runs in must go on meanwhile, so another one waits."""
+        if not reference.handle.has_place():
+            time.sleep(seconds)
+            return None
         found: list[Any] = []
 
         def wait() -> None:
@@ -84,8 +91,8 @@ class Reference:
 class Handle:
     """A worker from outside."""
 
-    def __init__(self, worker: Worker, *, dead: bool, opens_in: float) -> None:
-        self.worker, self.dead, self.opens_in = worker, dead, opens_in
+    def __init__(self, worker: Worker, cluster: InProcessCluster, *, dead: bool) -> None:
+        self.worker, self.cluster, self.dead, self.opens_in = worker, cluster, dead, cluster.opens_in
         self.made = (worker._recipe.plain(), worker._known)
         self.under_way: set[asyncio.Future[Any]] = set()
         self.calls = 0
@@ -93,6 +100,17 @@ class Handle:
 
     def __getattr__(self, method: str) -> _Method:
         return _Method(self, method)
+
+    def has_place(self) -> bool:
+        """First come, first served."""
+        return self.cluster.living.index(self) < self.cluster.places
+
+    async def begin(self) -> None:
+        """Wait for a place, and for the model to be open."""
+        while not self.has_place():
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(self.opens_in)
+        self.opens_in = 0.0
 
     def clean(self) -> None:
         if self.worker._made_scratch is not None:
@@ -139,9 +157,8 @@ class _Pending:
     async def call(self) -> Any:
         if self.handle.dead:
             raise Killed
-        if self.name == "who" and self.handle.opens_in:
-            await asyncio.sleep(self.handle.opens_in)
-            self.handle.opens_in = 0.0
+        if self.name == "who":
+            await self.handle.begin()
         return await getattr(self.handle.worker, self.name)(*self.given)
 
     def __await__(self) -> Any:

@@ -7,8 +7,10 @@ import json
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from time import perf_counter
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -176,6 +178,39 @@ async def through(harm: Callable[[InProcessCluster], Awaitable[None]]) -> Any:
         return await asking
     finally:
         await pool.aclose()
+
+
+def test_a_run_can_be_stopped_while_the_cluster_starts_a_worker() -> None:
+    cluster = InProcessCluster(1)
+    cluster.places = 0
+
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        stop = threading.Timer(0.2, task.cancel)  # what asyncio does with Ctrl-C, from outside of the loop as well
+        stop.start()
+        pool_on(cluster)
+
+    start = perf_counter()
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+    assert perf_counter() - start < 30
+    assert not cluster.living
+    assert not cluster.users
+
+
+def test_a_cluster_without_room_is_waited_for_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shouldtune.workers.pool.START_S", 1.0)
+    cluster = InProcessCluster(1)
+    cluster.places = 0
+
+    async def run() -> None:
+        pool_on(cluster)
+
+    with pytest.raises(CannotMeasure, match="within 1 s") as error:
+        asyncio.run(run())
+    assert "ray status" in error.value.hint
+    assert not cluster.living
 
 
 def test_a_call_that_nobody_waits_for_is_computed_no_further() -> None:

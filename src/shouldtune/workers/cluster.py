@@ -79,13 +79,11 @@ class Cluster:
         )
 
     def wait_for(self, reference: Any, seconds: float) -> Any:
-        """What a reference stands for, waited for without an event loop. CannotMeasure."""
+        """What a reference stands for, waited for without an event loop; None if it is not there yet. CannotMeasure."""
         try:
             return self.ray.get(reference, timeout=seconds)
         except self.ray.exceptions.GetTimeoutError:
-            raise CannotMeasure(
-                f"no worker has started within {seconds:.0f} s", hint="has the cluster room for one? `ray status` says"
-            ) from None
+            return None
         except self.ray.exceptions.RayActorError as error:
             raise CannotMeasure(
                 f"a worker died as it started: {' '.join(str(error).split())[:200]}",

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
+from time import monotonic
 from typing import Any
 
 from shouldtune import __version__
@@ -28,6 +29,8 @@ GATHER_S = 0.002
 """For calls that are made together to be in one message."""
 START_S = 600.0
 """A cluster may have to start a machine first, and its worker to load a model."""
+GLANCE_S = 1.0
+"""Between looks whether the run is to end, while its loop waits for a cluster."""
 STILLBORN = 5
 """Workers in a row that die before their model is open, each started after the one before: then none will live."""
 TIDY_S = 2.0
@@ -49,8 +52,9 @@ class Pool:
         self._known = cluster.put(pairs)
         self._first: Any = cluster.start(recipe, self._known)
         try:
-            self._spec = _spec_of(cluster.wait_for(self._first.who.remote(), START_S))
+            self._spec = _spec_of(_waited_for(cluster, self._first.who.remote()))
         except BaseException:
+            cluster.end(self._first)
             cluster.leave()
             raise
         self._closed = False
@@ -162,7 +166,7 @@ class Pool:
                     spec = _spec_of(await asyncio.wait_for(asked, START_S))
                     break
                 if not self._open:
-                    raise CannotMeasure(f"no worker has started within {START_S:.0f} s")
+                    raise _no_worker()
             if identity(spec) != identity(self._spec):
                 raise CannotMeasure(
                     "the workers do not open the same model", hint="the same files on every node, and alike machines"
@@ -215,6 +219,27 @@ class Pool:
         return batch
 
 
+def _waited_for(cluster: Cluster, said: Any) -> dict[str, Any]:
+    """What the first worker says of itself. The event loop stands still meanwhile, and Ctrl-C only asks the task to end,
+    so the task looks up now and then."""
+    until = monotonic() + START_S
+    while (who := cluster.wait_for(said, GLANCE_S)) is None:
+        if _is_to_end():
+            raise asyncio.CancelledError
+        if monotonic() >= until:
+            raise _no_worker()
+    found: dict[str, Any] = who
+    return found
+
+
+def _is_to_end() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop: then Ctrl-C needs no help
+        return False
+    return task is not None and task.cancelling() > 0
+
+
 def _spec_of(who: dict[str, Any]) -> ModelSpec:
     raise_told(who)
     if who["version"] != __version__:
@@ -224,6 +249,12 @@ def _spec_of(who: dict[str, Any]) -> ModelSpec:
         )
     spec: ModelSpec = who["spec"]
     return spec
+
+
+def _no_worker() -> CannotMeasure:
+    return CannotMeasure(
+        f"no worker has started within {START_S:.0f} s", hint="has the cluster room for one? `ray status` says"
+    )
 
 
 def _stillborn() -> CannotMeasure:
