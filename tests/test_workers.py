@@ -213,6 +213,45 @@ def test_a_cluster_without_room_is_waited_for_and_no_longer(monkeypatch: pytest.
     assert not cluster.living
 
 
+def test_a_worker_that_waits_for_room_does_not_end_the_run_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shouldtune.workers.pool.START_S", 1.0)
+
+    async def run() -> Any:
+        cluster = InProcessCluster(2)
+        cluster.places = 1
+        pool = pool_on(cluster, "base=0.6,tuned=0.9,takes=1")
+        asking = asyncio.create_task(measure(Spread(pool), EXAMPLES[:90], exact))
+        await asyncio.sleep(0.9)
+        for handle in cluster.handles[1:]:
+            handle.opens_in = 0.5  # whoever gets the place is no quicker
+        cluster.opens_in = 0.5
+        cluster.handles[0].kill()
+        try:
+            return await asking
+        finally:
+            await pool.aclose()
+
+    assert all(p.completion.error is None for p in asyncio.run(run()))
+
+
+def test_a_cluster_that_has_no_room_any_more_is_waited_for_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shouldtune.workers.pool.START_S", 1.0)
+
+    async def run() -> None:
+        cluster = InProcessCluster(2)
+        pool = pool_on(cluster)
+        cluster.places = 0
+        cluster.handles[0].kill()
+        try:
+            await answers(Spread(pool))
+        finally:
+            await pool.aclose()
+
+    with pytest.raises(CannotMeasure, match="within 1 s") as error:
+        asyncio.run(run())
+    assert "ray status" in error.value.hint
+
+
 def test_a_call_that_nobody_waits_for_is_computed_no_further() -> None:
     async def run() -> int:
         cluster = InProcessCluster(1)

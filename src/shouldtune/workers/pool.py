@@ -64,6 +64,8 @@ class Pool:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._lanes: list[asyncio.Task[None]] = []
         self._open: list[Lane] = []
+        self._none_open_since = 0.0
+        """When the last of them closed, or the first was begun."""
         self._stillborn = 0
         self._problem: Exception | None = None
 
@@ -110,6 +112,8 @@ class Pool:
         if self._problem is not None:
             self._fail(self._problem)
             return
+        if not self._lanes:
+            self._none_open_since = monotonic()
         while len(self._lanes) < self.size:
             self._lanes.append(asyncio.create_task(self._lane()))
         self._wake()
@@ -152,6 +156,7 @@ class Pool:
             finally:
                 if lane is not None:
                     self._open.remove(lane)
+                    self._none_open_since = monotonic()
                     await lane.end()
                 self._wake()
 
@@ -163,9 +168,9 @@ class Pool:
             while True:
                 asked = asyncio.ensure_future(heard(self.cluster, worker.who.remote()))
                 with suppress(TimeoutError):
-                    spec = _spec_of(await asyncio.wait_for(asked, START_S))
+                    spec = _spec_of(await asyncio.wait_for(asked, self._patience()))
                     break
-                if not self._open:
+                if self._patience() <= 0:
                     raise _no_worker()
             if identity(spec) != identity(self._spec):
                 raise CannotMeasure(
@@ -178,6 +183,10 @@ class Pool:
             raise
         self._stillborn = 0
         return Lane(worker, self.cluster)
+
+    def _patience(self) -> float:
+        """Seconds that a worker may take to open: for as long as others are at work nobody waits for it."""
+        return START_S if self._open else self._none_open_since + START_S - monotonic()
 
     async def _work(self, lane: Lane) -> None:
         """Send what waits, for ever. Lost."""
