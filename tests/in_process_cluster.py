@@ -97,6 +97,7 @@ class Handle:
         self.under_way: set[asyncio.Future[Any]] = set()
         self.calls = 0
         """Calls that were sent to it to be answered."""
+        self.trainings = 0
 
     def __getattr__(self, method: str) -> _Method:
         return _Method(self, method)
@@ -133,6 +134,7 @@ class _Method:
     def remote(self, *given: Any) -> _Pending:
         if self.name == "answer":
             self.handle.calls += len(given[1])
+        self.handle.trainings += self.name == "train"
         return _Pending(self.handle, self.name, given)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
@@ -28,7 +29,7 @@ from shouldtune.workers import On
 from shouldtune.workers.cluster import Cluster
 from shouldtune.workers.pool import Pool
 from shouldtune.workers.spread import Spread, SpreadTunable
-from shouldtune.workers.wire import Recipe, write_folder
+from shouldtune.workers.wire import Lesson, Recipe, conversations_to_json, write_folder
 from tests.conftest import MakeTask, numbered_rows
 from tests.in_process_cluster import InProcessCluster
 from tests.test_crash import found as found_in
@@ -273,8 +274,7 @@ def test_a_tuned_model_is_known_to_every_worker(tmp_path: Path) -> None:
     async def run() -> tuple[Any, Any]:
         pool = pool_on(InProcessCluster(3))
         tunable = SpreadTunable(pool, store=tmp_path)
-        texts = [Conversation((Message("user", "question 1"),), "answer 1")]
-        tuned = [model async for model in tunable.tune(texts, TuneSettings(epochs=2))]
+        tuned = [model async for model in tunable.tune(TEXTS, TuneSettings(epochs=2))]
         there = await answers(tuned[-1])
         await pool.aclose()
         return tuned[-1].spec(), there
@@ -284,6 +284,37 @@ def test_a_tuned_model_is_known_to_every_worker(tmp_path: Path) -> None:
     here = Scripted(HERE.answers, HERE.abilities, is_tuned=True)
     assert spec == here.spec()
     assert there == asyncio.run(answers(here))
+
+
+TEXTS = [Conversation((Message("user", "question 1"),), "answer 1")]
+LESSON = Lesson(conversations_to_json(TEXTS), asdict(TuneSettings(epochs=1)), 1)
+
+
+@pytest.mark.parametrize("how", ["dies", "is left"])
+def test_a_training_that_was_not_begun_is_not_lost_with_its_worker(how: str) -> None:
+    async def run() -> tuple[list[int], Any]:
+        cluster = InProcessCluster(1)
+        pool = pool_on(cluster, "base=1,takes=0.5")
+        asking = asyncio.create_task(measure(Spread(pool), EXAMPLES[:10], exact))
+        while not cluster.handles[0].worker._under_way:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        training = asyncio.create_task(pool.train(LESSON, cluster.put(({}, {}))))
+        await asyncio.sleep(0.1)
+        if how == "dies":
+            cluster.handles[0].kill()
+        else:
+            training.cancel()
+        (made,) = await asyncio.gather(training, return_exceptions=True)
+        await asking
+        await pool.aclose()
+        return [handle.trainings for handle in cluster.handles], made
+
+    trainings, made = asyncio.run(run())
+    if how == "dies":
+        assert trainings == [0, 1]
+        assert made["spec"]["tuned"]
+    else:
+        assert trainings == [0]
 
 
 def test_a_file_that_would_lie_elsewhere_is_refused(tmp_path: Path) -> None:

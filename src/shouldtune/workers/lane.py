@@ -95,12 +95,15 @@ class Lane:
             self._knows[variant.name] = asyncio.ensure_future(heard(self.cluster, learning))
         await asyncio.shield(self._knows[variant.name])
 
+    async def answered(self) -> None:
+        """Until nothing is under way any more. Lost."""
+        while self.under_way:
+            done, self.under_way = await asyncio.wait(self.under_way)
+            raise_from(done)
+
     async def lend(self, job: Job) -> None:
-        """Have the worker train, once it has answered what it has under way. Lost."""
+        """Have the worker train. Lost."""
         try:
-            while self.under_way:
-                done, self.under_way = await asyncio.wait(self.under_way)
-                raise_from(done)
             reference = self.worker.train.remote(job.lesson.plain(), [job.before])
             training = asyncio.ensure_future(heard(self.cluster, reference))
             watching = asyncio.create_task(self._watched(job.on_step))

@@ -192,13 +192,23 @@ class Pool:
         """Send what waits, for ever. Lost."""
         while True:
             if self._jobs:
-                await lane.lend(self._jobs.popleft())
+                await self._lend(lane, self._jobs.popleft())
             elif self._waiting and lane.room:
                 await asyncio.sleep(GATHER_S)
                 if batch := self._batch():
                     lane.under_way.add(asyncio.ensure_future(lane.send(batch)))
             else:
                 await self._wait(lane)
+
+    async def _lend(self, lane: Lane, job: Job) -> None:
+        """Have a worker train, once it has answered what it has under way. Lost."""
+        try:
+            await lane.answered()
+        except BaseException:
+            self._jobs.appendleft(job)  # it was not begun, so whatever became of the worker, the job is not lost
+            raise
+        if not job.answer.done():  # its caller has left
+            await lane.lend(job)
 
     async def _wait(self, lane: Lane) -> None:
         """Until there is something to send and room for it."""
