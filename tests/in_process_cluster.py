@@ -57,8 +57,6 @@ class InProcessCluster:
         thread = threading.Thread(target=wait)
         thread.start()
         thread.join(seconds)
-        self.handles[-1].clean()
-        self.handles[-1].worker = Worker(*self.handles[-1].made)  # it belongs to no loop yet
         return found[0]
 
     def end(self, worker: Any) -> None:
@@ -93,7 +91,6 @@ class Handle:
 
     def __init__(self, worker: Worker, cluster: InProcessCluster, *, dead: bool) -> None:
         self.worker, self.cluster, self.dead, self.opens_in = worker, cluster, dead, cluster.opens_in
-        self.made = (worker._recipe.plain(), worker._known)
         self.under_way: set[asyncio.Future[Any]] = set()
         self.calls = 0
         """Calls that were sent to it to be answered."""
@@ -113,15 +110,12 @@ class Handle:
         await asyncio.sleep(self.opens_in)
         self.opens_in = 0.0
 
-    def clean(self) -> None:
-        if self.worker._made_scratch is not None:
-            self.worker._made_scratch.cleanup()
-
     def kill(self) -> int:
-        """Let it die; how many calls it had under way."""
+        """Let it die; how many calls it had under way. As a process that is killed, it leaves its files."""
         lost = len(self.worker._under_way)
         self.dead = True
-        self.clean()
+        if self.worker._made_scratch is not None:
+            self.worker._made_scratch._finalizer.detach()  # type: ignore[attr-defined]
         for each in list(self.under_way):
             each.cancel()
         return lost

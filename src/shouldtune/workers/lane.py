@@ -16,6 +16,8 @@ BATCHES = 3
 """Messages under way to one worker, so that it need not wait for the next."""
 LOOK_S = 1.0
 """Between looks at how far a training is."""
+TIDY_S = 2.0
+"""For a worker to remove its files before it is stopped."""
 
 OnStep = Callable[[int, int, float], None]
 
@@ -61,6 +63,8 @@ class Lane:
 
     def __init__(self, worker: Any, cluster: Cluster) -> None:
         self.worker, self.cluster = worker, cluster
+        self.is_up = False
+        """Whether it has answered: from then on it may have files."""
         self.under_way: set[asyncio.Future[Any]] = set()
         self._knows: dict[str, asyncio.Future[None]] = {}
 
@@ -129,8 +133,11 @@ class Lane:
                 if (steps := await heard(self.cluster, self.worker.steps.remote())) is not None:
                     on_step(*steps)
 
-    async def end(self) -> None:
-        """Stop the worker, and whatever it has under way."""
+    async def end(self, *, lost: bool = False) -> None:
+        """Stop the worker, and whatever it has under way; one that is not lost leaves no files behind."""
+        if self.is_up and not lost:
+            with suppress(Exception):  # it is lost after all, or too busy: then they stay
+                await asyncio.wait_for(self.worker.tidy.remote(), TIDY_S)
         self.cluster.end(self.worker)
         for each in self.under_way:
             each.cancel()

@@ -33,7 +33,6 @@ GLANCE_S = 1.0
 """Between looks whether the run is to end, while its loop waits for a cluster."""
 STILLBORN = 5
 """Workers in a row that die before their model is open, each started after the one before: then none will live."""
-TIDY_S = 2.0
 
 
 class Pool:
@@ -50,13 +49,15 @@ class Pool:
         """Workers that were lost, and another one started in their place."""
         cluster.users += 1
         self._known = cluster.put(pairs)
-        self._first: Any = cluster.start(recipe, self._known)
+        worker = cluster.start(recipe, self._known)
         try:
-            self._spec = _spec_of(_waited_for(cluster, self._first.who.remote()))
+            self._spec = _spec_of(_waited_for(cluster, worker.who.remote()))
         except BaseException:
-            cluster.end(self._first)
+            cluster.end(worker)
             cluster.leave()
             raise
+        self._first: Lane | None = Lane(worker, cluster)
+        self._first.is_up = True
         self._closed = False
         self._waiting: deque[Asked] = deque()
         self._jobs: deque[Job] = deque()
@@ -64,6 +65,7 @@ class Pool:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._lanes: list[asyncio.Task[None]] = []
         self._open: list[Lane] = []
+        self._endings: set[asyncio.Task[None]] = set()
         self._none_open_since = 0.0
         """When the last of them closed, or the first was begun."""
         self._stillborn = 0
@@ -97,14 +99,12 @@ class Pool:
         if self._closed:
             return
         self._closed = True
-        tidying = [asyncio.ensure_future(heard(self.cluster, lane.worker.tidy.remote())) for lane in self._open]
-        if tidying:
-            await asyncio.wait(tidying, timeout=TIDY_S)
         for task in self._lanes:
             task.cancel()
         await asyncio.gather(*self._lanes, return_exceptions=True)
+        await asyncio.gather(*self._endings, return_exceptions=True)
         if self._first is not None:
-            self.cluster.end(self._first)
+            await self._first.end()
         self.cluster.leave()
 
     def _begin(self) -> None:
@@ -143,11 +143,14 @@ class Pool:
         """Keep a worker at work, and another one after it."""
         while self._problem is None:
             lane: Lane | None = None
+            lost = False
             try:
-                lane = await self._opened()
+                lane, self._first = self._first or Lane(self.cluster.start(self.recipe, self._known), self.cluster), None
+                await self._open_up(lane)
                 self._open.append(lane)
                 await self._work(lane)
             except Lost:
+                lost = True
                 self.replaced += 1
                 if self._stillborn >= STILLBORN:
                     self._fail(_stillborn())
@@ -155,34 +158,44 @@ class Pool:
                 self._fail(error)
             finally:
                 if lane is not None:
-                    self._open.remove(lane)
-                    self._none_open_since = monotonic()
-                    await lane.end()
+                    await self._end(lane, lost=lost)
                 self._wake()
 
-    async def _opened(self) -> Lane:
-        """A worker whose model is open, and is that of the others. Lost, or what opening it raises."""
-        worker, self._first = self._first or self.cluster.start(self.recipe, self._known), None
+    async def _end(self, lane: Lane, *, lost: bool) -> None:
+        """Let go of a worker. Who closes the pool meanwhile waits for it."""
+        if lane in self._open:
+            self._open.remove(lane)
+            self._none_open_since = monotonic()
+        ending = asyncio.create_task(lane.end(lost=lost))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+        await asyncio.shield(ending)
+
+    async def _open_up(self, lane: Lane) -> None:
+        """Wait until a worker's model is open, and see that it is that of the others. Lost, or what opening it raises."""
         before = self._stillborn
         try:
-            while True:
-                asked = asyncio.ensure_future(heard(self.cluster, worker.who.remote()))
-                with suppress(TimeoutError):
-                    spec = _spec_of(await asyncio.wait_for(asked, self._patience()))
-                    break
-                if self._patience() <= 0:
-                    raise _no_worker()
-            if identity(spec) != identity(self._spec):
-                raise CannotMeasure(
-                    "the workers do not open the same model", hint="the same files on every node, and alike machines"
-                )
-        except BaseException as error:
-            if isinstance(error, Lost) and self._stillborn == before:  # those that a node takes with it are one
+            who = await self._heard_of(lane)
+        except Lost:
+            if self._stillborn == before:  # those that a node takes with it are one
                 self._stillborn += 1
-            self.cluster.end(worker)
             raise
+        lane.is_up = True
+        if identity(_spec_of(who)) != identity(self._spec):
+            raise CannotMeasure(
+                "the workers do not open the same model", hint="the same files on every node, and alike machines"
+            )
         self._stillborn = 0
-        return Lane(worker, self.cluster)
+
+    async def _heard_of(self, lane: Lane) -> dict[str, Any]:
+        """What a worker says of itself, once its model is open. Lost, CannotMeasure."""
+        while True:
+            asked = asyncio.ensure_future(heard(self.cluster, lane.worker.who.remote()))
+            with suppress(TimeoutError):
+                who: dict[str, Any] = await asyncio.wait_for(asked, self._patience())
+                return who
+            if self._patience() <= 0:
+                raise _no_worker()
 
     def _patience(self) -> float:
         """Seconds that a worker may take to open: for as long as others are at work nobody waits for it."""
