@@ -30,6 +30,7 @@ class InProcessCluster:
         """Seconds that a worker takes to open its model."""
         self.places = math.inf
         """Workers that can be at once; the others wait for a place."""
+        self.is_cut = False
 
     def holds(self) -> int:
         assert self.on.workers is not None
@@ -68,6 +69,16 @@ class InProcessCluster:
     def is_lost(self, error: BaseException) -> bool:
         return isinstance(error, Killed)
 
+    def is_cut_off(self, error: BaseException) -> bool:
+        return isinstance(error, ConnectionError)
+
+    def cut(self) -> None:
+        """Let the connection be lost: what is under way ends, and nothing can be asked any more."""
+        self.is_cut = True
+        for handle in self.handles:
+            for each in list(handle.under_way):
+                each.cancel()
+
     def leave(self) -> None:
         self.users -= 1
 
@@ -105,7 +116,7 @@ class Handle:
 
     async def begin(self) -> None:
         """Wait for a place, and for the model to be open."""
-        while not self.has_place():
+        while not self.has_place():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         await asyncio.sleep(self.opens_in)
         self.opens_in = 0.0
@@ -126,6 +137,8 @@ class _Method:
         self.handle, self.name = handle, name
 
     def remote(self, *given: Any) -> _Pending:
+        if self.handle.cluster.is_cut:
+            raise ConnectionError
         if self.name == "answer":
             self.handle.calls += len(given[1])
         self.handle.trainings += self.name == "train"
@@ -164,6 +177,8 @@ class _Pending:
         try:
             return await asyncio.shield(self.task)
         except asyncio.CancelledError:
+            if self.handle.cluster.is_cut:
+                raise ConnectionError from None
             if self.handle.dead:
                 raise Killed from None
             raise

@@ -253,6 +253,55 @@ def test_a_cluster_that_has_no_room_any_more_is_waited_for_and_no_longer(monkeyp
     assert "ray status" in error.value.hint
 
 
+@pytest.mark.parametrize("meanwhile", ["asked", "trained", "opened", "nothing"])
+def test_a_lost_connection_ends_the_run_in_a_line_that_says_how_to_go_on(meanwhile: str) -> None:
+    async def run() -> None:
+        cluster = InProcessCluster(1)
+        pool = pool_on(cluster, "base=1,takes=1")
+        model = Spread(pool)
+        if meanwhile == "opened":
+            cluster.opens_in = 5.0
+            cluster.handles[0].kill()
+        waiting: list[asyncio.Task[Any]] = []
+        if meanwhile in {"asked", "opened"}:
+            waiting.append(asyncio.create_task(model.complete([Message("user", "question 1")])))
+        if meanwhile == "trained":
+            waiting.append(asyncio.create_task(pool.train(LESSON, Endless())))
+        await asyncio.sleep(0.1)
+        cluster.cut()
+        waiting.append(asyncio.create_task(model.complete([Message("user", "question 2")])))
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=3)
+        finally:
+            await pool.aclose()
+        assert len(done) == len(waiting)
+        for each in done:
+            with pytest.raises(CannotMeasure, match="connection to the cluster was lost") as error:
+                each.result()
+            assert error.value.hint == "the same command goes on"
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_reaches_nobody_itself_is_no_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)  # so none is started
+    cluster = Cluster(On())
+    its_own = ray.exceptions.RayTaskError("answer", "its traceback", ConnectionError("no model there"))
+    assert isinstance(its_own.as_instanceof_cause(), ConnectionError)
+    assert not cluster.is_cut_off(its_own.as_instanceof_cause())
+    assert cluster.is_cut_off(ConnectionError("the data client has disconnected"))
+    assert cluster.is_cut_off(Exception("Ray Client is not connected. Please connect by calling `ray.init`."))
+    assert not cluster.is_cut_off(Exception("a bug"))
+
+
+class Endless:
+    """A reference to what never comes."""
+
+    def __await__(self) -> Any:
+        return asyncio.sleep(60).__await__()
+
+
 def test_a_call_that_nobody_waits_for_is_computed_no_further() -> None:
     async def run() -> int:
         cluster = InProcessCluster(1)

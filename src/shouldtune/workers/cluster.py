@@ -60,8 +60,11 @@ class Cluster:
         return max(1, int(min(by_cpus, by_gpus) + 1e-9))
 
     def put(self, value: Any) -> Any:
-        """A reference to something that a worker fetches when it needs it."""
-        return self.ray.put(value)
+        """A reference to something that a worker fetches when it needs it. CannotMeasure."""
+        try:
+            return self.ray.put(value)
+        except ConnectionError:
+            raise cut_off() from None
 
     def start(self, recipe: Recipe, known: Any) -> Any:
         """A worker, as soon as there is room for it. Ray repeats nothing by itself: who asked does, and knows it."""
@@ -84,7 +87,9 @@ class Cluster:
             return self.ray.get(reference, timeout=seconds)
         except self.ray.exceptions.GetTimeoutError:
             return None
-        except self.ray.exceptions.RayActorError as error:
+        except self.ray.exceptions.RayError as error:
+            if not self.is_lost(error):
+                raise
             raise CannotMeasure(
                 f"a worker died as it started: {' '.join(str(error).split())[:200]}",
                 hint="is shouldtune installed on every node, and memory enough for the model?",
@@ -100,6 +105,12 @@ class Cluster:
         errors = self.ray.exceptions
         return isinstance(error, errors.RayError) and not isinstance(error, errors.RayTaskError)
 
+    def is_cut_off(self, error: BaseException) -> bool:
+        """Whether an error says that the cluster itself can no longer be reached."""
+        if isinstance(error, self.ray.exceptions.RayError):  # a worker's own error is of its cause's class too
+            return False
+        return isinstance(error, ConnectionError) or "Ray Client is not connected" in str(error)
+
     def cancel(self, reference: Any) -> None:
         """Have work stopped that nobody waits for."""
         with suppress(Exception):
@@ -108,8 +119,15 @@ class Cluster:
     def leave(self) -> None:
         """One user less; the last one lets go of a cluster that was joined here."""
         self.users -= 1
-        if self.users <= 0 and self.joined_here and self.ray.is_initialized():
-            self.ray.shutdown()
+        if self.users <= 0 and self.joined_here:
+            with suppress(ConnectionError):  # it has gone by itself
+                if self.ray.is_initialized():
+                    self.ray.shutdown()
+
+
+def cut_off() -> CannotMeasure:
+    """The error where the cluster can no longer be reached."""
+    return CannotMeasure("the connection to the cluster was lost", hint="the same command goes on")
 
 
 def require_ray() -> None:

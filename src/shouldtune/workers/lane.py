@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from shouldtune.errors import CannotMeasure
 from shouldtune.types import ModelSpec
-from shouldtune.workers.cluster import Cluster
+from shouldtune.workers.cluster import Cluster, cut_off
 from shouldtune.workers.wire import LEFT, Lesson
 
 BATCHES = 3
@@ -83,7 +84,8 @@ class Lane:
                 await self._taught(variant)
             calls = [(asked.number, asked.said, asked.options) for asked in batch]
             name = "" if variant is None else variant.name
-            answers = await heard(self.cluster, self.worker.answer.remote(name, calls))
+            with reaching(self.cluster):
+                answers = await self.worker.answer.remote(name, calls)
         except BaseException as error:
             for asked in batch:
                 give(asked.answer, error if isinstance(error, Exception) else Lost())
@@ -95,9 +97,17 @@ class Lane:
     async def _taught(self, variant: Variant) -> None:
         """See to it that the worker knows a tuned model."""
         if variant.name not in self._knows:
-            learning = self.worker.learn.remote(variant.name, variant.spec, [variant.files])
-            self._knows[variant.name] = asyncio.ensure_future(heard(self.cluster, learning))
+            self._knows[variant.name] = asyncio.ensure_future(self._learnt(variant))
         await asyncio.shield(self._knows[variant.name])
+
+    async def _learnt(self, variant: Variant) -> None:
+        with reaching(self.cluster):
+            await self.worker.learn.remote(variant.name, variant.spec, [variant.files])
+
+    def leave(self, number: int) -> None:
+        """Have the worker compute a call no further that nobody waits for."""
+        with suppress(Exception):  # nobody waits for what becomes of it either
+            self.worker.leave.remote([number])
 
     async def answered(self) -> None:
         """Until nothing is under way any more. Lost."""
@@ -108,7 +118,8 @@ class Lane:
     async def lend(self, job: Job) -> None:
         """Have the worker train. Lost."""
         try:
-            reference = self.worker.train.remote(job.lesson.plain(), [job.before])
+            with reaching(self.cluster):
+                reference = self.worker.train.remote(job.lesson.plain(), [job.before])
             training = asyncio.ensure_future(heard(self.cluster, reference))
             watching = asyncio.create_task(self._watched(job.on_step))
             try:
@@ -129,8 +140,10 @@ class Lane:
     async def _watched(self, on_step: OnStep | None) -> None:
         while on_step is not None:
             await asyncio.sleep(LOOK_S)
-            with suppress(Lost):
-                if (steps := await heard(self.cluster, self.worker.steps.remote())) is not None:
+            with suppress(Lost, CannotMeasure):  # the training hears of it too
+                with reaching(self.cluster):
+                    steps = await self.worker.steps.remote()
+                if steps is not None:
                     on_step(*steps)
 
     async def end(self, *, lost: bool = False) -> None:
@@ -145,12 +158,21 @@ class Lane:
 
 
 async def heard(cluster: Cluster, reference: Awaitable[Any]) -> Any:
-    """What a worker answers. Lost where it is gone; a bug on its side keeps its traceback."""
-    try:
+    """What a worker answers. Lost, CannotMeasure."""
+    with reaching(cluster):
         return await reference
+
+
+@contextmanager
+def reaching(cluster: Cluster) -> Iterator[None]:
+    """Lost where a worker is gone, CannotMeasure where all of them are; a bug on their side keeps its traceback."""
+    try:
+        yield
     except Exception as error:
         if cluster.is_lost(error):
             raise Lost(f"a worker was lost: {type(error).__name__}") from None
+        if cluster.is_cut_off(error):
+            raise cut_off() from None
         raise
 
 

@@ -20,7 +20,7 @@ from shouldtune.errors import CannotMeasure
 from shouldtune.models.keys import identity
 from shouldtune.types import ModelSpec
 from shouldtune.workers.cluster import Cluster
-from shouldtune.workers.lane import Asked, Job, Lane, Lost, OnStep, Variant, give, heard, raise_from
+from shouldtune.workers.lane import Asked, Job, Lane, Lost, OnStep, Variant, give, heard, raise_from, reaching
 from shouldtune.workers.wire import Lesson, Recipe, raise_told
 
 BATCH = 32
@@ -51,7 +51,9 @@ class Pool:
         self._known = cluster.put(pairs)
         worker = cluster.start(recipe, self._known)
         try:
-            self._spec = _spec_of(_waited_for(cluster, worker.who.remote()))
+            with reaching(cluster):
+                who = _waited_for(cluster, worker.who.remote())
+            self._spec = _spec_of(who)
         except BaseException:
             cluster.end(worker)
             cluster.leave()
@@ -84,7 +86,7 @@ class Pool:
             return await asked.answer
         except asyncio.CancelledError:
             if asked.lane is not None:
-                asked.lane.worker.leave.remote([asked.number])
+                asked.lane.leave(asked.number)
             raise
 
     async def train(self, lesson: Lesson, before: Any, on_step: OnStep | None = None) -> dict[str, Any]:
@@ -145,8 +147,9 @@ class Pool:
             lane: Lane | None = None
             lost = False
             try:
-                lane, self._first = self._first or Lane(self.cluster.start(self.recipe, self._known), self.cluster), None
-                await self._open_up(lane)
+                with reaching(self.cluster):
+                    lane, self._first = self._first or self._new(), None
+                    await self._open_up(lane)
                 self._open.append(lane)
                 await self._work(lane)
             except Lost:
@@ -171,8 +174,11 @@ class Pool:
         ending.add_done_callback(self._endings.discard)
         await asyncio.shield(ending)
 
+    def _new(self) -> Lane:
+        return Lane(self.cluster.start(self.recipe, self._known), self.cluster)
+
     async def _open_up(self, lane: Lane) -> None:
-        """Wait until a worker's model is open, and see that it is that of the others. Lost, or what opening it raises."""
+        """Wait until a worker's model is open, and see that it is that of the others. Lost, or what opening raises."""
         before = self._stillborn
         try:
             who = await self._heard_of(lane)
@@ -252,8 +258,10 @@ class Pool:
 
 
 def _waited_for(cluster: Cluster, said: Any) -> dict[str, Any]:
-    """What the first worker says of itself. The event loop stands still meanwhile, and Ctrl-C only asks the task to end,
-    so the task looks up now and then."""
+    """What the first worker says of itself.
+
+    The event loop stands still meanwhile, and Ctrl-C only asks its task to end, so the task looks up now and then.
+    """
     until = monotonic() + START_S
     while (who := cluster.wait_for(said, GLANCE_S)) is None:
         if _is_to_end():
