@@ -127,6 +127,24 @@ def test_only_a_ray_that_was_named_is_joined(
     assert told == [joined]
 
 
+@pytest.mark.parametrize("kind", ["RayError", "ConnectionError"])
+def test_a_cluster_that_refuses_is_told_in_a_line_with_what_to_look_at(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class RayError(Exception):
+        """What Ray raises where the token is not its own, or none came."""
+
+    def init(**_: Any) -> None:
+        raise RayError("no token") if kind == "RayError" else ConnectionError("no token")
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init, exceptions=SimpleNamespace(RayError=RayError))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr("shouldtune.workers.cluster.require_ray", lambda: None)
+    with pytest.raises(CannotMeasure, match="cannot join ray://head:10001: no token") as error:
+        Cluster(On("ray://head:10001"))
+    assert "RAY_AUTH_MODE=token" in error.value.hint
+
+
 def test_workers_that_all_die_as_they_start_end_the_run() -> None:
     async def run() -> None:
         cluster = InProcessCluster(2)

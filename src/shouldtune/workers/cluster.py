@@ -32,11 +32,12 @@ class Cluster:
         if self.joined_here:
             try:
                 self._join()
-            except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError) as error:
+            except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
                 where = on.address or os.environ.get("RAY_ADDRESS") or "a Ray started here"
                 raise CannotMeasure(
                     f"cannot join {where}: {' '.join(str(error).split())[:200]}",
-                    hint="is it running, and of this machine's versions of Ray and Python? `ray status` says",
+                    hint="is it running, and of this machine's versions of Ray and Python? `ray status` says; where it"
+                    " asks for tokens, RAY_AUTH_MODE=token is to be said here too",
                 ) from None
 
     def _join(self) -> None:
