@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
 from collections.abc import Sequence
@@ -21,20 +20,20 @@ class Killed(Exception):
 class InProcessCluster:
     """The seam of `shouldtune.workers.cluster.Cluster`."""
 
-    def __init__(self, workers: int = 2) -> None:
-        self.on = On(workers=workers)
+    def __init__(self, room: int = 2, on: On | None = None) -> None:
+        self.on = on or On()
+        self.room = room
+        """Workers that can be at once; the others wait for a place."""
+        self.may_grow = True
         self.users = 0
         self.handles: list[Handle] = []
         self.stillborn = False
         self.opens_in = 0.0
         """Seconds that a worker takes to open its model."""
-        self.places = math.inf
-        """Workers that can be at once; the others wait for a place."""
         self.is_cut = False
 
     def holds(self) -> int:
-        assert self.on.workers is not None
-        return self.on.workers
+        return self.room
 
     def put(self, value: Any) -> Any:
         return Reference(value)
@@ -112,7 +111,7 @@ class Handle:
 
     def has_place(self) -> bool:
         """First come, first served."""
-        return self.cluster.living.index(self) < self.cluster.places
+        return self.cluster.living.index(self) < self.cluster.room
 
     async def begin(self) -> None:
         """Wait for a place, and for the model to be open."""

@@ -25,7 +25,7 @@ from shouldtune.models.doubles import Abilities, Scripted
 from shouldtune.scorers.text import exact
 from shouldtune.task import load_task
 from shouldtune.types import Conversation, Example, Message, TuneSettings
-from shouldtune.workers import On
+from shouldtune.workers import On, Opener
 from shouldtune.workers.cluster import Cluster
 from shouldtune.workers.pool import Pool
 from shouldtune.workers.spread import Spread, SpreadTunable
@@ -41,8 +41,8 @@ ABILITIES = "base=0.6,tuned=0.9,takes=0.01"
 HERE = Scripted.knowing(EXAMPLES, Abilities.parse("base=0.6,tuned=0.9"))
 
 
-def pool_on(cluster: InProcessCluster, abilities: str = ABILITIES) -> Pool:
-    return Pool(cast(Cluster, cluster), Recipe(f"scripted:{abilities}"), PAIRS)
+def pool_on(cluster: InProcessCluster, abilities: str = ABILITIES, size: int = 0) -> Pool:
+    return Pool(cast(Cluster, cluster), Recipe(f"scripted:{abilities}"), size or cluster.holds(), PAIRS)
 
 
 def answers(model: Any) -> Any:
@@ -201,7 +201,7 @@ async def through(harm: Callable[[InProcessCluster], Awaitable[None]]) -> Any:
 
 def test_a_run_can_be_stopped_while_the_cluster_starts_a_worker() -> None:
     cluster = InProcessCluster(1)
-    cluster.places = 0
+    cluster.room = 0
 
     async def run() -> None:
         task = asyncio.current_task()
@@ -221,7 +221,7 @@ def test_a_run_can_be_stopped_while_the_cluster_starts_a_worker() -> None:
 def test_a_cluster_without_room_is_waited_for_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shouldtune.workers.pool.START_S", 1.0)
     cluster = InProcessCluster(1)
-    cluster.places = 0
+    cluster.room = 0
 
     async def run() -> None:
         pool_on(cluster)
@@ -236,9 +236,8 @@ def test_a_worker_that_waits_for_room_does_not_end_the_run_of_another(monkeypatc
     monkeypatch.setattr("shouldtune.workers.pool.START_S", 1.0)
 
     async def run() -> Any:
-        cluster = InProcessCluster(2)
-        cluster.places = 1
-        pool = pool_on(cluster, "base=0.6,tuned=0.9,takes=1")
+        cluster = InProcessCluster(1)
+        pool = pool_on(cluster, "base=0.6,tuned=0.9,takes=1", size=2)
         asking = asyncio.create_task(measure(Spread(pool), EXAMPLES[:90], exact))
         await asyncio.sleep(0.9)
         for handle in cluster.handles[1:]:
@@ -259,7 +258,7 @@ def test_a_cluster_that_has_no_room_any_more_is_waited_for_and_no_longer(monkeyp
     async def run() -> None:
         cluster = InProcessCluster(2)
         pool = pool_on(cluster)
-        cluster.places = 0
+        cluster.room = 0
         cluster.handles[0].kill()
         try:
             await answers(Spread(pool))
@@ -371,7 +370,7 @@ def test_a_training_that_was_not_begun_is_not_lost_with_its_worker(how: str) -> 
             cluster.handles[0].kill()
         else:
             training.cancel()
-        (made,) = await asyncio.gather(training, return_exceptions=True)
+        made: Any = (await asyncio.gather(training, return_exceptions=True))[0]
         await asking
         await pool.aclose()
         return [handle.trainings for handle in cluster.handles], made
@@ -393,6 +392,56 @@ def test_a_file_that_would_lie_elsewhere_is_refused(tmp_path: Path) -> None:
 def test_another_place_than_ray_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         On.parse(text)
+
+
+TWO = ("scripted:base=0.5", "scripted:base=0.7", "openai:gpt-4o-mini", None)
+
+
+def opener_on(cluster: InProcessCluster) -> Opener:
+    return Opener(cluster.on, EXAMPLES, TWO, lambda _: cast(Cluster, cluster))
+
+
+@pytest.mark.parametrize(
+    ("room", "workers", "may_grow", "sizes"),
+    [
+        (5, None, True, [2, 2]),  # what a third model asks is asked elsewhere
+        (2, None, False, [1, 1]),
+        (1, 3, True, [3, 3]),  # who says how many knows that there will be room
+        (4, 3, False, [2, 2]),  # but not more than there can be
+        (4, 1, False, [1, 1]),
+    ],
+)
+def test_models_share_what_the_cluster_has_room_for(
+    room: int, workers: int | None, may_grow: bool, sizes: list[int], tmp_path: Path
+) -> None:
+    async def run() -> list[int]:
+        cluster = InProcessCluster(room, On(workers=workers))
+        cluster.may_grow, opener = may_grow, opener_on(cluster)
+        if room < 2:
+            cluster.room = 2  # it has grown
+        models = [opener.model(TWO[0]), opener.tunable(TWO[1], tmp_path, None)]
+        assert all(isinstance(each, Spread) for each in models)
+        found = [each.pool.size for each in models if isinstance(each, Spread)]
+        for each in models:
+            await each.aclose()  # type: ignore[union-attr]
+        return found
+
+    assert asyncio.run(run()) == sizes
+
+
+@pytest.mark.parametrize(("workers", "may_grow"), [(None, True), (None, False), (1, False)])
+def test_two_models_for_one_gpu_are_refused_at_once(workers: int | None, may_grow: bool) -> None:
+    cluster = InProcessCluster(1, On(workers=workers, gpus=1.0))
+    cluster.may_grow = may_grow
+
+    async def run() -> None:
+        opener_on(cluster).model(TWO[0])
+
+    with pytest.raises(CannotMeasure, match="room for 1 of the 2 workers") as error:
+        asyncio.run(run())
+    assert "--per-worker-gpus 1" in error.value.hint
+    assert ("--workers N" in error.value.hint) == may_grow
+    assert not cluster.handles
 
 
 def test_workers_without_a_place_are_refused() -> None:

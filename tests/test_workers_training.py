@@ -55,7 +55,7 @@ def test_what_workers_train_is_what_training_here_leaves(tmp_path: Path) -> None
 
     async def there() -> tuple[str, dict[str, object]]:
         cluster = InProcessCluster(2)
-        pool = Pool(cast(Cluster, cluster), Recipe(model_id))
+        pool = Pool(cast(Cluster, cluster), Recipe(model_id), 2)
         epochs: list[Spread] = []
         async for each in SpreadTunable(pool, store=tmp_path / "there").tune(TEXTS, SETTINGS):
             epochs.append(each)
@@ -77,8 +77,9 @@ def test_workers_that_are_stopped_leave_no_files(tmp_path: Path, scratch: Path, 
     write_tiny_gguf(tmp_path / "tiny.gguf")
 
     async def run() -> int:
-        cluster = InProcessCluster(2 if how == "another model" else 1)
-        pool = Pool(cast(Cluster, cluster), Recipe(f"gguf:{tmp_path / 'tiny.gguf'}"))
+        size = 2 if how == "another model" else 1
+        cluster = InProcessCluster(size)
+        pool = Pool(cast(Cluster, cluster), Recipe(f"gguf:{tmp_path / 'tiny.gguf'}"), size)
         model = Spread(pool)
         if how == "closed at once":
             asking = asyncio.create_task(model.complete(ASKED))

@@ -28,6 +28,8 @@ class Cluster:
         self.on = on
         self.users = 0
         """Pools on it."""
+        self.may_grow = True
+        """One that was started here does not."""
         self.joined_here = not ray.is_initialized()
         if self.joined_here:
             try:
@@ -44,6 +46,7 @@ class Cluster:
         # Left to itself Ray joins whatever Ray runs on the machine, one that another program started for itself and
         # will end too. Only one that was named is joined.
         named = "auto" if self.on.address == ANY_HERE else self.on.address or os.environ.get("RAY_ADDRESS")
+        self.may_grow = named is not None
         self.ray.init(
             address=named or "local",
             include_dashboard=False,
@@ -52,13 +55,11 @@ class Cluster:
         )
 
     def holds(self) -> int:
-        """How many workers of the size that is asked for; at least 1, for a cluster may grow."""
-        if self.on.workers is not None:
-            return self.on.workers
+        """For how many workers of the size that is asked for it has room, had nobody else any."""
         there = self.ray.cluster_resources()
         by_cpus = there.get("CPU", 0.0) / self.on.cpus if self.on.cpus else math.inf
         by_gpus = there.get("GPU", 0.0) / self.on.gpus if self.on.gpus else math.inf
-        return max(1, int(min(by_cpus, by_gpus) + 1e-9))
+        return int(min(by_cpus, by_gpus) + 1e-9)
 
     def put(self, value: Any) -> Any:
         """A reference to something that a worker fetches when it needs it. CannotMeasure."""

@@ -20,7 +20,7 @@ class On:
     address: str | None = None
     """`ray://host:port`, or `ray://auto`; None: the one that RAY_ADDRESS names, else one of this run's own."""
     workers: int | None = None
-    """How many for each model; None: as many as the cluster holds now."""
+    """How many for each model; None: as many as the cluster has room for now, shared among the models."""
     cpus: float = 1.0
     """Cores that one worker takes."""
     gpus: float = 0.0

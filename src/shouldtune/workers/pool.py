@@ -38,13 +38,13 @@ STILLBORN = 5
 class Pool:
     """The workers of one model on a cluster. One event loop uses it."""
 
-    def __init__(self, cluster: Cluster, recipe: Recipe, pairs: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, cluster: Cluster, recipe: Recipe, size: int, pairs: Sequence[tuple[str, str]] = ()) -> None:
         """Start a worker and learn from it what the model is; the others start with the first call.
 
-        `pairs` are what a scripted model knows. Raises what opening the model raises, and CannotMeasure.
+        `size`: how many in all. `pairs` are what a scripted model knows. Raises what opening the model raises, and
+        CannotMeasure.
         """
-        self.cluster, self.recipe = cluster, recipe
-        self.size = cluster.holds()
+        self.cluster, self.recipe, self.size = cluster, recipe, size
         self.replaced = 0
         """Workers that were lost, and another one started in their place."""
         cluster.users += 1
