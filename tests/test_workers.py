@@ -123,8 +123,9 @@ def test_only_a_ray_that_was_named_is_joined(
         monkeypatch.setenv("RAY_ADDRESS", environment)
     on = On.parse(asked)
     assert on is not None
-    Cluster(on)
+    cluster = Cluster(on)
     assert told == [joined]
+    assert cluster.may_grow == (joined != "local")
 
 
 @pytest.mark.parametrize("kind", ["RayError", "ConnectionError"])
