@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,26 +20,35 @@ class Killed(Exception):
 class InProcessCluster:
     """The seam of `shouldtune.workers.cluster.Cluster`."""
 
-    def __init__(self, workers: int = 2) -> None:
-        self.on = On(workers=workers)
+    def __init__(self, room: int = 2, on: On | None = None) -> None:
+        self.on = on or On()
+        self.room = room
+        """Workers that can be at once; the others wait for a place."""
+        self.may_grow = True
         self.users = 0
         self.handles: list[Handle] = []
         self.stillborn = False
+        self.opens_in = 0.0
+        """Seconds that a worker takes to open its model."""
+        self.is_cut = False
 
     def holds(self) -> int:
-        assert self.on.workers is not None
-        return self.on.workers
+        return self.room
 
     def put(self, value: Any) -> Any:
         return Reference(value)
 
     def start(self, recipe: Recipe, known: Any) -> Any:
-        handle = Handle(Worker(recipe.plain(), [known]), dead=self.stillborn and bool(self.handles))
+        dead = self.stillborn and bool(self.handles)
+        handle = Handle(Worker(recipe.plain(), [known]), self, dead=dead)
         self.handles.append(handle)
         return handle
 
     def wait_for(self, reference: Any, seconds: float) -> Any:
         """The loop that the test runs in must go on meanwhile, so another one waits."""
+        if not reference.handle.has_place():
+            time.sleep(seconds)
+            return None
         found: list[Any] = []
 
         def wait() -> None:
@@ -47,8 +57,6 @@ class InProcessCluster:
         thread = threading.Thread(target=wait)
         thread.start()
         thread.join(seconds)
-        self.handles[-1].clean()
-        self.handles[-1].worker = Worker(*self.handles[-1].made)  # it belongs to no loop yet
         return found[0]
 
     def end(self, worker: Any) -> None:
@@ -59,6 +67,16 @@ class InProcessCluster:
 
     def is_lost(self, error: BaseException) -> bool:
         return isinstance(error, Killed)
+
+    def is_cut_off(self, error: BaseException) -> bool:
+        return isinstance(error, ConnectionError)
+
+    def cut(self) -> None:
+        """Let the connection be lost: what is under way ends, and nothing can be asked any more."""
+        self.is_cut = True
+        for handle in self.handles:
+            for each in list(handle.under_way):
+                each.cancel()
 
     def leave(self) -> None:
         self.users -= 1
@@ -81,25 +99,33 @@ class Reference:
 class Handle:
     """A worker from outside."""
 
-    def __init__(self, worker: Worker, *, dead: bool) -> None:
-        self.worker, self.dead = worker, dead
-        self.made = (worker._recipe.plain(), worker._known)
+    def __init__(self, worker: Worker, cluster: InProcessCluster, *, dead: bool) -> None:
+        self.worker, self.cluster, self.dead, self.opens_in = worker, cluster, dead, cluster.opens_in
         self.under_way: set[asyncio.Future[Any]] = set()
         self.calls = 0
         """Calls that were sent to it to be answered."""
+        self.trainings = 0
 
     def __getattr__(self, method: str) -> _Method:
         return _Method(self, method)
 
-    def clean(self) -> None:
-        if self.worker._made_scratch is not None:
-            self.worker._made_scratch.cleanup()
+    def has_place(self) -> bool:
+        """First come, first served."""
+        return self.cluster.living.index(self) < self.cluster.room
+
+    async def begin(self) -> None:
+        """Wait for a place, and for the model to be open."""
+        while not self.has_place():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(self.opens_in)
+        self.opens_in = 0.0
 
     def kill(self) -> int:
-        """Let it die; how many calls it had under way."""
+        """Let it die; how many calls it had under way. As a process that is killed, it leaves its files."""
         lost = len(self.worker._under_way)
         self.dead = True
-        self.clean()
+        if self.worker._made_scratch is not None:
+            self.worker._made_scratch._finalizer.detach()  # type: ignore[attr-defined]
         for each in list(self.under_way):
             each.cancel()
         return lost
@@ -110,8 +136,11 @@ class _Method:
         self.handle, self.name = handle, name
 
     def remote(self, *given: Any) -> _Pending:
+        if self.handle.cluster.is_cut:
+            raise ConnectionError
         if self.name == "answer":
             self.handle.calls += len(given[1])
+        self.handle.trainings += self.name == "train"
         return _Pending(self.handle, self.name, given)
 
 
@@ -136,6 +165,8 @@ class _Pending:
     async def call(self) -> Any:
         if self.handle.dead:
             raise Killed
+        if self.name == "who":
+            await self.handle.begin()
         return await getattr(self.handle.worker, self.name)(*self.given)
 
     def __await__(self) -> Any:
@@ -145,6 +176,8 @@ class _Pending:
         try:
             return await asyncio.shield(self.task)
         except asyncio.CancelledError:
+            if self.handle.cluster.is_cut:
+                raise ConnectionError from None
             if self.handle.dead:
                 raise Killed from None
             raise

@@ -7,7 +7,11 @@ import json
 import random
 import subprocess
 import sys
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
+from time import perf_counter
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,11 +25,11 @@ from shouldtune.models.doubles import Abilities, Scripted
 from shouldtune.scorers.text import exact
 from shouldtune.task import load_task
 from shouldtune.types import Conversation, Example, Message, TuneSettings
-from shouldtune.workers import On
+from shouldtune.workers import On, Opener
 from shouldtune.workers.cluster import Cluster
 from shouldtune.workers.pool import Pool
 from shouldtune.workers.spread import Spread, SpreadTunable
-from shouldtune.workers.wire import Recipe, write_folder
+from shouldtune.workers.wire import Lesson, Recipe, conversations_to_json, write_folder
 from tests.conftest import MakeTask, numbered_rows
 from tests.in_process_cluster import InProcessCluster
 from tests.test_crash import found as found_in
@@ -37,8 +41,8 @@ ABILITIES = "base=0.6,tuned=0.9,takes=0.01"
 HERE = Scripted.knowing(EXAMPLES, Abilities.parse("base=0.6,tuned=0.9"))
 
 
-def pool_on(cluster: InProcessCluster, abilities: str = ABILITIES) -> Pool:
-    return Pool(cast(Cluster, cluster), Recipe(f"scripted:{abilities}"), PAIRS)
+def pool_on(cluster: InProcessCluster, abilities: str = ABILITIES, size: int = 0) -> Pool:
+    return Pool(cast(Cluster, cluster), Recipe(f"scripted:{abilities}"), size or cluster.holds(), PAIRS)
 
 
 def answers(model: Any) -> Any:
@@ -119,8 +123,27 @@ def test_only_a_ray_that_was_named_is_joined(
         monkeypatch.setenv("RAY_ADDRESS", environment)
     on = On.parse(asked)
     assert on is not None
-    Cluster(on)
+    cluster = Cluster(on)
     assert told == [joined]
+    assert cluster.may_grow == (joined != "local")
+
+
+@pytest.mark.parametrize("kind", ["RayError", "ConnectionError"])
+def test_a_cluster_that_refuses_is_told_in_a_line_with_what_to_look_at(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class RayError(Exception):
+        """What Ray raises where the token is not its own, or none came."""
+
+    def init(**_: Any) -> None:
+        raise RayError("no token") if kind == "RayError" else ConnectionError("no token")
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init, exceptions=SimpleNamespace(RayError=RayError))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr("shouldtune.workers.cluster.require_ray", lambda: None)
+    with pytest.raises(CannotMeasure, match="cannot join ray://head:10001: no token") as error:
+        Cluster(On("ray://head:10001"))
+    assert "RAY_AUTH_MODE=token" in error.value.hint
 
 
 def test_workers_that_all_die_as_they_start_end_the_run() -> None:
@@ -136,6 +159,165 @@ def test_workers_that_all_die_as_they_start_end_the_run() -> None:
 
     with pytest.raises(CannotMeasure, match="died before their model was open"):
         asyncio.run(run())
+
+
+def test_a_node_that_takes_six_workers_of_eight_with_it_ends_no_run() -> None:
+    async def node(cluster: InProcessCluster) -> None:
+        cluster.opens_in = 0.2  # longer than it takes all six to die
+        for handle in cluster.living[:6]:
+            await asyncio.sleep(0.005)
+            handle.kill()
+
+    predicted = asyncio.run(through(node))
+    assert [(p.completion.text, p.score) for p in predicted] == [
+        (p.completion.text, p.score) for p in asyncio.run(answers(HERE))
+    ]
+
+
+def test_a_node_that_takes_workers_with_it_while_they_open_ends_no_run() -> None:
+    async def node(cluster: InProcessCluster) -> None:
+        cluster.opens_in = 0.2
+        for _ in range(2):
+            for handle in cluster.living:
+                handle.kill()
+            await asyncio.sleep(0.05)
+
+    predicted = asyncio.run(through(node))
+    assert all(p.completion.error is None for p in predicted)
+
+
+async def through(harm: Callable[[InProcessCluster], Awaitable[None]]) -> Any:
+    """What eight workers answer that are busy as the harm begins."""
+    cluster = InProcessCluster(8)
+    pool = pool_on(cluster, "base=0.6,tuned=0.9,takes=0.1")
+    asking = asyncio.create_task(answers(Spread(pool)))
+    while sum(bool(handle.worker._under_way) for handle in cluster.living) < 8:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    try:
+        await harm(cluster)
+        return await asking
+    finally:
+        await pool.aclose()
+
+
+def test_a_run_can_be_stopped_while_the_cluster_starts_a_worker() -> None:
+    cluster = InProcessCluster(1)
+    cluster.room = 0
+
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        stop = threading.Timer(0.2, task.cancel)  # what asyncio does with Ctrl-C, from outside of the loop as well
+        stop.start()
+        pool_on(cluster)
+
+    start = perf_counter()
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+    assert perf_counter() - start < 30
+    assert not cluster.living
+    assert not cluster.users
+
+
+def test_a_cluster_without_room_is_waited_for_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shouldtune.workers.pool.START_S", 1.0)
+    cluster = InProcessCluster(1)
+    cluster.room = 0
+
+    async def run() -> None:
+        pool_on(cluster)
+
+    with pytest.raises(CannotMeasure, match="within 1 s") as error:
+        asyncio.run(run())
+    assert "ray status" in error.value.hint
+    assert not cluster.living
+
+
+def test_a_worker_that_waits_for_room_does_not_end_the_run_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shouldtune.workers.pool.START_S", 1.0)
+
+    async def run() -> Any:
+        cluster = InProcessCluster(1)
+        pool = pool_on(cluster, "base=0.6,tuned=0.9,takes=1", size=2)
+        asking = asyncio.create_task(measure(Spread(pool), EXAMPLES[:90], exact))
+        await asyncio.sleep(0.9)
+        for handle in cluster.handles[1:]:
+            handle.opens_in = 0.5  # whoever gets the place is no quicker
+        cluster.opens_in = 0.5
+        cluster.handles[0].kill()
+        try:
+            return await asking
+        finally:
+            await pool.aclose()
+
+    assert all(p.completion.error is None for p in asyncio.run(run()))
+
+
+def test_a_cluster_that_has_no_room_any_more_is_waited_for_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shouldtune.workers.pool.START_S", 1.0)
+
+    async def run() -> None:
+        cluster = InProcessCluster(2)
+        pool = pool_on(cluster)
+        cluster.room = 0
+        cluster.handles[0].kill()
+        try:
+            await answers(Spread(pool))
+        finally:
+            await pool.aclose()
+
+    with pytest.raises(CannotMeasure, match="within 1 s") as error:
+        asyncio.run(run())
+    assert "ray status" in error.value.hint
+
+
+@pytest.mark.parametrize("meanwhile", ["asked", "trained", "opened", "nothing"])
+def test_a_lost_connection_ends_the_run_in_a_line_that_says_how_to_go_on(meanwhile: str) -> None:
+    async def run() -> None:
+        cluster = InProcessCluster(1)
+        pool = pool_on(cluster, "base=1,takes=1")
+        model = Spread(pool)
+        if meanwhile == "opened":
+            cluster.opens_in = 5.0
+            cluster.handles[0].kill()
+        waiting: list[asyncio.Task[Any]] = []
+        if meanwhile in {"asked", "opened"}:
+            waiting.append(asyncio.create_task(model.complete([Message("user", "question 1")])))
+        if meanwhile == "trained":
+            waiting.append(asyncio.create_task(pool.train(LESSON, Endless())))
+        await asyncio.sleep(0.1)
+        cluster.cut()
+        waiting.append(asyncio.create_task(model.complete([Message("user", "question 2")])))
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=3)
+        finally:
+            await pool.aclose()
+        assert len(done) == len(waiting)
+        for each in done:
+            with pytest.raises(CannotMeasure, match="connection to the cluster was lost") as error:
+                each.result()
+            assert error.value.hint == "the same command goes on"
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_reaches_nobody_itself_is_no_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)  # so none is started
+    cluster = Cluster(On())
+    its_own = ray.exceptions.RayTaskError("answer", "its traceback", ConnectionError("no model there"))
+    assert isinstance(its_own.as_instanceof_cause(), ConnectionError)
+    assert not cluster.is_cut_off(its_own.as_instanceof_cause())
+    assert cluster.is_cut_off(ConnectionError("the data client has disconnected"))
+    assert cluster.is_cut_off(Exception("Ray Client is not connected. Please connect by calling `ray.init`."))
+    assert not cluster.is_cut_off(Exception("a bug"))
+
+
+class Endless:
+    """A reference to what never comes."""
+
+    def __await__(self) -> Any:
+        return asyncio.sleep(60).__await__()
 
 
 def test_a_call_that_nobody_waits_for_is_computed_no_further() -> None:
@@ -159,8 +341,7 @@ def test_a_tuned_model_is_known_to_every_worker(tmp_path: Path) -> None:
     async def run() -> tuple[Any, Any]:
         pool = pool_on(InProcessCluster(3))
         tunable = SpreadTunable(pool, store=tmp_path)
-        texts = [Conversation((Message("user", "question 1"),), "answer 1")]
-        tuned = [model async for model in tunable.tune(texts, TuneSettings(epochs=2))]
+        tuned = [model async for model in tunable.tune(TEXTS, TuneSettings(epochs=2))]
         there = await answers(tuned[-1])
         await pool.aclose()
         return tuned[-1].spec(), there
@@ -170,6 +351,37 @@ def test_a_tuned_model_is_known_to_every_worker(tmp_path: Path) -> None:
     here = Scripted(HERE.answers, HERE.abilities, is_tuned=True)
     assert spec == here.spec()
     assert there == asyncio.run(answers(here))
+
+
+TEXTS = [Conversation((Message("user", "question 1"),), "answer 1")]
+LESSON = Lesson(conversations_to_json(TEXTS), asdict(TuneSettings(epochs=1)), 1)
+
+
+@pytest.mark.parametrize("how", ["dies", "is left"])
+def test_a_training_that_was_not_begun_is_not_lost_with_its_worker(how: str) -> None:
+    async def run() -> tuple[list[int], Any]:
+        cluster = InProcessCluster(1)
+        pool = pool_on(cluster, "base=1,takes=0.5")
+        asking = asyncio.create_task(measure(Spread(pool), EXAMPLES[:10], exact))
+        while not cluster.handles[0].worker._under_way:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        training = asyncio.create_task(pool.train(LESSON, cluster.put(({}, {}))))
+        await asyncio.sleep(0.1)
+        if how == "dies":
+            cluster.handles[0].kill()
+        else:
+            training.cancel()
+        made: Any = (await asyncio.gather(training, return_exceptions=True))[0]
+        await asking
+        await pool.aclose()
+        return [handle.trainings for handle in cluster.handles], made
+
+    trainings, made = asyncio.run(run())
+    if how == "dies":
+        assert trainings == [0, 1]
+        assert made["spec"]["tuned"]
+    else:
+        assert trainings == [0]
 
 
 def test_a_file_that_would_lie_elsewhere_is_refused(tmp_path: Path) -> None:
@@ -183,10 +395,68 @@ def test_another_place_than_ray_is_refused(text: str) -> None:
         On.parse(text)
 
 
+TWO = ("scripted:base=0.5", "scripted:base=0.7", "openai:gpt-4o-mini", None)
+
+
+def opener_on(cluster: InProcessCluster) -> Opener:
+    return Opener(cluster.on, EXAMPLES, TWO, lambda _: cast(Cluster, cluster))
+
+
+@pytest.mark.parametrize(
+    ("room", "workers", "may_grow", "sizes"),
+    [
+        (5, None, True, [2, 2]),  # what a third model asks is asked elsewhere
+        (2, None, False, [1, 1]),
+        (1, 3, True, [3, 3]),  # who says how many knows that there will be room
+        (4, 3, False, [2, 2]),  # but not more than there can be
+        (4, 1, False, [1, 1]),
+    ],
+)
+def test_models_share_what_the_cluster_has_room_for(
+    room: int, workers: int | None, may_grow: bool, sizes: list[int], tmp_path: Path
+) -> None:
+    async def run() -> list[int]:
+        cluster = InProcessCluster(room, On(workers=workers))
+        cluster.may_grow, opener = may_grow, opener_on(cluster)
+        if room < 2:
+            cluster.room = 2  # it has grown
+        models = [opener.model(TWO[0]), opener.tunable(TWO[1], tmp_path, None)]
+        assert all(isinstance(each, Spread) for each in models)
+        found = [each.pool.size for each in models if isinstance(each, Spread)]
+        for each in models:
+            await each.aclose()  # type: ignore[union-attr]
+        return found
+
+    assert asyncio.run(run()) == sizes
+
+
+@pytest.mark.parametrize(("workers", "may_grow"), [(None, True), (None, False), (1, False)])
+def test_two_models_for_one_gpu_are_refused_at_once(workers: int | None, may_grow: bool) -> None:
+    cluster = InProcessCluster(1, On(workers=workers, gpus=1.0))
+    cluster.may_grow = may_grow
+
+    async def run() -> None:
+        opener_on(cluster).model(TWO[0])
+
+    with pytest.raises(CannotMeasure, match="room for 1 of the 2 workers") as error:
+        asyncio.run(run())
+    assert "--per-worker-gpus 1" in error.value.hint
+    assert ("--workers N" in error.value.hint) == may_grow
+    assert not cluster.handles
+
+
 def test_workers_without_a_place_are_refused() -> None:
     assert On.parse(None) is None
     with pytest.raises(InputError, match="nothing says where"):
         On.parse(None, workers=2)
+
+
+def test_a_gpu_and_a_half_is_refused_and_half_of_one_is_not() -> None:
+    with pytest.raises(InputError) as error:
+        On.parse("ray", gpus=1.5)
+    assert error.value.hint == "--per-worker-gpus 2"
+    assert On.parse("ray", gpus=0.5) == On(gpus=0.5)
+    assert On.parse("ray", gpus=2.0) == On(gpus=2.0)
 
 
 def test_without_the_package_it_says_how_to_have_it(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import tempfile
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from shouldtune.errors import CannotMeasure
 from shouldtune.models.local import open_local
 from shouldtune.types import Conversation, Message, TuneSettings
 from shouldtune.workers.cluster import Cluster
 from shouldtune.workers.pool import Pool
 from shouldtune.workers.spread import Spread, SpreadTunable
-from shouldtune.workers.wire import Recipe
+from shouldtune.workers.wire import Recipe, messages_to_json
 from tests.in_process_cluster import InProcessCluster
-from tests.tiny_llama import write_tiny_gguf
+from tests.tiny_llama import tiny_weights, write_tiny_gguf
 
 for name in ("gguf", "tokenizers", "safetensors", "jinja2", "llguidance", "torch"):
     pytest.importorskip(name)
@@ -31,8 +34,17 @@ def weights(store: Path) -> dict[str, bytes]:
     return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()}
 
 
-def test_what_workers_train_is_what_training_here_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where workers make the folders that they compute in."""
     monkeypatch.setenv("SHOULDTUNE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_what_workers_train_is_what_training_here_leaves(tmp_path: Path) -> None:
     write_tiny_gguf(tmp_path / "tiny.gguf")
     model_id = f"gguf:{tmp_path / 'tiny.gguf'}"
 
@@ -43,7 +55,7 @@ def test_what_workers_train_is_what_training_here_leaves(tmp_path: Path, monkeyp
 
     async def there() -> tuple[str, dict[str, object]]:
         cluster = InProcessCluster(2)
-        pool = Pool(cast(Cluster, cluster), Recipe(model_id))
+        pool = Pool(cast(Cluster, cluster), Recipe(model_id), 2)
         epochs: list[Spread] = []
         async for each in SpreadTunable(pool, store=tmp_path / "there").tune(TEXTS, SETTINGS):
             epochs.append(each)
@@ -58,3 +70,35 @@ def test_what_workers_train_is_what_training_here_leaves(tmp_path: Path, monkeyp
     assert weights(tmp_path / "there") == weights(tmp_path / "here")
     assert text_there == text
     assert spec["adapter"]["sha256"] == spec_there["adapter"]["sha256"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("how", ["asked nothing", "closed at once", "asked", "a bug", "a bug before", "another model"])
+def test_workers_that_are_stopped_leave_no_files(tmp_path: Path, scratch: Path, how: str) -> None:
+    write_tiny_gguf(tmp_path / "tiny.gguf")
+
+    async def run() -> int:
+        size = 2 if how == "another model" else 1
+        cluster = InProcessCluster(size)
+        pool = Pool(cast(Cluster, cluster), Recipe(f"gguf:{tmp_path / 'tiny.gguf'}"), size)
+        model = Spread(pool)
+        if how == "closed at once":
+            asking = asyncio.create_task(model.complete(ASKED))
+            await asyncio.sleep(0)
+            asking.cancel()
+        if how == "asked":
+            await model.complete(ASKED)
+        if how in {"a bug", "a bug before"}:
+            with pytest.raises(json.JSONDecodeError):
+                await pool.ask(None, "{", {})
+        if how == "a bug before":
+            await asyncio.sleep(0.1)
+        if how == "another model":
+            write_tiny_gguf(tmp_path / "tiny.gguf", weights=tiny_weights(seed=1))
+            with pytest.raises(CannotMeasure, match="the same model"):
+                while True:
+                    await pool.ask(None, messages_to_json(ASKED), {})
+        await pool.aclose()
+        return len(cluster.handles)
+
+    assert asyncio.run(run()) == (2 if how == "another model" else 1)
+    assert not list(scratch.iterdir())

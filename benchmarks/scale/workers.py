@@ -56,7 +56,7 @@ async def on_workers(cluster: Cluster, count: int, takes: float, rounds: int) ->
     rows = examples(count * BATCH * BATCHES * rounds)
     warm = [Example(f"warm {i}", f"warm up {i}", f"answer {i}") for i in range(count * BATCH * BATCHES)]
     pairs = [(row.input, row.target) for row in (*rows, *warm)]
-    pool = Pool(cluster, Recipe(f"scripted:base=1,takes={takes:g}"), pairs)
+    pool = Pool(cluster, Recipe(f"scripted:base=1,takes={takes:g}"), count, pairs)
     cluster.users += 1  # the next count of workers goes on with this cluster
     try:
         model = Spread(pool)

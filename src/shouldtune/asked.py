@@ -97,7 +97,8 @@ def open_models(
     worker can be had.
     """
     everything = (*loaded.task.train, *loaded.holdout)  # a scripted model knows the answers; a real one is told nothing
-    file, economics, opener = loaded.file, loaded.economics, Opener(on, everything)
+    file, economics = loaded.file, loaded.economics
+    opener = Opener(on, everything, (file.model, file.strong, file.tune, model_needed(loaded.task.scorer)))
 
     def opened(named: str) -> Model:
         return opener.model(named) if opens is None else opens(named, everything)

@@ -28,21 +28,25 @@ class Cluster:
         self.on = on
         self.users = 0
         """Pools on it."""
+        self.may_grow = True
+        """One that was started here does not."""
         self.joined_here = not ray.is_initialized()
         if self.joined_here:
             try:
                 self._join()
-            except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError) as error:
+            except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
                 where = on.address or os.environ.get("RAY_ADDRESS") or "a Ray started here"
                 raise CannotMeasure(
                     f"cannot join {where}: {' '.join(str(error).split())[:200]}",
-                    hint="is it running, and of this machine's versions of Ray and Python? `ray status` says",
+                    hint="is it running, and of this machine's versions of Ray and Python? `ray status` says; where it"
+                    " asks for tokens, RAY_AUTH_MODE=token is to be said here too",
                 ) from None
 
     def _join(self) -> None:
         # Left to itself Ray joins whatever Ray runs on the machine, one that another program started for itself and
         # will end too. Only one that was named is joined.
         named = "auto" if self.on.address == ANY_HERE else self.on.address or os.environ.get("RAY_ADDRESS")
+        self.may_grow = named is not None
         self.ray.init(
             address=named or "local",
             include_dashboard=False,
@@ -51,17 +55,18 @@ class Cluster:
         )
 
     def holds(self) -> int:
-        """How many workers of the size that is asked for; at least 1, for a cluster may grow."""
-        if self.on.workers is not None:
-            return self.on.workers
+        """For how many workers of the size that is asked for it has room, had nobody else any."""
         there = self.ray.cluster_resources()
         by_cpus = there.get("CPU", 0.0) / self.on.cpus if self.on.cpus else math.inf
         by_gpus = there.get("GPU", 0.0) / self.on.gpus if self.on.gpus else math.inf
-        return max(1, int(min(by_cpus, by_gpus) + 1e-9))
+        return int(min(by_cpus, by_gpus) + 1e-9)
 
     def put(self, value: Any) -> Any:
-        """A reference to something that a worker fetches when it needs it."""
-        return self.ray.put(value)
+        """A reference to something that a worker fetches when it needs it. CannotMeasure."""
+        try:
+            return self.ray.put(value)
+        except ConnectionError:
+            raise cut_off() from None
 
     def start(self, recipe: Recipe, known: Any) -> Any:
         """A worker, as soon as there is room for it. Ray repeats nothing by itself: who asked does, and knows it."""
@@ -79,14 +84,14 @@ class Cluster:
         )
 
     def wait_for(self, reference: Any, seconds: float) -> Any:
-        """What a reference stands for, waited for without an event loop. CannotMeasure."""
+        """What a reference stands for, waited for without an event loop; None if it is not there yet. CannotMeasure."""
         try:
             return self.ray.get(reference, timeout=seconds)
         except self.ray.exceptions.GetTimeoutError:
-            raise CannotMeasure(
-                f"no worker has started within {seconds:.0f} s", hint="has the cluster room for one? `ray status` says"
-            ) from None
-        except self.ray.exceptions.RayActorError as error:
+            return None
+        except self.ray.exceptions.RayError as error:
+            if not self.is_lost(error):
+                raise
             raise CannotMeasure(
                 f"a worker died as it started: {' '.join(str(error).split())[:200]}",
                 hint="is shouldtune installed on every node, and memory enough for the model?",
@@ -102,6 +107,12 @@ class Cluster:
         errors = self.ray.exceptions
         return isinstance(error, errors.RayError) and not isinstance(error, errors.RayTaskError)
 
+    def is_cut_off(self, error: BaseException) -> bool:
+        """Whether an error says that the cluster itself can no longer be reached."""
+        if isinstance(error, self.ray.exceptions.RayError):  # a worker's own error is of its cause's class too
+            return False
+        return isinstance(error, ConnectionError) or "Ray Client is not connected" in str(error)
+
     def cancel(self, reference: Any) -> None:
         """Have work stopped that nobody waits for."""
         with suppress(Exception):
@@ -110,8 +121,15 @@ class Cluster:
     def leave(self) -> None:
         """One user less; the last one lets go of a cluster that was joined here."""
         self.users -= 1
-        if self.users <= 0 and self.joined_here and self.ray.is_initialized():
-            self.ray.shutdown()
+        if self.users <= 0 and self.joined_here:
+            with suppress(ConnectionError):  # it has gone by itself
+                if self.ray.is_initialized():
+                    self.ray.shutdown()
+
+
+def cut_off() -> CannotMeasure:
+    """The error where the cluster can no longer be reached."""
+    return CannotMeasure("the connection to the cluster was lost", hint="the same command goes on")
 
 
 def require_ray() -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from shouldtune.errors import CannotMeasure
 from shouldtune.types import ModelSpec
-from shouldtune.workers.cluster import Cluster
+from shouldtune.workers.cluster import Cluster, cut_off
 from shouldtune.workers.wire import LEFT, Lesson
 
 BATCHES = 3
 """Messages under way to one worker, so that it need not wait for the next."""
 LOOK_S = 1.0
 """Between looks at how far a training is."""
+TIDY_S = 2.0
+"""For a worker to remove its files before it is stopped."""
 
 OnStep = Callable[[int, int, float], None]
 
@@ -61,6 +64,8 @@ class Lane:
 
     def __init__(self, worker: Any, cluster: Cluster) -> None:
         self.worker, self.cluster = worker, cluster
+        self.is_up = False
+        """Whether it has answered: from then on it may have files."""
         self.under_way: set[asyncio.Future[Any]] = set()
         self._knows: dict[str, asyncio.Future[None]] = {}
 
@@ -79,7 +84,8 @@ class Lane:
                 await self._taught(variant)
             calls = [(asked.number, asked.said, asked.options) for asked in batch]
             name = "" if variant is None else variant.name
-            answers = await heard(self.cluster, self.worker.answer.remote(name, calls))
+            with reaching(self.cluster):
+                answers = await self.worker.answer.remote(name, calls)
         except BaseException as error:
             for asked in batch:
                 give(asked.answer, error if isinstance(error, Exception) else Lost())
@@ -91,17 +97,29 @@ class Lane:
     async def _taught(self, variant: Variant) -> None:
         """See to it that the worker knows a tuned model."""
         if variant.name not in self._knows:
-            learning = self.worker.learn.remote(variant.name, variant.spec, [variant.files])
-            self._knows[variant.name] = asyncio.ensure_future(heard(self.cluster, learning))
+            self._knows[variant.name] = asyncio.ensure_future(self._learnt(variant))
         await asyncio.shield(self._knows[variant.name])
 
+    async def _learnt(self, variant: Variant) -> None:
+        with reaching(self.cluster):
+            await self.worker.learn.remote(variant.name, variant.spec, [variant.files])
+
+    def leave(self, number: int) -> None:
+        """Have the worker compute a call no further that nobody waits for."""
+        with suppress(Exception):  # nobody waits for what becomes of it either
+            self.worker.leave.remote([number])
+
+    async def answered(self) -> None:
+        """Until nothing is under way any more. Lost."""
+        while self.under_way:
+            done, self.under_way = await asyncio.wait(self.under_way)
+            raise_from(done)
+
     async def lend(self, job: Job) -> None:
-        """Have the worker train, once it has answered what it has under way. Lost."""
+        """Have the worker train. Lost."""
         try:
-            while self.under_way:
-                done, self.under_way = await asyncio.wait(self.under_way)
-                raise_from(done)
-            reference = self.worker.train.remote(job.lesson.plain(), [job.before])
+            with reaching(self.cluster):
+                reference = self.worker.train.remote(job.lesson.plain(), [job.before])
             training = asyncio.ensure_future(heard(self.cluster, reference))
             watching = asyncio.create_task(self._watched(job.on_step))
             try:
@@ -122,12 +140,17 @@ class Lane:
     async def _watched(self, on_step: OnStep | None) -> None:
         while on_step is not None:
             await asyncio.sleep(LOOK_S)
-            with suppress(Lost):
-                if (steps := await heard(self.cluster, self.worker.steps.remote())) is not None:
+            with suppress(Lost, CannotMeasure):  # the training hears of it too
+                with reaching(self.cluster):
+                    steps = await self.worker.steps.remote()
+                if steps is not None:
                     on_step(*steps)
 
-    async def end(self) -> None:
-        """Stop the worker, and whatever it has under way."""
+    async def end(self, *, lost: bool = False) -> None:
+        """Stop the worker, and whatever it has under way; one that is not lost leaves no files behind."""
+        if self.is_up and not lost:
+            with suppress(Exception):  # it is lost after all, or too busy: then they stay
+                await asyncio.wait_for(self.worker.tidy.remote(), TIDY_S)
         self.cluster.end(self.worker)
         for each in self.under_way:
             each.cancel()
@@ -135,12 +158,21 @@ class Lane:
 
 
 async def heard(cluster: Cluster, reference: Awaitable[Any]) -> Any:
-    """What a worker answers. Lost where it is gone; a bug on its side keeps its traceback."""
-    try:
+    """What a worker answers. Lost, CannotMeasure."""
+    with reaching(cluster):
         return await reference
+
+
+@contextmanager
+def reaching(cluster: Cluster) -> Iterator[None]:
+    """Lost where a worker is gone, CannotMeasure where all of them are; a bug on their side keeps its traceback."""
+    try:
+        yield
     except Exception as error:
         if cluster.is_lost(error):
             raise Lost(f"a worker was lost: {type(error).__name__}") from None
+        if cluster.is_cut_off(error):
+            raise cut_off() from None
         raise
 
 

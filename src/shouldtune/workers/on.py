@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class On:
     address: str | None = None
     """`ray://host:port`, or `ray://auto`; None: the one that RAY_ADDRESS names, else one of this run's own."""
     workers: int | None = None
-    """How many for each model; None: as many as the cluster holds now."""
+    """How many for each model; None: as many as the cluster has room for now, shared among the models."""
     cpus: float = 1.0
     """Cores that one worker takes."""
     gpus: float = 0.0
@@ -36,4 +37,9 @@ class On:
             raise InputError(f"--on {text} is not known", hint=HINT)
         if cpus + gpus <= 0:
             raise InputError("a worker that takes neither cores nor GPUs has no place", hint="--per-worker-cpus 1")
+        if gpus > 1 and not float(gpus).is_integer():
+            raise InputError(
+                f"--per-worker-gpus {gpus:g}: Ray shares one GPU out in parts, and more than one only whole",
+                hint=f"--per-worker-gpus {math.ceil(gpus)}",
+            )
         return On(None if text == "ray" else text, workers, cpus, gpus)
