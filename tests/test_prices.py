@@ -129,6 +129,7 @@ def test_a_bill_knows_dollars_from_machine_time_and_does_not_mind_the_order() ->
     assert bill(here, *bought).spent() == bill(*reversed(bought), here).spent()
     total = bill(here, *bought).spent()
     assert (total.usd, total.cached_tokens, total.calls) == (pytest.approx(3.6), 32, 9)
+    assert (total.seconds, bill(*bought).spent().seconds) == (2.0, 0.0)  # latencies overlap
     assert bill(here).spent().usd is None
     assert bill().spent().usd is None
     assert bill(*bought, Completion("c", latency_s=1.0)).spent().usd is None
