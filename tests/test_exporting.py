@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import shutil
@@ -15,8 +14,7 @@ import yaml
 from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.exporting import Wish, export
 from shouldtune.exporting.folder import FAILED, MANIFEST
-from shouldtune.exporting.forms import FORMS
-from shouldtune.exporting.parity import Parity, score_again
+from shouldtune.exporting.parity import Parity
 from shouldtune.exporting.prompt_files import plain, run_prompt, write_prompt
 from shouldtune.exporting.source import Source, open_source
 from shouldtune.models.gguf_cache import sha256_of
@@ -25,7 +23,7 @@ from shouldtune.models.prompted import NearestPassages, NearestShots, Prompted
 from shouldtune.retrieval.chunks import Passage
 from shouldtune.run import RunRecord
 from shouldtune.types import Options
-from tests.exporting_world import PACKAGES, code_rows, small_run
+from tests.exporting_world import PACKAGES, again, code_rows, small_run, tiny_run, written
 from tests.report_worlds import a_yes
 from tests.tiny_llama import TEMPLATE, write_tiny_gguf
 
@@ -40,29 +38,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # between peft
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
-    place = tmp_path_factory.mktemp("exporting")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHOULDTUNE_CACHE", str(place / "cache"))
-        gguf = write_tiny_gguf(place / "tiny.gguf")
-        yield small_run(place / "codes", f"gguf:{gguf}", ",".join(RUNGS))
+    with tiny_run(tmp_path_factory.mktemp("exporting"), ",".join(RUNGS)) as record:
+        yield record
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
-
-
-def again(source: Source, form: str, folder: Path, sample: int | None = None) -> Parity:
-    """What the gate says of a folder as it lies there."""
-    read_back = FORMS[form].read_back
-    assert read_back is not None
-    return asyncio.run(score_again(source, read_back(source, folder), sample))
-
-
-def written(source: Source, form: str, folder: Path) -> Path:
-    folder.mkdir()
-    FORMS[form].write(source, folder)
-    return folder
 
 
 # ---------------------------------------------------------------- what passes
@@ -161,17 +143,6 @@ def test_a_changed_chat_template_is_caught_and_shown(run: RunRecord, out: Path, 
     assert parity.difference is not None
     assert parity.difference.what == "the chat template"
     assert parity.difference.run != parity.difference.export
-
-
-def test_a_changed_modelfile_is_caught(run: RunRecord, out: Path) -> None:
-    source = open_source(run.folder, "few_shot")
-    file = written(source, "ollama", out) / "Modelfile"
-    file.write_text(file.read_text(encoding="utf-8").replace("Name the code.", "Name a code."), encoding="utf-8")
-    parity = again(source, "ollama", out)
-    assert parity.outcome == "failed"
-    assert parity.difference is not None
-    assert parity.difference.what == "the messages"
-    assert "Name a code." in parity.difference.export
 
 
 def test_a_changed_prompt_fails_even_where_the_scores_do_not_move(run: RunRecord, out: Path) -> None:
@@ -294,29 +265,3 @@ def test_a_task_that_changed_since_is_not_scored_against(run: RunRecord, out: Pa
     with pytest.raises(InputError, match="has changed since this run"):
         export(task, "prompt", Wish("few_shot", out))
     assert export(task, "prompt", Wish("few_shot", out, parity=False)).parity.outcome == "not_scored"
-
-
-# ---------------------------------------------------------------- Ollama's grammar
-
-
-def test_a_modelfile_says_all_that_the_run_asked(run: RunRecord, out: Path) -> None:
-    from shouldtune.exporting.modelfile import parse
-
-    written(open_source(run.folder, "few_shot"), "ollama", out)
-    told = parse((out / "Modelfile").read_text(encoding="utf-8"))
-    assert told[0] == ("FROM", "./base.gguf")
-    assert ("SYSTEM", "Name the code.") in told
-    said = [text.split(" ", 1)[0] for name, text in told if name == "MESSAGE"]
-    assert said == ["user", "assistant"] * (len(said) // 2)
-    assert said
-    assert {text.split(" ", 1)[0] for name, text in told if name == "PARAMETER"} == {
-        "temperature", "seed", "repeat_penalty", "num_predict", "num_ctx", "stop",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("text", ["FROM a\nFROM b\n", "RUN x\nFROM a\n", "FROM a\nMESSAGE robot hi\n", "SYSTEM a\n"])
-def test_what_is_no_modelfile_is_refused(text: str) -> None:
-    from shouldtune.exporting.modelfile import parse
-
-    with pytest.raises(InputError):
-        parse(text)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shouldtune.exporting import modelfile, training_rows, uses, weights, weights_reading
+from shouldtune.exporting import modelfile, ollama_reading, training_rows, uses, weights, weights_reading
 from shouldtune.exporting.parity import Parity, Readback
 from shouldtune.exporting.prompt_files import write_prompt
 from shouldtune.exporting.reading import read_prompt_back
@@ -55,6 +55,6 @@ _ALL = (
         "transformers",
     ),
     Form("vllm", weights.refuse_elsewhere, weights.write_vllm, weights_reading.read_vllm_back, uses.vllm, "vllm"),
-    Form("ollama", modelfile.refuse, modelfile.write_ollama, modelfile.read_ollama_back, uses.ollama),
+    Form("ollama", modelfile.refuse, modelfile.write_ollama, ollama_reading.read_ollama_back, uses.ollama),
 )
 FORMS: Mapping[str, Form] = {form.name: form for form in _ALL}

@@ -1,17 +1,14 @@
-"""Weights for other tools, as Hugging Face lays them out: a LoRA adapter beside its base, or one merged into the other.
-
-A merged model is written in float32: what training changes is often smaller than the last bit of a bfloat16 weight, and
-would be rounded away.
-"""
+"""Weights as Hugging Face lays them out: a LoRA adapter beside its base, or one merged into the other."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shouldtune.errors import InputError, ModelUnavailable
+from shouldtune.errors import InputError
 from shouldtune.exporting.folder import copy
+from shouldtune.exporting.merging import CONFIG, INDEX, write_merged_weights
 from shouldtune.exporting.prompt_files import write_prompt
 from shouldtune.exporting.searching import refuse_other_searches
 from shouldtune.exporting.source import Source
@@ -19,13 +16,9 @@ from shouldtune.models.adapter import SETTINGS, WEIGHTS
 from shouldtune.models.gguf_cache import smollm2_gguf
 from shouldtune.models.llama_config import LlamaConfig
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-CONFIG, TEMPLATE = "config.json", "chat_template.jinja"
+TEMPLATE = "chat_template.jinja"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", TEMPLATE, "special_tokens_map.json")
 BASE, ADAPTER = "base", "adapter"
-INDEX = "model.safetensors.index.json"
 
 
 def refuse_untrained(source: Source) -> None:
@@ -113,48 +106,17 @@ def write_base(source: Source, folder: Path) -> None:
 
 
 def write_merged(source: Source, folder: Path) -> None:
-    """One model: every changed weight plus scale * B A, computed and written in float32."""
-    from safetensors.torch import load_file, save_file
-
-    there, sizes, places = source.local.identity.folder, 0, dict[str, str]()
-    changes = _changes(source)
-    for path in sorted(there.glob("*.safetensors")):
-        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
-        for name, change in [(name, changes.pop(name)) for name in list(changes) if name in tensors]:
-            tensors[name] += change()
-        save_file(tensors, folder / path.name, metadata={"format": "pt"})
-        sizes += sum(tensor.numel() * 4 for tensor in tensors.values())
-        places |= dict.fromkeys(tensors, path.name)
-    if changes:
-        raise ModelUnavailable(f"the base has no weight {next(iter(changes))}", where=there)
-    if (there / INDEX).exists():
-        index = {"metadata": {"total_size": sizes}, "weight_map": places}
-        (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
-    config = json.loads((there / CONFIG).read_text(encoding="utf-8"))
-    config |= {"dtype": "float32", "torch_dtype": "float32"}
-    (folder / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
-    _copy_tokenizer(source, folder)
-    _write_generation_config(source, folder)
+    """The tuned model as one, with tokenizer, chat template, generation settings and the prompt."""
+    write_merged_model(source, folder)
     write_prompt(source, folder)
 
 
-def _changes(source: Source) -> dict[str, Any]:
-    """What is added to each weight, by the weight's name, computed when called."""
-    from safetensors.torch import load_file
-
-    adapter = source.adapter
-    assert adapter is not None  # noqa: S101  refused before
-    settings = json.loads((adapter / SETTINGS).read_text(encoding="utf-8"))
-    scale, weights = settings["lora_alpha"] / settings["r"], load_file(adapter / WEIGHTS)
-    ends = ".lora_A.weight"
-
-    def change(name: str) -> Tensor:
-        down, up = weights[name + ends].float(), weights[name + ".lora_B.weight"].float()
-        changed: Tensor = scale * (up @ down)
-        return changed
-
-    modules = [name.removesuffix(ends) for name in weights if name.endswith(ends)]
-    return {f"{name.removeprefix('base_model.model.')}.weight": lambda name=name: change(name) for name in modules}
+def write_merged_model(source: Source, folder: Path) -> None:
+    """The same without the prompt."""
+    assert source.adapter is not None  # noqa: S101  refused before
+    write_merged_weights(source.local.identity.folder, source.adapter, folder)
+    _copy_tokenizer(source, folder)
+    _write_generation_config(source, folder)
 
 
 def write_adapter(source: Source, folder: Path) -> None:

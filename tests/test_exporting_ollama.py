@@ -1,0 +1,109 @@
+"""An Ollama export says what the run asked, names files that Ollama opens, and holds the weights that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shouldtune.errors import InputError
+from shouldtune.exporting import Wish, export
+from shouldtune.exporting.merging import merged_weights
+from shouldtune.exporting.modelfile import parse
+from shouldtune.exporting.source import open_source
+from shouldtune.exporting.tuned_gguf import write_tuned_gguf
+from shouldtune.models.gguf_convert import convert_files
+from shouldtune.models.gguf_file import GgufFile
+from shouldtune.run import RunRecord
+from tests.exporting_world import PACKAGES, again, small_run, tiny_run, written
+
+for name in PACKAGES:
+    pytest.importorskip(name)
+pytest.importorskip("torch").set_num_threads(1)  # the model is too small for two
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
+    with tiny_run(tmp_path_factory.mktemp("ollama"), "few_shot,fine_tune") as record:
+        yield record
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+# ---------------------------------------------------------------- the model that it names
+
+
+def test_a_tuned_model_is_one_file_for_ollama_takes_no_adapters(run: RunRecord, out: Path) -> None:
+    done = export(run.folder, "ollama", Wish("fine_tune", out))
+    assert done.parity.outcome == "passed", done.parity.because
+    told = dict(parse((out / "Modelfile").read_text(encoding="utf-8")))
+    assert "ADAPTER" not in told
+    base, tuned = GgufFile(run.folder.parent.parent.parent / "tiny.gguf"), GgufFile(out / told["FROM"])
+    assert tuned.tensors.keys() == base.tensors.keys()
+    assert {**tuned.fields, "general.file_type": None} == {**base.fields, "general.file_type": None}
+    kinds = {name: tensor.kind for name, tensor in tuned.tensors.items()}
+    assert kinds["token_embd.weight"] == base.tensors["token_embd.weight"].kind  # what did not change is the base's own
+    assert kinds["blk.0.attn_q.weight"] == 1  # float16
+
+
+def test_rows_in_another_order_than_llama_cpp_reads_them_fail_by_their_scores(run: RunRecord, out: Path) -> None:
+    source = open_source(run.folder, "fine_tune")
+    written(source, "ollama", out)
+    assert again(source, "ollama", out).outcome == "passed"
+    assert source.adapter is not None
+    merged = merged_weights(source.local.identity.folder, source.adapter)
+    (out / "tuned.gguf").unlink()
+    write_tuned_gguf(run.folder.parent.parent.parent / "tiny.gguf", merged, 2, out / "tuned.gguf")
+    parity = again(source, "ollama", out)
+    assert (parity.outcome, parity.differing_prompts) == ("failed", 0)
+
+
+def test_a_tuned_model_without_a_gguf_is_a_folder_that_ollama_finds_weights_in(run: RunRecord, tmp_path: Path) -> None:
+    folder = tmp_path / "hf"
+    folder.mkdir()
+    convert_files(run.folder.parent.parent.parent / "tiny.gguf", folder)
+    record = small_run(tmp_path / "task", f"hf:{folder}", "few_shot,fine_tune")
+    for rung, place in (("fine_tune", "./tuned"), ("few_shot", str(folder))):
+        out = tmp_path / rung
+        done = export(record.folder, "ollama", Wish(rung, out))
+        assert done.parity.outcome == "passed", done.parity.because
+        told = dict(parse((out / "Modelfile").read_text(encoding="utf-8")))
+        assert told["FROM"] == place
+        assert list((out / place).glob("model*.safetensors"))  # what Ollama's parser looks for
+
+
+# ---------------------------------------------------------------- the Modelfile
+
+
+def test_a_changed_modelfile_is_caught(run: RunRecord, out: Path) -> None:
+    source = open_source(run.folder, "few_shot")
+    file = written(source, "ollama", out) / "Modelfile"
+    file.write_text(file.read_text(encoding="utf-8").replace("Name the code.", "Name a code."), encoding="utf-8")
+    parity = again(source, "ollama", out)
+    assert parity.outcome == "failed"
+    assert parity.difference is not None
+    assert parity.difference.what == "the messages"
+    assert "Name a code." in parity.difference.export
+
+
+def test_a_modelfile_says_all_that_the_run_asked(run: RunRecord, out: Path) -> None:
+    written(open_source(run.folder, "few_shot"), "ollama", out)
+    told = parse((out / "Modelfile").read_text(encoding="utf-8"))
+    assert told[0] == ("FROM", "./base.gguf")
+    assert ("SYSTEM", "Name the code.") in told
+    said = [text.split(" ", 1)[0] for name, text in told if name == "MESSAGE"]
+    assert said == ["user", "assistant"] * (len(said) // 2)
+    assert said
+    assert {text.split(" ", 1)[0] for name, text in told if name == "PARAMETER"} == {
+        "temperature", "seed", "repeat_penalty", "num_predict", "num_ctx", "stop",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["FROM a\nFROM b\n", "RUN x\nFROM a\n", "FROM a\nMESSAGE robot hi\n", "SYSTEM a\n"])
+def test_what_is_no_modelfile_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        parse(text)
