@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shouldtune.errors import InputError
-from shouldtune.exporting import Wish, export
+from shouldtune.exporting import Wish, export, modelfile
 from shouldtune.exporting.merging import merged_weights
 from shouldtune.exporting.modelfile import parse
-from shouldtune.exporting.source import open_source
+from shouldtune.exporting.source import Source, open_source
 from shouldtune.exporting.tuned_gguf import write_tuned_gguf
 from shouldtune.models.gguf_convert import convert_files
 from shouldtune.models.gguf_file import GgufFile
@@ -103,7 +104,42 @@ def test_a_modelfile_says_all_that_the_run_asked(run: RunRecord, out: Path) -> N
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["FROM a\nFROM b\n", "RUN x\nFROM a\n", "FROM a\nMESSAGE robot hi\n", "SYSTEM a\n"])
+@pytest.mark.parametrize(
+    "text", ["FROM a\nFROM b\n", "RUN x\nFROM a\n", "FROM a\nMESSAGE robot hi\n", "SYSTEM a\n", "FROM a\nPARAMETER x\n"]
+)
 def test_what_is_no_modelfile_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse(text)
+
+
+def prompted(run: RunRecord, instruction: str, stop: tuple[str, ...] = ()) -> Source:
+    """The run's, with another instruction and other words that end an answer."""
+    source = open_source(run.folder, "few_shot")
+    options = replace(source.prompt.options, stop=stop)
+    return replace(source, prompt=replace(source.prompt, instruction=instruction, options=options))
+
+
+@pytest.mark.parametrize(
+    "text", ["Prix : 10\u00a0€", "名前\u3000", "a\u200bb", "x\u00ady", "\U0001f468\u200d\U0001f469", "\x1b"]
+)
+def test_what_ollama_would_drop_is_refused_before_anything_is_written(run: RunRecord, text: str) -> None:
+    for source in (prompted(run, text), prompted(run, "Do.", (text,))):
+        with pytest.raises(InputError, match=r"U\+[0-9A-F]{4}, which Ollama drops") as caught:
+            modelfile.refuse(source)
+        assert caught.value.hint
+    assert ("SYSTEM", text) not in parse(f'FROM a\nSYSTEM """{text}"""\n')  # read back as Ollama reads it
+
+
+@pytest.mark.parametrize(
+    "text", ["one\r\ntwo", "one\ttab\n", 'say "x" now', "Größe 名前 👍", "  two spaces ", "back\\slash"]
+)
+def test_every_other_text_comes_out_as_it_went_in(run: RunRecord, out: Path, text: str) -> None:
+    source = prompted(run, text, (text, "\n"))
+    modelfile.refuse(source)
+    written(source, "ollama", out)
+    told = modelfile.read_modelfile(out)
+    assert ("SYSTEM", text) in told
+    assert [value for name, value in told if name == "PARAMETER" and value.startswith("stop ")][-2:] == [
+        f"stop {text}",
+        "stop \n",
+    ]

@@ -6,8 +6,8 @@ Ollama puts SYSTEM first, then the MESSAGEs, then what is asked. A tuned model i
 
 from __future__ import annotations
 
-import json
 import re
+import unicodedata
 from pathlib import Path
 
 from shouldtune.errors import InputError
@@ -49,21 +49,45 @@ def refuse(source: Source) -> None:
     """InputError where a Modelfile cannot say what the run asked."""
     refuse_elsewhere(source)
     refuse_searches(source)
-    _turns(source)
-    texts = [turn["content"] for turn in before(source.prompt)]
-    if any(_MARKS in text or text.endswith('"') for text in texts):
-        raise InputError(
-            "a text of the prompt holds three quotation marks, or ends with one, which no Modelfile can carry",
-            where=source.record.folder,
-            hint="--to vllm keeps the prompt apart from the server",
-        )
+    said = [turn["content"] for turn in before(source.prompt)]
+    for what, texts in (
+        ("a text of the prompt", said),
+        ("a word that ends answers", _stops(source)),
+        ("the model's chat template", _turns(source).parts()),
+    ):
+        for text in texts:
+            if why := _why_not_carried(text):
+                raise InputError(
+                    f"{what} {why}",
+                    where=source.record.folder,
+                    hint="write it otherwise, or --to vllm, which keeps the prompt apart from the server",
+                )
+
+
+def _why_not_carried(text: str) -> str | None:
+    """Why a text would not come out of a Modelfile as it went in; None where it would."""
+    if _MARKS in text or text.endswith('"'):
+        return "holds three quotation marks, or ends with one, which no Modelfile can carry"
+    lost = next((sign for sign in text if not _kept(sign)), None)
+    return None if lost is None else f"holds U+{ord(lost):04X}, which Ollama drops from a Modelfile"
+
+
+def _kept(sign: str) -> bool:
+    """Whether Ollama's parser keeps a character: what Go's strconv.IsPrint prints, and what parts words and lines."""
+    return sign in " \t\r\n" or unicodedata.category(sign)[0] in "LMNPS"
+
+
+def _stops(source: Source) -> list[str]:
+    """What ends an answer: the model's own tokens, and the task's words."""
+    tokenizer = tokenizer_of(source)
+    return [*(tokenizer.token(index) for index in tokenizer.config.eos), *source.prompt.options.stop]
 
 
 def write_ollama(source: Source, folder: Path) -> None:
     """The Modelfile, the model that it names, and the prompt for whoever wants it apart."""
     model = _write_model(source, folder)
     write_prompt(source, folder)
-    (folder / FILE).write_text(modelfile(source, model), encoding="utf-8")
+    (folder / FILE).write_bytes(modelfile(source, model).encode())  # as it is: an end of line is part of a text
 
 
 def _write_model(source: Source, folder: Path) -> str:
@@ -92,12 +116,10 @@ def modelfile(source: Source, model: str) -> str:
     if system is not None:
         lines.append(f"SYSTEM {_MARKS}{system}{_MARKS}")
     lines += [f"MESSAGE {turn['role']} {_MARKS}{turn['content']}{_MARKS}" for turn in chat if turn["role"] != "system"]
-    tokenizer = tokenizer_of(source)
-    ends = [tokenizer.token(index) for index in tokenizer.config.eos]
     values = [("temperature", f"{options.temperature:g}"), ("seed", str(options.seed))]
     values += [("repeat_penalty", "1"), ("num_predict", str(options.max_tokens))]
-    values += [("num_ctx", str(tokenizer.config.window))]
-    values += [("stop", json.dumps(stop, ensure_ascii=False)) for stop in (*ends, *options.stop)]
+    values += [("num_ctx", str(tokenizer_of(source).config.window))]
+    values += [("stop", f"{_MARKS}{stop}{_MARKS}") for stop in _stops(source)]
     lines += [f"PARAMETER {name} {value}" for name, value in values]
     return "\n".join(lines) + "\n"
 
@@ -105,11 +127,20 @@ def modelfile(source: Source, model: str) -> str:
 # ---------------------------------------------------------------- the grammar
 
 
-_LINE = re.compile(r'([A-Z]+) ((?:system|user|assistant) )?(?:"""(.*?)"""|([^"\n][^\n]*))(?:\n|\Z)', re.DOTALL)
+_LINE = re.compile(r'(?:(MESSAGE|PARAMETER) (\w+)|([A-Z]+)) (?:"""(.*?)"""|([^"\r\n][^\r\n]*))(?:\r?\n|\Z)', re.DOTALL)
+_ROLES = ("system", "user", "assistant")
+
+
+def read_modelfile(folder: Path) -> list[tuple[str, str]]:
+    """The Modelfile of an export, parsed. InputError."""
+    return parse((folder / FILE).read_bytes().decode())
 
 
 def parse(text: str) -> list[tuple[str, str]]:
-    """(instruction, argument) of each line, texts without their marks. InputError for what is no Modelfile."""
+    """(instruction, argument) of each line as Ollama takes it: texts without their marks, and without what it drops.
+
+    InputError for what is no Modelfile. Ollama's own: https://github.com/ollama/ollama/blob/main/parser/parser.go
+    """
     found, rest, line = [], text, 1
     while rest:
         head, _, _ = rest.partition("\n")
@@ -117,10 +148,13 @@ def parse(text: str) -> list[tuple[str, str]]:
             rest, line = rest[len(head) + 1 :], line + 1
             continue
         match = _LINE.match(rest)
-        if match is None or match[1] not in INSTRUCTIONS or (match[1] == "MESSAGE") != bool(match[2]):
+        name, of = (match[1] or match[3], match[2]) if match else ("", None)
+        if match is None or name not in INSTRUCTIONS or (of is None) == (name in ("MESSAGE", "PARAMETER")):
             raise InputError("this is no line of a Modelfile", where=f"{FILE}:{line}")
-        words = match[3] if match[3] is not None else match[4]
-        found.append((match[1], f"{match[2] or ''}{words}"))
+        if name == "MESSAGE" and of not in _ROLES:
+            raise InputError(f"a message has no role {of!r}", where=f"{FILE}:{line}")
+        words = "".join(filter(_kept, match[4] if match[4] is not None else match[5]))
+        found.append((name, words if of is None else f"{of} {words}"))
         rest, line = rest[match.end() :], line + match[0].count("\n")
     if sum(name == "FROM" for name, _ in found) != 1:
         raise InputError("a Modelfile names one model in FROM", where=FILE)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shouldtune.errors import InputError
-from shouldtune.exporting.modelfile import FILE, parse
+from shouldtune.exporting.modelfile import FILE, read_modelfile
 from shouldtune.exporting.parity import Readback, Rendered
 from shouldtune.exporting.prompt_files import Chat, read_options
 from shouldtune.exporting.reading import messages_of
@@ -57,7 +57,7 @@ class OllamaReadback:
             return list(await asyncio.gather(*(model.complete(messages_of(chat), options) for chat in chats)))
 
     def _told(self) -> list[tuple[str, str]]:
-        return parse((self.folder / FILE).read_text(encoding="utf-8"))
+        return read_modelfile(self.folder)
 
     def _model(self) -> Path:
         return self.folder / dict(self._told())["FROM"]
