@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,11 @@ def small_run(folder: Path, model: str, rungs: str, rows: Rows | None = None, **
 
 
 @contextmanager
-def tiny_run(place: Path, rungs: str, **changes: Any) -> Iterator[RunRecord]:
+def tiny_run(place: Path, rungs: str, model: Mapping[str, Any] | None = None, **changes: Any) -> Iterator[RunRecord]:
     """A run on the tiny model, its cache inside `place` for as long as it is used."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHOULDTUNE_CACHE", str(place / "cache"))
-        gguf = write_tiny_gguf(place / "tiny.gguf")
+        gguf = write_tiny_gguf(place / "tiny.gguf", **(model or {}))
         yield small_run(place / "codes", f"gguf:{gguf}", rungs, **changes)
 
 

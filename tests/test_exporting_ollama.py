@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -13,11 +15,12 @@ from shouldtune.exporting import Wish, export, modelfile
 from shouldtune.exporting.merging import merged_weights
 from shouldtune.exporting.modelfile import parse
 from shouldtune.exporting.source import Source, open_source
-from shouldtune.exporting.tuned_gguf import write_tuned_gguf
+from shouldtune.exporting.tuned_gguf import adds_first_token, write_tuned_gguf
 from shouldtune.models.gguf_convert import convert_files
 from shouldtune.models.gguf_file import GgufFile
 from shouldtune.run import RunRecord
 from tests.exporting_world import PACKAGES, again, small_run, tiny_run, written
+from tests.tiny_llama import LLAMA_3
 
 for name in PACKAGES:
     pytest.importorskip(name)
@@ -143,3 +146,43 @@ def test_every_other_text_comes_out_as_it_went_in(run: RunRecord, out: Path, tex
         f"stop {text}",
         "stop \n",
     ]
+
+
+# ---------------------------------------------------------------- chat templates like Llama 3's
+
+
+@pytest.mark.parametrize("adds_bos", [True, False])
+def test_the_first_token_is_sent_once_whoever_puts_it_there(tmp_path: Path, out: Path, adds_bos: bool) -> None:
+    model = {"template": LLAMA_3, "window": 1 << 17, "adds_bos": adds_bos}
+    with tiny_run(tmp_path, "few_shot", model) as record:
+        done = export(record.folder, "ollama", Wish("few_shot", out))
+        assert done.parity.outcome == "passed", done.parity.because
+        told = modelfile.read_modelfile(out)
+        assert ("<|im_start|>" in dict(told)["TEMPLATE"]) != adds_bos
+        assert ("PARAMETER", "num_ctx 2048") in told  # not the whole window: its memory would be set aside
+        with pytest.raises(InputError, match="Ollama drops an empty SYSTEM"):
+            modelfile.refuse(prompted(record, ""))
+
+
+def test_a_first_token_that_the_run_had_not_is_refused(tmp_path: Path, out: Path) -> None:
+    with tiny_run(tmp_path, "few_shot", {"adds_bos": True}) as record, pytest.raises(InputError) as caught:
+        export(record.folder, "ollama", Wish("few_shot", out))
+    assert "before every prompt, and the run's had none" in str(caught.value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("family", "words", "told", "adds"),
+    [
+        ("llama", None, None, True),
+        ("gpt2", "llama-bpe", None, True),
+        ("gpt2", "smollm", None, False),
+        ("gpt2", "llama-bpe", False, False),
+    ],
+)
+def test_which_tokenizers_put_the_first_token_is_llama_cpps_rule(
+    family: str, words: str | None, told: bool | None, adds: bool
+) -> None:
+    fields = {"tokenizer.ggml.model": family, "tokenizer.ggml.pre": words, "tokenizer.ggml.add_bos_token": told}
+    file = SimpleNamespace(fields={name: value for name, value in fields.items() if value is not None})
+    assert adds_first_token(cast("GgufFile", file)) == adds

@@ -6,8 +6,10 @@ Ollama puts SYSTEM first, then the MESSAGEs, then what is asked. A tuned model i
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 from shouldtune.errors import InputError
@@ -16,16 +18,19 @@ from shouldtune.exporting.merging import merged_weights
 from shouldtune.exporting.prompt_files import before, write_prompt
 from shouldtune.exporting.searching import refuse_searches
 from shouldtune.exporting.source import Source
-from shouldtune.exporting.tuned_gguf import write_tuned_gguf
+from shouldtune.exporting.tuned_gguf import adds_first_token, write_tuned_gguf
 from shouldtune.exporting.turns import Turns, turns_of
 from shouldtune.exporting.weights import gguf_of, refuse_elsewhere, write_merged_model
 from shouldtune.models.chat_tokenizer import ChatTokenizer
 from shouldtune.models.gguf_cache import sha256_of
+from shouldtune.models.gguf_file import GgufFile
 from shouldtune.models.llama_config import LlamaConfig
 
 FILE, BASE, TUNED = "Modelfile", "base.gguf", "tuned.gguf"
 TUNED_FOLDER = "tuned"
 """A tuned model whose base is no GGUF file: safetensors, which Ollama converts."""
+LEAST_WINDOW = 2048
+"""Inputs to come may be longer than those that were held out."""
 INSTRUCTIONS = ("FROM", "PARAMETER", "TEMPLATE", "SYSTEM", "ADAPTER", "LICENSE", "MESSAGE")
 _MARKS = '"""'
 
@@ -34,15 +39,42 @@ def tokenizer_of(source: Source) -> ChatTokenizer:
     return ChatTokenizer(source.local.identity.folder)
 
 
+def first_token(tokenizer: ChatTokenizer, model: Path) -> str:
+    """What Ollama's tokenizer puts before every prompt by itself; empty where it puts nothing.
+
+    Of safetensors, which Ollama converts, it is known where the tokenizer's settings say it; else it is taken to put it
+    where the chat template prints it, as llama.cpp does for Llama's own models.
+    """
+    begins = tokenizer.token(tokenizer.config.bos)
+    if not model.is_dir():
+        return begins if adds_first_token(GgufFile(model)) else ""
+    settings, turns = model / "tokenizer_config.json", turns_of(tokenizer)
+    told = json.loads(settings.read_text(encoding="utf-8")).get("add_bos_token") if settings.exists() else None
+    return begins if (bool(turns and turns.first) if told is None else told) else ""
+
+
 def _turns(source: Source) -> Turns:
-    turns = turns_of(tokenizer_of(source))
+    """The chat template as it stands in the Modelfile. InputError where it cannot, or would not mean the same."""
+    folder, tokenizer = source.local.identity.folder, tokenizer_of(source)
+    turns, first = turns_of(tokenizer), first_token(tokenizer, gguf_of(source) or folder)
+    hint = "--to merged or --to vllm carries the template itself"
     if turns is None or any("{{" in text for text in turns.parts()):
         raise InputError(
             "the model's chat template is no row of turns, so it cannot be written in Ollama's language",
-            where=source.local.identity.folder,
-            hint="--to merged or --to vllm carries the template itself",
+            where=folder,
+            hint=hint,
         )
-    return turns
+    if first and not turns.first:
+        raise InputError(
+            f"Ollama would put {first} before every prompt, and the run's had none", where=folder, hint=hint
+        )
+    if turns.usual == "" and not any(turn["role"] == "system" for turn in before(source.prompt)):
+        raise InputError(
+            "the chat template writes a system block even where a prompt has none, and Ollama drops an empty SYSTEM",
+            where=folder,
+            hint=f"give the task an instruction, or {hint}",
+        )
+    return replace(turns, first="") if first else turns
 
 
 def refuse(source: Source) -> None:
@@ -118,10 +150,21 @@ def modelfile(source: Source, model: str) -> str:
     lines += [f"MESSAGE {turn['role']} {_MARKS}{turn['content']}{_MARKS}" for turn in chat if turn["role"] != "system"]
     values = [("temperature", f"{options.temperature:g}"), ("seed", str(options.seed))]
     values += [("repeat_penalty", "1"), ("num_predict", str(options.max_tokens))]
-    values += [("num_ctx", str(tokenizer_of(source).config.window))]
+    values += [("num_ctx", str(_window(source)))]
     values += [("stop", f"{_MARKS}{stop}{_MARKS}") for stop in _stops(source)]
     lines += [f"PARAMETER {name} {value}" for name, value in values]
     return "\n".join(lines) + "\n"
+
+
+def _window(source: Source) -> int:
+    """Tokens to make room for: a power of two that holds the longest held-out prompt and its answer.
+
+    Ollama sets the memory for all of it aside, and the whole window of a large model can take more than the model.
+    """
+    tokenizer = tokenizer_of(source)
+    most = max(len(tokenizer.prompt(source.prompt.messages(row.input)[0])) for row in source.record.holdout)
+    needed = max(LEAST_WINDOW, most + 1 + source.prompt.options.max_tokens)
+    return min(1 << (needed - 1).bit_length(), tokenizer.config.window)
 
 
 # ---------------------------------------------------------------- the grammar

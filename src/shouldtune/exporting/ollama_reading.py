@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shouldtune.errors import InputError
-from shouldtune.exporting.modelfile import FILE, read_modelfile
+from shouldtune.exporting.modelfile import FILE, first_token, read_modelfile, tokenizer_of
 from shouldtune.exporting.parity import Readback, Rendered
 from shouldtune.exporting.prompt_files import Chat, read_options
 from shouldtune.exporting.reading import messages_of
@@ -47,8 +47,9 @@ class OllamaReadback:
         return [[*chat, {"role": "user", "content": text}] for text in inputs]
 
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
-        turns, encode = self._turns(), _encoder(self._model())
-        texts = [turns.render(chat) for chat in chats]
+        turns, model = self._turns(), self._model()
+        encode, first = _encoder(model), first_token(tokenizer_of(self.source), model)
+        texts = [first + turns.render(chat) for chat in chats]
         return [Rendered(text, tuple(encode(text))) for text in texts]
 
     async def answers(self, chats: Sequence[Chat]) -> list[Completion]:

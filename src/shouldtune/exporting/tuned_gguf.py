@@ -11,12 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shouldtune.models.gguf_convert import INTERLEAVED, gguf_name, permuted
+from shouldtune.models.gguf_file import GgufFile
 
 if TYPE_CHECKING:
     import numpy as np
 
 _MOSTLY_F16 = 1
 """GGUF's `general.file_type`: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md"""
+
+
+def adds_first_token(file: GgufFile) -> bool:
+    """Whether llama.cpp puts the first token before every prompt by itself (its src/llama-vocab.cpp)."""
+    told = file.fields.get("tokenizer.ggml.add_bos_token")
+    if isinstance(told, bool):
+        return told
+    family, words = (file.fields.get(f"tokenizer.ggml.{name}") for name in ("model", "pre"))
+    return family == "llama" or words in ("llama3", "llama-v3", "llama-bpe")
 
 
 def write_tuned_gguf(
