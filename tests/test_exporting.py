@@ -13,9 +13,10 @@ import yaml
 
 from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.exporting import Wish, export
+from shouldtune.exporting.asking import plain
 from shouldtune.exporting.folder import FAILED, MANIFEST
 from shouldtune.exporting.parity import Parity
-from shouldtune.exporting.prompt_files import plain, run_prompt, write_prompt
+from shouldtune.exporting.prompt_files import run_prompt, write_prompt
 from shouldtune.exporting.source import Source, open_source
 from shouldtune.models.gguf_cache import sha256_of
 from shouldtune.models.plain import Constant
@@ -127,6 +128,7 @@ def test_labels_are_scored_by_transformers_as_they_were_here(
     assert done.parity.outcome == "passed", done.parity.because
     assert "transformers" in done.parity.through
     assert done.parity.same_answers >= 32  # the run's own arithmetic rounds otherwise
+    assert "every label was scored" in (out / "README.md").read_text(encoding="utf-8")  # `generate` is another thing
 
 
 # ---------------------------------------------------------------- what fails
@@ -152,6 +154,20 @@ def test_a_changed_prompt_fails_even_where_the_scores_do_not_move(run: RunRecord
     parity = again(source, "prompt", out)
     assert parity.outcome == "failed"
     assert "36 of 36 prompts are not the run's: the messages differs" in parity.because[0]
+
+
+@pytest.mark.parametrize("form", ["prompt", "vllm", "ollama"])
+def test_a_changed_request_is_caught(run: RunRecord, out: Path, form: str) -> None:
+    source = open_source(run.folder, "few_shot")
+    name, whole, cut = ("Modelfile", "num_predict 4", "num_predict 3") if form == "ollama" else (
+        "prompt.py", "'max_tokens': 4", "'max_tokens': 3",
+    )  # fmt: skip
+    file = written(source, form, out) / name
+    file.write_text(file.read_text(encoding="utf-8").replace(whole, cut), encoding="utf-8")
+    parity = again(source, form, out)
+    assert (parity.outcome, parity.differing_prompts) == ("failed", 36)
+    assert parity.difference is not None
+    assert parity.difference.what == "the request"
 
 
 def test_an_adapter_that_lost_its_weights_fails_by_its_scores(run: RunRecord, out: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ def merged_weights(base: Path, adapter: Path) -> dict[str, Callable[[], np.ndarr
             whole: np.ndarray[Any, Any] = (file.get_tensor(name).float() + change()).numpy()
         return whole
 
-    return {name: lambda name=name, change=change: merged(name, change) for name, change in _changes(adapter).items()}
+    return {name: partial(merged, name, change) for name, change in _changes(adapter).items()}
 
 
 def _changes(adapter: Path) -> dict[str, Callable[[], Tensor]]:
@@ -72,4 +73,4 @@ def _changes(adapter: Path) -> dict[str, Callable[[], Tensor]]:
         return changed
 
     modules = [name.removesuffix(ends) for name in weights if name.endswith(ends)]
-    return {f"{name.removeprefix('base_model.model.')}.weight": lambda name=name: change(name) for name in modules}
+    return {f"{name.removeprefix('base_model.model.')}.weight": partial(change, name) for name in modules}

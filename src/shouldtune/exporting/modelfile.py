@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from shouldtune.errors import InputError
+from shouldtune.exporting.asking import before
 from shouldtune.exporting.folder import copy
 from shouldtune.exporting.merging import merged_weights
-from shouldtune.exporting.prompt_files import before, write_prompt
+from shouldtune.exporting.prompt_files import write_prompt
 from shouldtune.exporting.searching import refuse_searches
 from shouldtune.exporting.source import Source
 from shouldtune.exporting.tuned_gguf import adds_first_token, write_tuned_gguf
@@ -148,7 +149,7 @@ def modelfile(source: Source, model: str) -> str:
     if system is not None:
         lines.append(f"SYSTEM {_MARKS}{system}{_MARKS}")
     lines += [f"MESSAGE {turn['role']} {_MARKS}{turn['content']}{_MARKS}" for turn in chat if turn["role"] != "system"]
-    values = [("temperature", f"{options.temperature:g}"), ("seed", str(options.seed))]
+    values = [("temperature", f"{options.temperature}"), ("seed", str(options.seed))]
     values += [("repeat_penalty", "1"), ("num_predict", str(options.max_tokens))]
     values += [("num_ctx", str(_window(source)))]
     values += [("stop", f"{_MARKS}{stop}{_MARKS}") for stop in _stops(source)]

@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shouldtune.errors import InputError
+from shouldtune.exporting.asking import Chat, Request, request
 from shouldtune.exporting.modelfile import FILE, first_token, read_modelfile, tokenizer_of
 from shouldtune.exporting.parity import Readback, Rendered
-from shouldtune.exporting.prompt_files import Chat, read_options
+from shouldtune.exporting.prompt_files import read_options
 from shouldtune.exporting.reading import messages_of
 from shouldtune.exporting.source import Source
 from shouldtune.exporting.turns import Turns, turns_of_go
 from shouldtune.models.gguf_cache import sha256_of
 from shouldtune.models.gguf_file import GgufFile
 from shouldtune.models.local import LocalModel, open_local
-from shouldtune.types import Completion
+from shouldtune.types import Completion, Options
 
 
 def read_ollama_back(source: Source, folder: Path) -> Readback:
@@ -46,6 +47,9 @@ class OllamaReadback:
                 chat.append({"role": role, "content": content})
         return [[*chat, {"role": "user", "content": text}] for text in inputs]
 
+    def request(self) -> Request:
+        return request(self._options())
+
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
         turns, model = self._turns(), self._model()
         encode, first = _encoder(model), first_token(tokenizer_of(self.source), model)
@@ -53,9 +57,22 @@ class OllamaReadback:
         return [Rendered(text, tuple(encode(text))) for text in texts]
 
     async def answers(self, chats: Sequence[Chat]) -> list[Completion]:
-        options = read_options(self.folder)
+        options = self._options()
         with self._opened() as model:
             return list(await asyncio.gather(*(model.complete(messages_of(chat), options) for chat in chats)))
+
+    def _options(self) -> Options:
+        """What the Modelfile asks for; the form of answers stands in the prompt's own file, for it cannot say one."""
+        told = [text.partition(" ")[::2] for name, text in self._told() if name == "PARAMETER"]
+        stops = [value for name, value in told if name == "stop"][len(tokenizer_of(self.source).config.eos) :]
+        one = dict(told)
+        return replace(
+            read_options(self.folder),
+            max_tokens=int(one["num_predict"]),
+            temperature=float(one["temperature"]),
+            seed=int(one["seed"]),
+            stop=tuple(stops),
+        )
 
     def _told(self) -> list[tuple[str, str]]:
         return read_modelfile(self.folder)

@@ -2,8 +2,8 @@
 
 The rule, in this order:
 
-1. The prompts are the same: for every compared example the export makes the very prompt that the run sent. One that
-   differs fails.
+1. The prompts are the same: for every compared example the export makes the very prompt that the run sent, and asks for
+   the same beside it (length, temperature, form). One that differs fails.
 2. It answers wherever the run did. A call that fails fails the export.
 3. Where every answer is the run's own, word for word, it passes. Else the 95% interval of the paired difference of
    scores (export less run) must hold 0, on five pairs or more. Arithmetic that rounds otherwise changes a word here and
@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from shouldtune.exporting.prompt_files import Chat, plain
+from shouldtune.exporting.asking import Chat, Request, sent
 from shouldtune.exporting.source import Source
 from shouldtune.judgement import Interval
+from shouldtune.models.keys import canonical
 from shouldtune.scorers import graded, model_needed
 from shouldtune.stats.pairs import FEWEST_PAIRS, paired_interval
 from shouldtune.types import Completion, Example, Prediction, Score
@@ -39,6 +40,10 @@ class Readback(Protocol):
 
     def chats(self, inputs: Sequence[str]) -> list[Chat]:
         """The messages that it makes of each input."""
+        ...
+
+    def request(self) -> Request:
+        """What it asks for beside the messages."""
         ...
 
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
@@ -62,7 +67,7 @@ class Difference:
 
     example_id: str
     what: str
-    """Which step makes the difference: `the messages`, `the chat template`, `the tokenizer`."""
+    """Which step makes the difference: `the request`, `the messages`, `the chat template`, `the tokenizer`."""
     run: str
     """From a little before the first place where the two differ."""
     export: str
@@ -175,11 +180,14 @@ def _prompts_compared(
     source: Source, export: Readback, pairs: Sequence[tuple[Example, Prediction]], chats: Sequence[Chat]
 ) -> tuple[int, Difference | None]:
     """(how many prompts differ from the run's, the first of them)."""
-    wanted = [plain(source.prompt.messages(example.input)[0]) for example, _ in pairs]
+    own = [sent(source, example.input, prediction) for example, prediction in pairs]
+    wanted, request = [chat for chat, _ in own], canonical(export.request())
     run, mine = rendered_by_run(source, wanted), export.rendered(chats)
     differing: list[Difference] = []
     for place, (example, _) in enumerate(pairs):
-        if run is not None and mine is not None:
+        if (asked := canonical(own[place][1])) != request:
+            differing.append(_difference(example, "the request", asked, request))
+        elif run is not None and mine is not None:
             there, here = run[place], mine[place]
             if there == here:
                 continue

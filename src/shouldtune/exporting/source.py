@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from shouldtune.files import RUNS
 from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.open import open_fitted
 from shouldtune.models.prompted import Prompted
+from shouldtune.models.requests import Manner
 from shouldtune.models.tool_calling import ToolCalling
 from shouldtune.run import RunRecord, load_run, models_folder, rung_to_ship
 from shouldtune.task import LoadedTask, load_task
@@ -62,6 +63,13 @@ class Source:
     def adapter(self) -> Path | None:
         """The trained adapter's folder; None where no weight was changed here."""
         return self.local.identity.adapter if self.is_local else None
+
+    @cached_property
+    def manner(self) -> Manner:
+        """How the server behind the run's model wanted to be asked, as far as the run's answers know."""
+        measured = [each.predictions for each in self.record.measurements if each.rung == self.rung]
+        told = (Manner.of(prediction.completion.manner) for rows in measured for prediction in rows)
+        return reduce(Manner.with_, told, Manner())
 
     @property
     def measurement(self) -> Measurement:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from shouldtune.errors import InputError
+from shouldtune.exporting.asking import plain
 from shouldtune.exporting.parity import Parity
-from shouldtune.exporting.prompt_files import plain
 from shouldtune.exporting.searching import refuse_searches
 from shouldtune.exporting.source import Source
 from shouldtune.models.prompted import Prompted

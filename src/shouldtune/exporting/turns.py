@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shouldtune.types import Message
 
 if TYPE_CHECKING:
-    from shouldtune.exporting.prompt_files import Chat
+    from shouldtune.exporting.asking import Chat
     from shouldtune.models.chat_tokenizer import ChatTokenizer
 
 

@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from shouldtune.exporting.asking import Chat, Request
 from shouldtune.exporting.parity import Readback, Rendered
-from shouldtune.exporting.prompt_files import Chat, read_options, run_prompt
+from shouldtune.exporting.prompt_files import read_options, run_prompt, run_request
 from shouldtune.exporting.reading import messages_of, render
 from shouldtune.exporting.source import Source
 from shouldtune.exporting.weights import ADAPTER, base_folder
@@ -73,6 +74,9 @@ class EngineReadback:
     def chats(self, inputs: Sequence[str]) -> list[Chat]:
         return run_prompt(self.written.top, inputs)
 
+    def request(self) -> Request:
+        return run_request(self.written.top)
+
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
         from shouldtune.models.chat_tokenizer import ChatTokenizer
 
@@ -103,6 +107,9 @@ class TransformersReadback:
 
     def chats(self, inputs: Sequence[str]) -> list[Chat]:
         return run_prompt(self.written.top, inputs)
+
+    def request(self) -> Request:
+        return run_request(self.written.top)
 
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
         texts = [self._tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
