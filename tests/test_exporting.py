@@ -14,8 +14,7 @@ import yaml
 from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.exporting import Wish, export
 from shouldtune.exporting.asking import plain
-from shouldtune.exporting.folder import FAILED, MANIFEST
-from shouldtune.exporting.parity import Parity
+from shouldtune.exporting.folder import MANIFEST, MARKS
 from shouldtune.exporting.prompt_files import run_prompt, write_prompt
 from shouldtune.exporting.source import Source, open_source
 from shouldtune.models.gguf_cache import sha256_of
@@ -70,7 +69,7 @@ def test_an_export_passes_when_it_scores_as_the_run_did(run: RunRecord, out: Pat
     done = export(run.folder, form, Wish(rung, out))
     assert done.parity.outcome == "passed", done.parity.because
     assert (done.parity.n, done.parity.of, done.parity.differing_prompts) == (36, 36, 0)
-    assert not (out / FAILED).exists()
+    assert not any((out / mark).exists() for mark in MARKS.values())
     told = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     assert (told["rung"], told["form"], told["parity"]["outcome"]) == (rung, form, "passed")
     listed = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} - {MANIFEST}
@@ -190,19 +189,6 @@ def test_an_export_that_cannot_be_opened_fails(run: RunRecord, out: Path) -> Non
     parity = again(source, "merged", out)
     assert parity.outcome == "failed"
     assert "36 of 36 calls failed" in parity.because[0]
-
-
-def test_a_failed_export_is_kept_and_marked(run: RunRecord, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = Parity("failed", ("36 of 36 prompts are not the run's",), "a test", 36, 36)
-
-    async def gate(*_: object) -> Parity:
-        return failed
-
-    monkeypatch.setattr("shouldtune.exporting.score_again", gate)
-    assert export(run.folder, "prompt", Wish("few_shot", out)).parity == failed
-    assert "36 of 36" in (out / FAILED).read_text(encoding="utf-8")
-    assert "do not ship it" in (out / "README.md").read_text(encoding="utf-8")
-    assert json.loads((out / MANIFEST).read_text(encoding="utf-8"))["parity"]["outcome"] == "failed"
 
 
 # ---------------------------------------------------------------- samples, training data

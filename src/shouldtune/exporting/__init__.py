@@ -14,8 +14,8 @@ from typing import Any
 
 from shouldtune import __version__
 from shouldtune.errors import InputError
-from shouldtune.exporting.card import CARD, model_card
-from shouldtune.exporting.folder import FAILED, refuse_what_is_there, write_manifest, written_whole
+from shouldtune.exporting.card import CARD, mark, model_card
+from shouldtune.exporting.folder import MARKS, refuse_what_is_there, write_manifest, written_whole
 from shouldtune.exporting.forms import FORMS, Form
 from shouldtune.exporting.parity import Parity, score_again
 from shouldtune.exporting.source import Source, open_source
@@ -47,8 +47,8 @@ class Wish:
 def export(run: Path, to: str, wish: Wish = Wish(), say: Callable[[str], None] = lambda line: None) -> Exported:
     """Write a run's winner, or another of its rungs, in a form, and score it again through that form.
 
-    The folder is written whole or not at all; one that fails the gate is kept, and marked. InputError for what the form
-    cannot carry, CannotMeasure where it cannot be written or run.
+    The folder is written whole or not at all; one that does not pass the gate is kept, and marked. InputError for what
+    the form cannot carry, CannotMeasure where it cannot be written or run.
     """
     form = _form(to)
     source = open_source(run, wish.rung)
@@ -71,8 +71,8 @@ async def _gate(source: Source, form: Form, folder: Path, wish: Wish) -> Parity:
 
 def _finish(source: Source, form: Form, folder: Path, parity: Parity) -> None:
     (folder / CARD).write_text(model_card(source, form, parity), encoding="utf-8")
-    if parity.outcome == "failed":
-        (folder / FAILED).write_text("".join(f"{line}\n" for line in parity.because), encoding="utf-8")
+    if parity.outcome in MARKS:
+        (folder / MARKS[parity.outcome]).write_text(mark(parity), encoding="utf-8")
     write_manifest(folder, _told(source, form, parity))
 
 

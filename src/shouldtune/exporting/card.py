@@ -12,6 +12,7 @@ from shouldtune.exporting.parity import Parity
 from shouldtune.exporting.source import Source
 from shouldtune.judgement import RungResult
 from shouldtune.report import words
+from shouldtune.report.exports import OUTCOMES
 from shouldtune.report.why import FORGOTTEN, kept_in_words
 from shouldtune.report.words import one_line
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
-OUTCOMES = {"passed": "passed", "failed": "FAILED", "not_scored": "not scored"}
+WARNINGS = {
+    "failed": "This export failed its parity gate: do not ship it.",
+    "not_shown": "This export was not shown to score as the run did: too few examples to tell.",
+}
 
 
 def model_card(source: Source, form: Form, parity: Parity) -> str:
@@ -28,7 +32,7 @@ def model_card(source: Source, form: Form, parity: Parity) -> str:
     parts = [
         _front_matter(source, form),
         f"# {_text(source.name)}: {source.rung}, as {form.name}",
-        *(["> **This export failed its parity gate: do not ship it.**"] if parity.outcome == "failed" else []),
+        *([f"> **{WARNINGS[parity.outcome]}**"] if parity.outcome in WARNINGS else []),
         _what(source),
         "## Use\n\n" + form.use(source),
         "## Scored again through this form\n\n" + _parity(parity),
@@ -74,7 +78,7 @@ def _parity(parity: Parity) -> str:
             "",
             "| | run | export |",
             "|---|---|---|",
-            f"| mean score on {parity.n} held-out examples | {words.score(parity.run_score)}"
+            f"| mean score on {parity.scored} held-out examples | {words.score(parity.run_score)}"
             f" | {words.score(parity.export_score)} |",
         ]
     lines += ["", *(f"- {_text(line)}" for line in parity.because)]
@@ -82,6 +86,15 @@ def _parity(parity: Parity) -> str:
         lines += ["", "The first prompt that differs, around the first place:", ""]
         lines += _fenced(f"run:    {parity.difference.run!r}\nexport: {parity.difference.export!r}")
     return "\n".join(lines)
+
+
+def mark(parity: Parity) -> str:
+    """What is to be said at first sight in a folder that did not pass."""
+    lines, first = list(parity.because), parity.difference
+    if first is not None:
+        lines += ["", f"The first prompt that differs, around the first place ({first.what}):"]
+        lines += [f"run:    {first.run!r}", f"export: {first.export!r}"]
+    return words.printable("".join(f"{line}\n" for line in lines))
 
 
 def _results(source: Source) -> str:

@@ -14,8 +14,8 @@ from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.models.gguf_cache import sha256_of
 
 MANIFEST = "export.json"
-FAILED = "PARITY_FAILED.txt"
-"""Stands in a folder that did not pass, so that nobody takes it for one that did."""
+MARKS = {"failed": "PARITY_FAILED.txt", "not_shown": "PARITY_NOT_SHOWN.txt"}
+"""What stands in a folder that did not pass, by the outcome, so that nobody takes it for one that did."""
 
 
 def refuse_what_is_there(folder: Path, *, force: bool) -> None:

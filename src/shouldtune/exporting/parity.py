@@ -6,8 +6,9 @@ The rule, in this order:
    the same beside it (length, temperature, form). One that differs fails.
 2. It answers wherever the run did. A call that fails fails the export.
 3. Where every answer is the run's own, word for word, it passes. Else the 95% interval of the paired difference of
-   scores (export less run) must hold 0, on five pairs or more. Arithmetic that rounds otherwise changes a word here and
-   there for better or worse; an export that is worse, or better, is another model than the one that was measured.
+   scores (export less run) decides. Arithmetic that rounds otherwise changes a word here and there for better or worse;
+   an export that is worse, or better, for certain is another model than the one that was measured, and fails. It passes
+   where a loss of MARGIN is ruled out. Between the two nothing is shown: it takes more examples.
 
 An answer that is the run's own has the run's own score; only others are graded, by the task's scorer.
 """
@@ -23,11 +24,13 @@ from shouldtune.exporting.source import Source
 from shouldtune.judgement import Interval
 from shouldtune.models.keys import canonical
 from shouldtune.scorers import graded, model_needed
-from shouldtune.stats.pairs import FEWEST_PAIRS, paired_interval
+from shouldtune.stats.pairs import paired_interval
 from shouldtune.types import Completion, Example, Prediction, Score
 
 ALPHA = 0.05
-Outcome = Literal["passed", "failed", "not_scored"]
+MARGIN = 0.1
+"""The loss of score that must be ruled out."""
+Outcome = Literal["passed", "failed", "not_shown", "not_scored"]
 
 
 class Readback(Protocol):
@@ -82,6 +85,8 @@ class Parity:
     through: str = ""
     n: int = 0
     """Examples compared."""
+    scored: int = 0
+    """Of them, those that have a score there and here: the two means are of these."""
     of: int = 0
     """Examples that the run has a score for."""
     run_score: float | None = None
@@ -137,7 +142,7 @@ def _judged(rows: Sequence[_Compared], through: str, of: int, differing: int, di
     after, before = [value for value, _ in scored], [value for _, value in scored]
     same, failed = sum(row.same for row in rows), [row for row in rows if row.after.failed]
     gain = paired_interval(after, before, ALPHA) if scored else None
-    wrong, said = [], []
+    wrong, unclear, said = [], [], []
     if difference is not None:
         wrong.append(
             f"{differing} of {len(rows)} prompts are not the run's: {difference.what} differs, first at example"
@@ -152,20 +157,22 @@ def _judged(rows: Sequence[_Compared], through: str, of: int, differing: int, di
         said.append(f"all {len(rows)} answers are the run's own, word for word")
     elif gain is not None:
         wide = f"the scores differ by {gain.estimate:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) on {gain.n} pairs"
-        if gain.n < FEWEST_PAIRS:
-            wrong.append(f"{wide}: fewer than {FEWEST_PAIRS} can only pass where every answer is the run's own")
-        elif gain.high < 0 or gain.low > 0:
+        told = f"{wide}; {same} of {len(rows)} answers are the run's own"
+        if gain.high < 0 or gain.low > 0:
             wrong.append(f"{wide}: it is {'worse' if gain.high < 0 else 'better'} than what was measured")
+        elif gain.low <= -MARGIN:
+            more = "ask more of the run's examples" if len(rows) < of else "it takes more held-out examples"
+            unclear += [told, f"that does not rule out a loss of {MARGIN:g}: {more}"]
         else:
-            said.append(f"{wide}, which holds 0; {same} of {len(rows)} answers are the run's own")
-            said.append(f"a loss of more than {-gain.low:.3f} is ruled out, a smaller one is not")
+            said += [told, f"a loss of {MARGIN:g} is ruled out, one of less than {-gain.low:.3f} is not"]
     if len(rows) < of:
         said.append(f"compared on {len(rows)} of the {of} examples that the run scored: the rest was not asked")
     return Parity(
-        outcome="failed" if wrong else "passed",
-        because=(*wrong, *said),
+        outcome="failed" if wrong else "not_shown" if unclear else "passed",
+        because=(*wrong, *unclear, *said),
         through=through,
         n=len(rows),
+        scored=len(scored),
         of=of,
         run_score=sum(before) / len(before) if before else None,
         export_score=sum(after) / len(after) if after else None,
