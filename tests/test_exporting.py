@@ -191,6 +191,15 @@ def test_an_export_that_cannot_be_opened_fails(run: RunRecord, out: Path) -> Non
     assert "36 of 36 calls failed" in parity.because[0]
 
 
+@pytest.mark.parametrize(("name", "text"), [("tokenizer.json", "{}"), ("chat_template.jinja", "{{ no_such() }}")])
+def test_an_export_whose_prompts_cannot_be_made_fails(run: RunRecord, out: Path, name: str, text: str) -> None:
+    source = open_source(run.folder, "fine_tune")
+    (written(source, "peft", out) / name).write_text(text, encoding="utf-8")
+    parity = again(source, "peft", out)
+    assert (parity.outcome, parity.n) == ("failed", 0)
+    assert "it cannot be read back" in parity.because[0]
+
+
 # ---------------------------------------------------------------- samples, training data
 
 
@@ -234,20 +243,6 @@ def test_what_cannot_be_carried_is_refused_with_a_hint(
         export(run.folder, form, Wish(rung, out))
     assert caught.value.hint
     assert not out.exists()
-
-
-def test_nothing_is_overwritten_unless_it_is_an_export_and_one_says_so(run: RunRecord, out: Path) -> None:
-    wish = Wish("few_shot", out, parity=False)
-    export(run.folder, "prompt", wish)
-    with pytest.raises(InputError, match="there already"):
-        export(run.folder, "prompt", wish)
-    (out / "mine.txt").write_text("old")
-    export(run.folder, "prompt", Wish("few_shot", out, parity=False, force=True))
-    assert not (out / "mine.txt").exists()
-    (out / MANIFEST).unlink()
-    with pytest.raises(InputError, match="no export"):
-        export(run.folder, "prompt", Wish("few_shot", out, parity=False, force=True))
-    assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
 def test_an_export_that_breaks_off_leaves_nothing(run: RunRecord, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

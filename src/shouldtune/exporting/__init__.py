@@ -15,7 +15,7 @@ from typing import Any
 from shouldtune import __version__
 from shouldtune.errors import InputError
 from shouldtune.exporting.card import CARD, mark, model_card
-from shouldtune.exporting.folder import MARKS, refuse_what_is_there, write_manifest, written_whole
+from shouldtune.exporting.folder import MARKS, refuse_what_is_there, write_manifest, writing, written_whole
 from shouldtune.exporting.forms import FORMS, Form
 from shouldtune.exporting.parity import Parity, score_again
 from shouldtune.exporting.source import Source, open_source
@@ -52,14 +52,16 @@ def export(run: Path, to: str, wish: Wish = Wish(), say: Callable[[str], None] =
     """
     form = _form(to)
     source = open_source(run, wish.rung)
-    folder = wish.out or source.record.folder / "exports" / f"{source.rung}-{to}"
+    folder = (wish.out or source.record.folder / "exports" / f"{source.rung}-{to}").resolve()
     refuse_what_is_there(folder, force=wish.force)
     form.refuse(source)
     with written_whole(folder) as fresh:
-        form.write(source, fresh)
+        with writing(folder):
+            form.write(source, fresh)
         say(f"wrote {to} of {source.rung}; scoring it again" if wish.parity else f"wrote {to} of {source.rung}")
         parity = asyncio.run(_gate(source, form, fresh, wish)) if wish.parity else SKIPPED
-        _finish(source, form, fresh, parity)
+        with writing(folder):
+            _finish(source, form, fresh, parity)
     return Exported(folder, to, source.rung, parity)
 
 

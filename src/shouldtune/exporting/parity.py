@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from shouldtune.errors import ShouldTuneError
 from shouldtune.exporting.asking import Chat, Request, sent
 from shouldtune.exporting.source import Source
 from shouldtune.judgement import Interval
@@ -115,17 +116,19 @@ class _Compared:
 async def score_again(source: Source, export: Readback, sample: int | None = None) -> Parity:
     """Put the export through the gate, on all that the run has scores for or the first `sample` of them.
 
-    The holdout lies in a seeded random order, so the first ones are a fair sample. InputError where the task is not at
-    hand, CannotMeasure where the export cannot be run at all.
+    The holdout lies in a seeded random order, so the first ones are a fair sample. An export that cannot be read back
+    has failed. InputError where the task is not at hand.
     """
     pairs, of = source.pairs(sample), len(source.pairs())
     if not pairs:
         return Parity("not_scored", ("the run has no score to compare with",), export.through)
     scorer = source.task.task.scorer
-    inputs = [example.input for example, _ in pairs]
-    chats = export.chats(inputs)
-    differing, difference = _prompts_compared(source, export, pairs, chats)
-    answers = await export.answers(chats)
+    try:
+        chats = export.chats([example.input for example, _ in pairs])
+        differing, difference = _prompts_compared(source, export, pairs, chats)
+        answers = await export.answers(chats)
+    except ShouldTuneError as error:
+        return Parity("failed", (f"it cannot be read back: {error}",), export.through, of=of)
     rows = []
     for (example, before), after in zip(pairs, answers, strict=True):
         score = before.score

@@ -111,12 +111,17 @@ def run_request(folder: Path) -> Request:
 
 
 def _run(folder: Path, inputs: Sequence[str]) -> dict[str, Any]:
-    command = [sys.executable, "-I", "-S", "-c", _ASK, str(folder / CODE_FILE)]
-    done = subprocess.run(  # noqa: S603  the file is the one just written
-        command, input=json.dumps(list(inputs)), capture_output=True, text=True, check=False, timeout=TIMEOUT_S
-    )
+    command, place = [sys.executable, "-I", "-S", "-c", _ASK, str(folder / CODE_FILE)], folder / CODE_FILE
+    try:
+        done = subprocess.run(  # noqa: S603  the file is the one just written
+            command, input=json.dumps(list(inputs)), capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise CannotMeasure(
+            f"the exported prompt made no messages within {TIMEOUT_S} s", where=place, hint="--sample asks for fewer"
+        ) from None
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-        raise CannotMeasure(f"the exported prompt does not run: {last[0]}", where=folder / CODE_FILE)
+        raise CannotMeasure(f"the exported prompt does not run: {last[0]}", where=place)
     told: dict[str, Any] = json.loads(done.stdout)
     return told

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from shouldtune.errors import ModelUnavailable
 from shouldtune.exporting.asking import Chat, Request
 from shouldtune.exporting.parity import Readback, Rendered
 from shouldtune.exporting.prompt_files import read_options, run_prompt, run_request
@@ -112,8 +113,11 @@ class TransformersReadback:
         return run_request(self.written.top)
 
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
-        texts = [self._tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
-        return [Rendered(text, tuple(self._ids(text))) for text in texts]
+        try:
+            texts = [self._tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
+            return [Rendered(text, tuple(self._ids(text))) for text in texts]
+        except Exception as error:  # a tokenizer or a template that cannot be used, whatever is raised
+            raise ModelUnavailable(f"{type(error).__name__}: {error}", where=self.written.tokenizer) from None
 
     async def answers(self, chats: Sequence[Chat]) -> list[Completion]:
         return await asyncio.get_running_loop().run_in_executor(COMPUTE, self._answer, chats)
