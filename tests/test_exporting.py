@@ -25,7 +25,7 @@ from shouldtune.run import RunRecord
 from shouldtune.types import Options
 from tests.exporting_world import PACKAGES, again, code_rows, small_run, tiny_run, written
 from tests.report_worlds import a_yes
-from tests.tiny_llama import TEMPLATE, write_tiny_gguf
+from tests.tiny_llama import LLAMA_3, TEMPLATE, write_tiny_gguf
 
 for name in PACKAGES:
     pytest.importorskip(name)
@@ -39,6 +39,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # between peft
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
     with tiny_run(tmp_path_factory.mktemp("exporting"), ",".join(RUNGS)) as record:
+        yield record
+
+
+@pytest.fixture(scope="module")
+def llama_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
+    """Of a model whose chat template prints the day."""
+    with tiny_run(tmp_path_factory.mktemp("llama_3"), "fine_tune", {"template": LLAMA_3}) as record:
         yield record
 
 
@@ -128,6 +135,13 @@ def test_labels_are_scored_by_transformers_as_they_were_here(
     assert "transformers" in done.parity.through
     assert done.parity.same_answers >= 32  # the run's own arithmetic rounds otherwise
     assert "every label was scored" in (out / "README.md").read_text(encoding="utf-8")  # `generate` is another thing
+
+
+@pytest.mark.parametrize("form", ["peft", "merged", "vllm", "ollama"])
+def test_a_template_that_prints_the_day_prints_the_runs_on_any_day(llama_3: RunRecord, out: Path, form: str) -> None:
+    done = export(llama_3.folder, form, Wish("fine_tune", out))
+    assert done.parity.outcome == "passed", done.parity.because
+    assert done.parity.differing_prompts == 0
 
 
 # ---------------------------------------------------------------- what fails

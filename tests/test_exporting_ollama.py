@@ -160,8 +160,10 @@ def test_the_first_token_is_sent_once_whoever_puts_it_there(tmp_path: Path, out:
         told = modelfile.read_modelfile(out)
         assert ("<|im_start|>" in dict(told)["TEMPLATE"]) != adds_bos
         assert ("PARAMETER", "num_ctx 2048") in told  # not the whole window: its memory would be set aside
-        with pytest.raises(InputError, match="Ollama drops an empty SYSTEM"):
-            modelfile.refuse(prompted(record, ""))
+        told = dict(parse(modelfile.modelfile(prompted(record, ""), "a")))  # no system message: the block still stands
+        assert "SYSTEM" not in told
+        block = "<|endoftext|>system\nToday Date: 1 January 2025\n\n<|im_end|>"
+        assert f"{{{{ if not .System }}}}{block}{{{{ end }}}}{{{{ range" in told["TEMPLATE"]
 
 
 def test_a_first_token_that_the_run_had_not_is_refused(tmp_path: Path, out: Path) -> None:

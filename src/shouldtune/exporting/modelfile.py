@@ -69,12 +69,6 @@ def _turns(source: Source) -> Turns:
         raise InputError(
             f"Ollama would put {first} before every prompt, and the run's had none", where=folder, hint=hint
         )
-    if turns.usual == "" and not any(turn["role"] == "system" for turn in before(source.prompt)):
-        raise InputError(
-            "the chat template writes a system block even where a prompt has none, and Ollama drops an empty SYSTEM",
-            where=folder,
-            hint=f"give the task an instruction, or {hint}",
-        )
     return replace(turns, first="") if first else turns
 
 
@@ -145,9 +139,7 @@ def modelfile(source: Source, model: str) -> str:
     """The Modelfile's text."""
     turns, chat, options = _turns(source), before(source.prompt), source.prompt.options
     lines = [f"FROM {model}", f"TEMPLATE {_MARKS}{turns.go()}{_MARKS}"]
-    system = next((turn["content"] for turn in chat if turn["role"] == "system"), turns.usual)
-    if system is not None:
-        lines.append(f"SYSTEM {_MARKS}{system}{_MARKS}")
+    lines += [f"SYSTEM {_MARKS}{turn['content']}{_MARKS}" for turn in chat if turn["role"] == "system"]
     lines += [f"MESSAGE {turn['role']} {_MARKS}{turn['content']}{_MARKS}" for turn in chat if turn["role"] != "system"]
     values = [("temperature", f"{options.temperature}"), ("seed", str(options.seed))]
     values += [("repeat_penalty", "1"), ("num_predict", str(options.max_tokens))]

@@ -22,13 +22,13 @@ class Turns:
     assistant: tuple[str, str]
     answer: str
     """What stands before the answer."""
-    usual: str | None = None
-    """The system message that the template itself adds where a chat has none."""
+    alone: str = ""
+    """What the template puts above a chat that has no system message."""
     first: str = ""
     """The first token's text, where the template prints it at the top of every chat."""
 
     def render(self, chat: Chat) -> str:
-        parts = [self.first]
+        parts = [self.first, *([] if any(turn["role"] == "system" for turn in chat) else [self.alone])]
         for turn in chat:
             before, after = getattr(self, turn["role"])
             parts.append(before + turn["content"] + after)
@@ -44,15 +44,17 @@ class Turns:
                 ("{{ else }}", self.assistant),
             )
         ]
-        return self.first + "{{ range .Messages }}" + "".join(blocks) + "{{ end }}{{ end }}" + self.answer
+        alone = f"{{{{ if not .System }}}}{self.alone}{{{{ end }}}}" if self.alone else ""
+        return f"{self.first}{alone}{{{{ range .Messages }}}}{''.join(blocks)}{{{{ end }}}}{{{{ end }}}}{self.answer}"
 
     def parts(self) -> tuple[str, ...]:
         """Every text that the template itself puts in."""
-        return (*self.system, *self.user, *self.assistant, self.answer, self.usual or "", self.first)
+        return (*self.system, *self.user, *self.assistant, self.answer, self.alone, self.first)
 
 
 _GO = re.compile(
-    r'(.*?)\{\{ range \.Messages \}\}\{\{ if eq \.Role "system" \}\}(.*?)\{\{ \.Content \}\}(.*?)'
+    r"(.*?)(?:\{\{ if not \.System \}\}(.*?)\{\{ end \}\})?"
+    r'\{\{ range \.Messages \}\}\{\{ if eq \.Role "system" \}\}(.*?)\{\{ \.Content \}\}(.*?)'
     r'\{\{ else if eq \.Role "user" \}\}(.*?)\{\{ \.Content \}\}(.*?)'
     r"\{\{ else \}\}(.*?)\{\{ \.Content \}\}(.*?)\{\{ end \}\}\{\{ end \}\}(.*)",
     re.DOTALL,
@@ -64,8 +66,8 @@ def turns_of_go(template: str) -> Turns | None:
     match = _GO.fullmatch(template)
     if match is None:
         return None
-    first, s, t, u, v, a, b, answer = match.groups()
-    return Turns((s, t), (u, v), (a, b), answer, first=first)
+    first, alone, s, t, u, v, a, b, answer = match.groups()
+    return Turns((s, t), (u, v), (a, b), answer, alone or "", first)
 
 
 def turns_of(tokenizer: ChatTokenizer) -> Turns | None:
@@ -92,18 +94,13 @@ def turns_of(tokenizer: ChatTokenizer) -> Turns | None:
         shared -= len(after)
     into_user = to_user[len(to_user) - shared :]
     first, _, last = asked.partition("USR9")
-    if not to_answer.startswith(after) or not last.startswith(after):
+    if not (to_answer.startswith(after) and last.startswith(after) and first.endswith(into_user)):
         return None
-    usual = None
-    if first != into_user:
-        if not (first.startswith(start) and first.endswith(to_user)):
-            return None
-        usual = first[len(start) : len(first) - len(to_user)]
     return Turns(
         (start, to_user[: len(to_user) - shared]),
         (into_user, after),
         (to_answer[len(after) :], to_again[: len(to_again) - shared]),
         last[len(after) :],
-        usual,
+        first[: len(first) - len(into_user)],
         begins,
     )

@@ -13,11 +13,12 @@ from shouldtune.exporting.prompt_files import write_prompt
 from shouldtune.exporting.searching import refuse_other_searches
 from shouldtune.exporting.source import Source
 from shouldtune.models.adapter import SETTINGS, WEIGHTS
+from shouldtune.models.chat_tokenizer import CLOCK, TODAY, template_of
 from shouldtune.models.gguf_cache import smollm2_gguf
 from shouldtune.models.llama_config import LlamaConfig
 
 TEMPLATE = "chat_template.jinja"
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", TEMPLATE, "special_tokens_map.json")
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 BASE, ADAPTER = "base", "adapter"
 
 
@@ -50,7 +51,7 @@ def gguf_of(source: Source) -> Path | None:
 def write_peft(source: Source, folder: Path) -> None:
     """The adapter at the top with the tokenizer, the base in base/ where nobody else could load it, and the prompt."""
     write_adapter(source, folder)
-    _copy_tokenizer(source, folder)
+    _write_tokenizer(source, folder)
     if gguf_of(source) is not None:
         write_base(source, folder / BASE)
     write_prompt(source, folder)
@@ -62,7 +63,7 @@ def write_vllm(source: Source, folder: Path) -> None:
         write_base(source, folder / BASE)
     if source.adapter is not None:
         write_adapter(source, folder / ADAPTER)
-    _copy_tokenizer(source, folder, only=(TEMPLATE,))
+    _write_template(source, folder)
     write_prompt(source, folder)
     (folder / "serve.sh").write_text(f'#!/bin/sh\nexec {vllm_command(source)} "$@"\n', encoding="utf-8")
 
@@ -70,8 +71,7 @@ def write_vllm(source: Source, folder: Path) -> None:
 def vllm_command(source: Source) -> str:
     """What starts vLLM, from inside the folder."""
     parts = [f"vllm serve {base_place(source)!r}", "--generation-config vllm", f"--dtype {_dtype(source)}"]
-    if (source.local.identity.folder / TEMPLATE).exists():
-        parts.append(f"--chat-template ./{TEMPLATE}")
+    parts.append(f"--chat-template ./{TEMPLATE}")
     if source.adapter is not None:
         rank = json.loads((source.adapter / SETTINGS).read_text(encoding="utf-8"))["r"]
         most = next((size for size in (8, 16, 32, 64, 128, 256, 320, 512) if size >= rank), rank)
@@ -101,7 +101,7 @@ def write_base(source: Source, folder: Path) -> None:
     for name in (CONFIG, INDEX):
         if (there / name).exists():
             copy(there / name, folder / name)
-    _copy_tokenizer(source, folder)
+    _write_tokenizer(source, folder)
     _write_generation_config(source, folder)
 
 
@@ -115,7 +115,7 @@ def write_merged_model(source: Source, folder: Path) -> None:
     """The same without the prompt."""
     assert source.adapter is not None  # noqa: S101  refused before
     write_merged_weights(source.local.identity.folder, source.adapter, folder)
-    _copy_tokenizer(source, folder)
+    _write_tokenizer(source, folder)
     _write_generation_config(source, folder)
 
 
@@ -128,10 +128,20 @@ def write_adapter(source: Source, folder: Path) -> None:
     (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
-def _copy_tokenizer(source: Source, folder: Path, only: tuple[str, ...] = TOKENIZER) -> None:
-    for name in only:
-        if (source.local.identity.folder / name).exists():
-            copy(source.local.identity.folder / name, folder / name)
+def _write_tokenizer(source: Source, folder: Path) -> None:
+    there = source.local.identity.folder
+    for name in TOKENIZER:
+        if (there / name).exists():
+            copy(there / name, folder / name)
+    _write_template(source, folder)
+
+
+def _write_template(source: Source, folder: Path) -> None:
+    """The chat template; one that prints the day prints the one that the run was told, whatever the day is."""
+    text = template_of(source.local.identity.folder)
+    if CLOCK in text:
+        text = f"{{% macro {CLOCK}(form) %}}{TODAY}{{% endmacro %}}{text}"
+    (folder / TEMPLATE).write_text(text, encoding="utf-8")
 
 
 def _write_generation_config(source: Source, folder: Path) -> None:

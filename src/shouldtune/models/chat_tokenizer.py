@@ -27,7 +27,7 @@ class ChatTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.config = LlamaConfig.read(folder)
-        self._template = _compile(_template_text(folder), folder)
+        self._template = _compile(template_of(folder), folder)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of the text as it stands: nothing is put before or after."""
@@ -83,7 +83,14 @@ class ChatTokenizer:
         return "" if index is None else str(self._tokenizer.id_to_token(index) or "")
 
 
-def _template_text(folder: Path) -> str:
+TODAY = "1 January 2025"
+"""What templates that print the day are told: a prompt that changes daily could never be replayed."""
+CLOCK = "strftime_now"
+"""The function that they ask."""
+
+
+def template_of(folder: Path) -> str:
+    """A model folder's chat template. Raises ModelUnavailable where there is none."""
     beside = folder / "chat_template.jinja"
     if beside.exists():
         return beside.read_text(encoding="utf-8")
@@ -109,8 +116,7 @@ def _compile(text: str, folder: Path) -> Any:
 
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = raise_exception
-    # Some templates print today's date: a prompt that changes daily could never be replayed.
-    environment.globals["strftime_now"] = lambda form: "1 January 2025"
+    environment.globals[CLOCK] = lambda form: TODAY
     try:
         return environment.from_string(text)
     except jinja2.TemplateError as error:
