@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,11 @@ from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.exporting import Wish, export
 from shouldtune.exporting.asking import plain
 from shouldtune.exporting.folder import MANIFEST, MARKS
+from shouldtune.exporting.forms import FORMS
 from shouldtune.exporting.prompt_files import run_prompt, write_prompt
 from shouldtune.exporting.source import Source, open_source
 from shouldtune.models.gguf_cache import sha256_of
+from shouldtune.models.gguf_convert import convert_files
 from shouldtune.models.plain import Constant
 from shouldtune.models.prompted import NearestPassages, NearestShots, Prompted
 from shouldtune.retrieval.chunks import Passage
@@ -47,6 +52,13 @@ def llama_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
     """Of a model whose chat template prints the day."""
     with tiny_run(tmp_path_factory.mktemp("llama_3"), "fine_tune", {"template": LLAMA_3}) as record:
         yield record
+
+
+@pytest.fixture
+def transformers() -> None:
+    """What is read back through it is tested where it is installed."""
+    for name in ("transformers", "peft"):
+        pytest.importorskip(name)
 
 
 @pytest.fixture
@@ -113,17 +125,24 @@ def test_an_exported_search_finds_what_the_run_finds_ties_and_rounding_included(
     assert run_prompt(out, inputs) == [plain(prompt.messages(each)[0]) for each in inputs]
 
 
+@pytest.mark.usefixtures("transformers")
 def test_the_model_card_says_what_it_is_and_how_it_scored(run: RunRecord, out: Path) -> None:
     export(run.folder, "merged", Wish("fine_tune", out))
     card = (out / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(card.split("---")[1])
-    assert (front["library_name"], front["base_model_relation"]) == ("transformers", "finetune")
+    assert (front["library_name"], front["pipeline_tag"]) == ("transformers", "text-generation")
     assert "license" not in front  # nobody said it
     assert "**passed**, through transformers" in card
     assert run.asked["task_sha256"] in card
+    assert "base_model" not in front  # it has no name on the hub
+    assert "- base: gguf:tiny.gguf" in card
+    manifest = (out / MANIFEST).read_text(encoding="utf-8")
+    assert json.loads(manifest)["model"]["model"] == "gguf:tiny.gguf"
+    assert str(run.folder.parent.parent.parent) not in manifest + card
     assert f"| fine_tune **(this)** | {next(r for r in run.verdict.rungs if r.name == 'fine_tune').quality:.3f}" in card
 
 
+@pytest.mark.usefixtures("transformers")
 def test_labels_are_scored_by_transformers_as_they_were_here(
     run: RunRecord, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,18 +157,56 @@ def test_labels_are_scored_by_transformers_as_they_were_here(
 
 
 @pytest.mark.parametrize("form", ["peft", "merged", "vllm", "ollama"])
+@pytest.mark.usefixtures("transformers")
 def test_a_template_that_prints_the_day_prints_the_runs_on_any_day(llama_3: RunRecord, out: Path, form: str) -> None:
     done = export(llama_3.folder, form, Wish("fine_tune", out))
     assert done.parity.outcome == "passed", done.parity.because
     assert done.parity.differing_prompts == 0
 
 
+@pytest.mark.parametrize("rung", ["few_shot", "fine_tune"])
+def test_vllm_is_started_from_inside_the_folder_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rung: str
+) -> None:
+    folder = tmp_path / "o'brien $(touch ran) `touch ran`"
+    folder.mkdir()
+    convert_files(write_tiny_gguf(tmp_path / "tiny.gguf"), folder)
+    record, out = small_run(tmp_path / "task", f"hf:{folder}", rung), tmp_path / "out"
+    assert export(record.folder, "vllm", Wish(rung, out)).parity.outcome == "passed"
+    vllm = tmp_path / "vllm"
+    vllm.write_text('#!/bin/sh\npwd\nfor word; do echo "$word"; done\n', encoding="utf-8")
+    vllm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "elsewhere").mkdir()
+    command = ["sh", str(out / "serve.sh"), "--port", "8"]
+    said = subprocess.run(command, cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=True).stdout
+    where, *words = said.splitlines()
+    assert Path(where) == out
+    assert words[:2] == ["serve", str(folder)]
+    assert words[-2:] == ["--port", "8"]
+    assert all((out / word.rpartition("=")[2]).exists() for word in words if "./" in word)
+    assert not list(tmp_path.rglob("ran"))
+    for form in ("peft", "merged") if rung == "fine_tune" else ():
+        done = export(record.folder, form, Wish(rung, tmp_path / form))
+        assert done.parity.outcome == "passed", done.parity.because
+        assert not (tmp_path / form / "base").exists()  # it lies where the task says
+
+
 # ---------------------------------------------------------------- what fails
 
 
-@pytest.mark.parametrize("form", ["peft", "merged"])
-def test_a_changed_chat_template_is_caught_and_shown(run: RunRecord, out: Path, form: str) -> None:
+SCHEMA = {"type": "object", "properties": {"code": {"type": "string"}}}
+
+
+@pytest.mark.parametrize("form", ["peft", "merged", "vllm"])
+@pytest.mark.parametrize("schema", [None, SCHEMA])  # with a form the engine reads it, without one transformers
+@pytest.mark.usefixtures("transformers")
+def test_a_changed_chat_template_is_caught_and_shown(
+    run: RunRecord, out: Path, form: str, schema: dict[str, object] | None
+) -> None:
     source = open_source(run.folder, "fine_tune")
+    options = replace(source.prompt.options, schema=schema)
+    source = replace(source, prompt=replace(source.prompt, options=options))
     written(source, form, out)
     (out / "chat_template.jinja").write_text(CHANGED, encoding="utf-8")
     parity = again(source, form, out)
@@ -157,6 +214,7 @@ def test_a_changed_chat_template_is_caught_and_shown(run: RunRecord, out: Path, 
     assert parity.differing_prompts == 36
     assert parity.difference is not None
     assert parity.difference.what == "the chat template"
+    assert ("engine" in parity.through) == (schema is not None)
     assert parity.difference.run != parity.difference.export
 
 
@@ -234,7 +292,26 @@ def test_training_rows_are_those_that_training_read_and_none_is_held_out(run: Ru
     assert not held & {row["prompt"][-1]["content"] for row in rows}
     chats = [json.loads(line) for line in (out / "openai.train.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [each["messages"] for each in chats] == [row["prompt"] + row["completion"] for row in rows]
-    assert yaml.safe_load((out / "axolotl.yaml").read_text())["datasets"][0]["path"] == "axolotl.train.jsonl"
+    axolotl = yaml.safe_load((out / "axolotl.yaml").read_text())
+    for part, half in (("datasets", "train"), ("test_datasets", "validation")):
+        (told,) = axolotl[part]
+        assert (out / told["path"]).name == f"axolotl.{half}.jsonl"
+        assert (told["ds_type"], told["split"]) == ("json", "train")  # a file of one's own has no other split
+
+
+def test_rows_that_are_not_the_runs_fail(run: RunRecord, out: Path) -> None:
+    source = open_source(run.folder, "fine_tune", rows=True)
+    path = written(source, "jsonl", out) / "trl.train.jsonl"
+    look = FORMS["jsonl"].looked_at
+    assert look(source, out).outcome == "not_scored"
+    rows = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(rows[1:]) + "\n", encoding="utf-8")
+    assert look(source, out).because == ("trl.train.jsonl does not hold the rows that training reads",)
+    held = json.loads(rows[0])
+    held["prompt"][-1]["content"] = run.holdout[0].input
+    path.write_text("\n".join([json.dumps(held), *rows[1:]]) + "\n", encoding="utf-8")
+    parity = look(source, out)
+    assert (parity.outcome, parity.because[1]) == ("failed", "trl.train.jsonl holds a held-out example")
 
 
 # ---------------------------------------------------------------- what is refused
@@ -276,3 +353,6 @@ def test_a_task_that_changed_since_is_not_scored_against(run: RunRecord, out: Pa
     with pytest.raises(InputError, match="has changed since this run"):
         export(task, "prompt", Wish("few_shot", out))
     assert export(task, "prompt", Wish("few_shot", out, parity=False)).parity.outcome == "not_scored"
+    with pytest.raises(InputError, match="has changed since this run") as caught:  # its rows are what is wanted
+        export(task, "jsonl", Wish("few_shot", tmp_path / "rows", parity=False))
+    assert caught.value.hint == "run it again"

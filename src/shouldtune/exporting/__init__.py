@@ -51,7 +51,7 @@ def export(run: Path, to: str, wish: Wish = Wish(), say: Callable[[str], None] =
     the form cannot carry, CannotMeasure where it cannot be written or run.
     """
     form = _form(to)
-    source = open_source(run, wish.rung)
+    source = open_source(run, wish.rung, rows=form.rows)
     folder = (wish.out or source.record.folder / "exports" / f"{source.rung}-{to}").resolve()
     refuse_what_is_there(folder, force=wish.force)
     form.refuse(source)
@@ -97,7 +97,7 @@ def _local(source: Source) -> dict[str, Any]:
     """Its identity, without a path of this machine."""
     spec = source.model.spec()
     adapter = spec["adapter"] and {"sha256": spec["adapter"]["sha256"]}
-    return {**spec, "adapter": adapter}
+    return {**spec, "model": source.model_name, "adapter": adapter}
 
 
 def _form(name: str) -> Form:

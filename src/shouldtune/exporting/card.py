@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+_RELATIONS = {"peft": "adapter", "vllm": "adapter", "merged": "finetune", "ollama": "finetune"}
+"""What a tuned model is to its base, by form; the others carry no weights."""
 WARNINGS = {
     "failed": "This export failed its parity gate: do not ship it.",
     "not_shown": "This export was not shown to score as the run did: too few examples to tell.",
@@ -45,19 +47,14 @@ def model_card(source: Source, form: Form, parity: Parity) -> str:
 
 def _front_matter(source: Source, form: Form) -> str:
     found: dict[str, object] = {}
-    if source.is_local:
-        name = source.local.identity.id
-        found["base_model"] = SMOLLM2 if name == "smollm2" else name.partition(":")[2].rpartition("/")[2]
-        if name == "smollm2":
-            found["license"] = "apache-2.0"
-        if source.adapter is not None:
-            found["base_model_relation"] = "finetune" if form.name == "merged" else "adapter"
-    else:
-        found["base_model"] = str(source.record.asked.get("model"))
+    if source.is_local and source.local.identity.id == "smollm2":  # of no other base the name on the hub is known
+        found |= {"base_model": SMOLLM2, "license": "apache-2.0"}
+        if source.adapter is not None and form.name in _RELATIONS:
+            found["base_model_relation"] = _RELATIONS[form.name]
     if form.library is not None:
         found["library_name"] = form.library
         found["pipeline_tag"] = "text-generation"
-    found["tags"] = ["shouldtune", *(["lora"] if form.name in ("peft", "vllm") and source.adapter else [])]
+    found["tags"] = ["shouldtune", *(["lora"] if _RELATIONS.get(form.name) == "adapter" and source.adapter else [])]
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in found.items()]  # JSON is YAML
     return "---\n" + "\n".join(lines) + "\n---"
 
@@ -119,6 +116,7 @@ def _data(source: Source) -> str:
         f"- SHA-256 of the task (file, examples, documents, scorer): `{asked.get('task_sha256')}`",
         f"- run: `{source.record.folder.name}`, of {_text(asked.get('created', 'an unknown day'))}",
     ]
+    lines.append(f"- {'base' if source.adapter else 'model'}: {_text(source.model_name)}")
     if source.is_local:
         spec = source.model.spec()
         lines.append(f"- SHA-256 of the base weights: `{spec['revision']}`, computed by {spec['engine']}")
@@ -143,8 +141,8 @@ def _limits(source: Source) -> str:
 def _text(value: object) -> str:
     """One printable line that Markdown takes as words: it may come from a user or a model."""
     line = one_line(value)
-    for sign in "\\`*_[]<>|#":
-        line = line.replace(sign, f"\\{sign}") if sign not in "_#" else line
+    for sign in "\\`*[]<>|":
+        line = line.replace(sign, f"\\{sign}")
     return line
 
 

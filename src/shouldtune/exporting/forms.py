@@ -32,6 +32,8 @@ class Form:
     """How to use it, in Markdown, for its model card."""
     library: str | None = None
     """Hugging Face's `library_name`."""
+    rows: bool = False
+    """Whether it is made of the task's rows, which must be those that the run had."""
     looked_at: Callable[[Source, Path], Parity] = _nothing_to_score
 
 
@@ -43,6 +45,7 @@ _ALL = (
         training_rows.write_rows,
         None,
         uses.jsonl,
+        rows=True,
         looked_at=training_rows.look_at_rows,
     ),
     Form("peft", weights.refuse_untrained, weights.write_peft, weights_reading.read_peft_back, uses.peft, "peft"),

@@ -31,6 +31,8 @@ class Source:
     record: RunRecord
     rung: str
     prompt: Prompted
+    exports_rows: bool = False
+    """Whether the task's own rows are what is wanted, so that nothing can be exported without it."""
 
     @property
     def name(self) -> str:
@@ -41,6 +43,15 @@ class Source:
     def model(self) -> Model:
         """What the prompt is sent to."""
         return self.prompt.model
+
+    @property
+    def model_name(self) -> str:
+        """What its base is called, without a path of this machine: a file's or a folder's own name is left."""
+        spec = self.model.spec()
+        if not self.is_local:
+            return str(spec.get("name", spec["kind"]))
+        kind, colon, place = str(spec["model"]).partition(":")
+        return f"{kind}{colon}{Path(place).name}"
 
     @property
     def local(self) -> LocalModel:
@@ -82,18 +93,21 @@ class Source:
         folder, asked = self.record.folder.resolve(), self.record.asked
         if folder.parent.name != RUNS:
             raise InputError(
-                "this run does not lie in its task's folder, so its scorer is not at hand",
+                "this run does not lie in its task's folder, so its scorer and its rows are not at hand",
                 where=folder,
-                hint="put it back, or export without scoring again: --no-parity",
+                hint=f"put it back{self._or_not_scored}",
             )
         loaded = load_task(folder.parent.parent, asked.get("model"), asked.get("tune"))
         if loaded.digest != asked["task_sha256"]:
             raise InputError(
-                "the task has changed since this run",
-                where=loaded.path,
-                hint="run it again, or export without scoring again: --no-parity",
+                "the task has changed since this run", where=loaded.path, hint=f"run it again{self._or_not_scored}"
             )
         return loaded
+
+    @property
+    def _or_not_scored(self) -> str:
+        """The other way out, where the task's rows are not what is exported."""
+        return "" if self.exports_rows else ", or export without scoring again: --no-parity"
 
     def pairs(self, most: int | None = None) -> list[tuple[Example, Prediction]]:
         """Held-out examples that the run has an answer and a score for, in its seeded order; the first `most`."""
@@ -102,14 +116,14 @@ class Source:
         return answered[:most]
 
 
-def open_source(run: Path, rung: str | None = None) -> Source:
+def open_source(run: Path, rung: str | None = None, *, rows: bool = False) -> Source:
     """The model that a run would ship, or another of its rungs. InputError, also for what no export can carry."""
     record = load_run(run)
     chosen = rung_to_ship(record, rung)
     model = open_fitted(models_folder(record.folder, chosen))
     if not isinstance(model, Prompted):
         raise InputError(f"{chosen} cannot be exported: {_why_not(model)}", where=record.folder, hint=SERVE)
-    return Source(record, chosen, model)
+    return Source(record, chosen, model, rows)
 
 
 def _why_not(model: Model) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,13 @@ def write_vllm(source: Source, folder: Path) -> None:
         write_adapter(source, folder / ADAPTER)
     _write_template(source, folder)
     write_prompt(source, folder)
-    (folder / "serve.sh").write_text(f'#!/bin/sh\nexec {vllm_command(source)} "$@"\n', encoding="utf-8")
+    lines = ["#!/bin/sh", 'cd "$(dirname "$0")" || exit', f'exec {vllm_command(source)} "$@"']
+    (folder / "serve.sh").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def vllm_command(source: Source) -> str:
     """What starts vLLM, from inside the folder."""
-    parts = [f"vllm serve {base_place(source)!r}", "--generation-config vllm", f"--dtype {_dtype(source)}"]
+    parts = [f"vllm serve {shlex.quote(base_place(source))}", "--generation-config vllm", f"--dtype {_dtype(source)}"]
     parts.append(f"--chat-template ./{TEMPLATE}")
     if source.adapter is not None:
         rank = json.loads((source.adapter / SETTINGS).read_text(encoding="utf-8"))["r"]

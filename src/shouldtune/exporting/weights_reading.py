@@ -19,6 +19,7 @@ from shouldtune.exporting.prompt_files import read_options, run_prompt, run_requ
 from shouldtune.exporting.reading import messages_of, render
 from shouldtune.exporting.source import Source
 from shouldtune.exporting.weights import ADAPTER, base_folder
+from shouldtune.models.chat_tokenizer import template_of
 from shouldtune.models.engine import COMPUTE
 from shouldtune.types import Completion, Options
 
@@ -34,6 +35,8 @@ class Written:
     model: Path
     adapter: Path | None
     tokenizer: Path
+    template: Path | None = None
+    """The folder of a chat template that is used in place of the tokenizer's own, as a server is told."""
 
 
 def read_peft_back(source: Source, folder: Path) -> Readback:
@@ -47,7 +50,9 @@ def read_merged_back(source: Source, folder: Path) -> Readback:
 def read_vllm_back(source: Source, folder: Path) -> Readback:
     adapter = folder / ADAPTER if source.adapter is not None else None
     model = base_folder(source, folder)
-    return _reader(source, Written(folder, model, adapter, model), _engine_of(source), "; vLLM itself was not run")
+    return _reader(
+        source, Written(folder, model, adapter, model, folder), _engine_of(source), "; vLLM itself was not run"
+    )
 
 
 def _engine_of(source: Source) -> str:
@@ -81,7 +86,8 @@ class EngineReadback:
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
         from shouldtune.models.chat_tokenizer import ChatTokenizer
 
-        return render(ChatTokenizer(self.written.model), chats)
+        each = self.written
+        return render(ChatTokenizer(each.model, each.tokenizer, each.template), chats)
 
     async def answers(self, chats: Sequence[Chat]) -> list[Completion]:
         from shouldtune.models.local import open_local
@@ -114,7 +120,13 @@ class TransformersReadback:
 
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
         try:
-            texts = [self._tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
+            template = self.written.template and template_of(self.written.template)
+            texts = [
+                self._tokenizer.apply_chat_template(
+                    chat, chat_template=template, tokenize=False, add_generation_prompt=True
+                )
+                for chat in chats
+            ]
             return [Rendered(text, tuple(self._ids(text))) for text in texts]
         except Exception as error:  # a tokenizer or a template that cannot be used, whatever is raised
             raise ModelUnavailable(f"{type(error).__name__}: {error}", where=self.written.tokenizer) from None

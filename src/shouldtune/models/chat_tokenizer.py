@@ -15,11 +15,14 @@ from shouldtune.types import Message
 class ChatTokenizer:
     """What turns a chat into a prompt, and a model's tokens into text."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read the tokenizer and the template. Raises ModelUnavailable when one cannot be read."""
+    def __init__(self, folder: Path, tokenizer: Path | None = None, template: Path | None = None) -> None:
+        """Read the tokenizer and the template of a model's folder, or of the folders that hold others in their place.
+
+        Raises ModelUnavailable when one cannot be read.
+        """
         from tokenizers import Tokenizer
 
-        self.path = folder / "tokenizer.json"
+        self.path = (tokenizer or folder) / "tokenizer.json"
         try:
             self._tokenizer = Tokenizer.from_file(str(self.path))
         except Exception as error:  # the Rust side raises bare Exception
@@ -27,7 +30,7 @@ class ChatTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.config = LlamaConfig.read(folder)
-        self._template = _compile(template_of(folder), folder)
+        self._template = _compile(template_of(template or tokenizer or folder), folder)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of the text as it stands: nothing is put before or after."""
