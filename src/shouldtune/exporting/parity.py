@@ -128,7 +128,7 @@ async def score_again(source: Source, export: Readback, sample: int | None = Non
         differing, difference = _prompts_compared(source, export, pairs, chats)
         answers = await export.answers(chats)
     except ShouldTuneError as error:
-        return Parity("failed", (f"it cannot be read back: {error}",), export.through, of=of)
+        return Parity("failed", (f"it cannot be read back: {error.message}",), export.through, of=of)
     rows = []
     for (example, before), after in zip(pairs, answers, strict=True):
         score = before.score

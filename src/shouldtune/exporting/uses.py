@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shouldtune.exporting.asking import labels_in_json
 from shouldtune.exporting.source import Source
-from shouldtune.exporting.weights import base_place, vllm_command
+from shouldtune.exporting.weights import base_place, gguf_of, vllm_command
 
 _CALL = """\
 ```python
@@ -103,8 +103,16 @@ def vllm(source: Source) -> str:
 def ollama(source: Source) -> str:
     lines = [
         "From inside this folder:\n\n```sh\nollama create tuned -f Modelfile\nollama run tuned\n```",
-        "The prompt stands in the Modelfile: send the input alone, as a message of the user.",
+        "The prompt stands in the Modelfile: send the input alone, as a message of the user. `num_ctx` holds the"
+        " longest prompt that was measured; raise it for longer inputs.",
     ]
-    if source.prompt.options.choices or source.prompt.options.schema is not None:
-        lines.append("A Modelfile cannot hold answers to their form: send `format` with each request.")
+    if gguf_of(source) is None:
+        lines.append(
+            "FROM names safetensors, which Ollama converts. Where it cannot, convert the folder by llama.cpp's"
+            " `convert_hf_to_gguf.py` and name that file instead."
+        )
+    options = source.prompt.options
+    if options.choices or options.schema is not None:
+        ranked = " The run scored whole labels and took the likeliest." if options.choice_logprobs else ""
+        lines.append(f"A Modelfile cannot hold answers to their form: send `format` with each request.{ranked}")
     return "\n\n".join(lines)
