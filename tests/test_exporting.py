@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import os
 import random
 import shutil
+import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,20 +16,21 @@ import yaml
 
 from shouldtune.errors import CannotMeasure, InputError
 from shouldtune.exporting import Wish, export
-from shouldtune.exporting.folder import FAILED, MANIFEST
+from shouldtune.exporting.asking import plain
+from shouldtune.exporting.folder import MANIFEST, MARKS
 from shouldtune.exporting.forms import FORMS
-from shouldtune.exporting.parity import Parity, score_again
-from shouldtune.exporting.prompt_files import plain, run_prompt, write_prompt
+from shouldtune.exporting.prompt_files import run_prompt, write_prompt
 from shouldtune.exporting.source import Source, open_source
 from shouldtune.models.gguf_cache import sha256_of
+from shouldtune.models.gguf_convert import convert_files
 from shouldtune.models.plain import Constant
 from shouldtune.models.prompted import NearestPassages, NearestShots, Prompted
 from shouldtune.retrieval.chunks import Passage
 from shouldtune.run import RunRecord
 from shouldtune.types import Options
-from tests.exporting_world import PACKAGES, code_rows, small_run
+from tests.exporting_world import PACKAGES, again, code_rows, small_run, tiny_run, written
 from tests.report_worlds import a_yes
-from tests.tiny_llama import TEMPLATE, write_tiny_gguf
+from tests.tiny_llama import LLAMA_3, TEMPLATE, write_tiny_gguf
 
 for name in PACKAGES:
     pytest.importorskip(name)
@@ -40,29 +43,27 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # between peft
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
-    place = tmp_path_factory.mktemp("exporting")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHOULDTUNE_CACHE", str(place / "cache"))
-        gguf = write_tiny_gguf(place / "tiny.gguf")
-        yield small_run(place / "codes", f"gguf:{gguf}", ",".join(RUNGS))
+    with tiny_run(tmp_path_factory.mktemp("exporting"), ",".join(RUNGS)) as record:
+        yield record
+
+
+@pytest.fixture(scope="module")
+def llama_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
+    """Of a model whose chat template prints the day."""
+    with tiny_run(tmp_path_factory.mktemp("llama_3"), "fine_tune", {"template": LLAMA_3}) as record:
+        yield record
+
+
+@pytest.fixture
+def transformers() -> None:
+    """What is read back through it is tested where it is installed."""
+    for name in ("transformers", "peft"):
+        pytest.importorskip(name)
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
-
-
-def again(source: Source, form: str, folder: Path, sample: int | None = None) -> Parity:
-    """What the gate says of a folder as it lies there."""
-    read_back = FORMS[form].read_back
-    assert read_back is not None
-    return asyncio.run(score_again(source, read_back(source, folder), sample))
-
-
-def written(source: Source, form: str, folder: Path) -> Path:
-    folder.mkdir()
-    FORMS[form].write(source, folder)
-    return folder
 
 
 # ---------------------------------------------------------------- what passes
@@ -87,7 +88,7 @@ def test_an_export_passes_when_it_scores_as_the_run_did(run: RunRecord, out: Pat
     done = export(run.folder, form, Wish(rung, out))
     assert done.parity.outcome == "passed", done.parity.because
     assert (done.parity.n, done.parity.of, done.parity.differing_prompts) == (36, 36, 0)
-    assert not (out / FAILED).exists()
+    assert not any((out / mark).exists() for mark in MARKS.values())
     told = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     assert (told["rung"], told["form"], told["parity"]["outcome"]) == (rung, form, "passed")
     listed = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} - {MANIFEST}
@@ -124,17 +125,24 @@ def test_an_exported_search_finds_what_the_run_finds_ties_and_rounding_included(
     assert run_prompt(out, inputs) == [plain(prompt.messages(each)[0]) for each in inputs]
 
 
+@pytest.mark.usefixtures("transformers")
 def test_the_model_card_says_what_it_is_and_how_it_scored(run: RunRecord, out: Path) -> None:
     export(run.folder, "merged", Wish("fine_tune", out))
     card = (out / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(card.split("---")[1])
-    assert (front["library_name"], front["base_model_relation"]) == ("transformers", "finetune")
+    assert (front["library_name"], front["pipeline_tag"]) == ("transformers", "text-generation")
     assert "license" not in front  # nobody said it
     assert "**passed**, through transformers" in card
     assert run.asked["task_sha256"] in card
+    assert "base_model" not in front  # it has no name on the hub
+    assert "- base: gguf:tiny.gguf" in card
+    manifest = (out / MANIFEST).read_text(encoding="utf-8")
+    assert json.loads(manifest)["model"]["model"] == "gguf:tiny.gguf"
+    assert str(run.folder.parent.parent.parent) not in manifest + card
     assert f"| fine_tune **(this)** | {next(r for r in run.verdict.rungs if r.name == 'fine_tune').quality:.3f}" in card
 
 
+@pytest.mark.usefixtures("transformers")
 def test_labels_are_scored_by_transformers_as_they_were_here(
     run: RunRecord, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,14 +153,60 @@ def test_labels_are_scored_by_transformers_as_they_were_here(
     assert done.parity.outcome == "passed", done.parity.because
     assert "transformers" in done.parity.through
     assert done.parity.same_answers >= 32  # the run's own arithmetic rounds otherwise
+    assert "every label was scored" in (out / "README.md").read_text(encoding="utf-8")  # `generate` is another thing
+
+
+@pytest.mark.parametrize("form", ["peft", "merged", "vllm", "ollama"])
+@pytest.mark.usefixtures("transformers")
+def test_a_template_that_prints_the_day_prints_the_runs_on_any_day(llama_3: RunRecord, out: Path, form: str) -> None:
+    done = export(llama_3.folder, form, Wish("fine_tune", out))
+    assert done.parity.outcome == "passed", done.parity.because
+    assert done.parity.differing_prompts == 0
+
+
+@pytest.mark.parametrize("rung", ["few_shot", "fine_tune"])
+def test_vllm_is_started_from_inside_the_folder_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rung: str
+) -> None:
+    folder = tmp_path / "o'brien $(touch ran) `touch ran`"
+    folder.mkdir()
+    convert_files(write_tiny_gguf(tmp_path / "tiny.gguf"), folder)
+    record, out = small_run(tmp_path / "task", f"hf:{folder}", rung), tmp_path / "out"
+    assert export(record.folder, "vllm", Wish(rung, out)).parity.outcome == "passed"
+    vllm = tmp_path / "vllm"
+    vllm.write_text('#!/bin/sh\npwd\nfor word; do echo "$word"; done\n', encoding="utf-8")
+    vllm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "elsewhere").mkdir()
+    command = ["sh", str(out / "serve.sh"), "--port", "8"]
+    said = subprocess.run(command, cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=True).stdout
+    where, *words = said.splitlines()
+    assert Path(where) == out
+    assert words[:2] == ["serve", str(folder)]
+    assert words[-2:] == ["--port", "8"]
+    assert all((out / word.rpartition("=")[2]).exists() for word in words if "./" in word)
+    assert not list(tmp_path.rglob("ran"))
+    for form in ("peft", "merged") if rung == "fine_tune" else ():
+        done = export(record.folder, form, Wish(rung, tmp_path / form))
+        assert done.parity.outcome == "passed", done.parity.because
+        assert not (tmp_path / form / "base").exists()  # it lies where the task says
 
 
 # ---------------------------------------------------------------- what fails
 
 
-@pytest.mark.parametrize("form", ["peft", "merged"])
-def test_a_changed_chat_template_is_caught_and_shown(run: RunRecord, out: Path, form: str) -> None:
+SCHEMA = {"type": "object", "properties": {"code": {"type": "string"}}}
+
+
+@pytest.mark.parametrize("form", ["peft", "merged", "vllm"])
+@pytest.mark.parametrize("schema", [None, SCHEMA])  # with a form the engine reads it, without one transformers
+@pytest.mark.usefixtures("transformers")
+def test_a_changed_chat_template_is_caught_and_shown(
+    run: RunRecord, out: Path, form: str, schema: dict[str, object] | None
+) -> None:
     source = open_source(run.folder, "fine_tune")
+    options = replace(source.prompt.options, schema=schema)
+    source = replace(source, prompt=replace(source.prompt, options=options))
     written(source, form, out)
     (out / "chat_template.jinja").write_text(CHANGED, encoding="utf-8")
     parity = again(source, form, out)
@@ -160,18 +214,8 @@ def test_a_changed_chat_template_is_caught_and_shown(run: RunRecord, out: Path, 
     assert parity.differing_prompts == 36
     assert parity.difference is not None
     assert parity.difference.what == "the chat template"
+    assert ("engine" in parity.through) == (schema is not None)
     assert parity.difference.run != parity.difference.export
-
-
-def test_a_changed_modelfile_is_caught(run: RunRecord, out: Path) -> None:
-    source = open_source(run.folder, "few_shot")
-    file = written(source, "ollama", out) / "Modelfile"
-    file.write_text(file.read_text(encoding="utf-8").replace("Name the code.", "Name a code."), encoding="utf-8")
-    parity = again(source, "ollama", out)
-    assert parity.outcome == "failed"
-    assert parity.difference is not None
-    assert parity.difference.what == "the messages"
-    assert "Name a code." in parity.difference.export
 
 
 def test_a_changed_prompt_fails_even_where_the_scores_do_not_move(run: RunRecord, out: Path) -> None:
@@ -181,6 +225,20 @@ def test_a_changed_prompt_fails_even_where_the_scores_do_not_move(run: RunRecord
     parity = again(source, "prompt", out)
     assert parity.outcome == "failed"
     assert "36 of 36 prompts are not the run's: the messages differs" in parity.because[0]
+
+
+@pytest.mark.parametrize("form", ["prompt", "vllm", "ollama"])
+def test_a_changed_request_is_caught(run: RunRecord, out: Path, form: str) -> None:
+    source = open_source(run.folder, "few_shot")
+    name, whole, cut = ("Modelfile", "num_predict 4", "num_predict 3") if form == "ollama" else (
+        "prompt.py", "'max_tokens': 4", "'max_tokens': 3",
+    )  # fmt: skip
+    file = written(source, form, out) / name
+    file.write_text(file.read_text(encoding="utf-8").replace(whole, cut), encoding="utf-8")
+    parity = again(source, form, out)
+    assert (parity.outcome, parity.differing_prompts) == ("failed", 36)
+    assert parity.difference is not None
+    assert parity.difference.what == "the request"
 
 
 def test_an_adapter_that_lost_its_weights_fails_by_its_scores(run: RunRecord, out: Path) -> None:
@@ -205,17 +263,13 @@ def test_an_export_that_cannot_be_opened_fails(run: RunRecord, out: Path) -> Non
     assert "36 of 36 calls failed" in parity.because[0]
 
 
-def test_a_failed_export_is_kept_and_marked(run: RunRecord, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = Parity("failed", ("36 of 36 prompts are not the run's",), "a test", 36, 36)
-
-    async def gate(*_: object) -> Parity:
-        return failed
-
-    monkeypatch.setattr("shouldtune.exporting.score_again", gate)
-    assert export(run.folder, "prompt", Wish("few_shot", out)).parity == failed
-    assert "36 of 36" in (out / FAILED).read_text(encoding="utf-8")
-    assert "do not ship it" in (out / "README.md").read_text(encoding="utf-8")
-    assert json.loads((out / MANIFEST).read_text(encoding="utf-8"))["parity"]["outcome"] == "failed"
+@pytest.mark.parametrize(("name", "text"), [("tokenizer.json", "{}"), ("chat_template.jinja", "{{ no_such() }}")])
+def test_an_export_whose_prompts_cannot_be_made_fails(run: RunRecord, out: Path, name: str, text: str) -> None:
+    source = open_source(run.folder, "fine_tune")
+    (written(source, "peft", out) / name).write_text(text, encoding="utf-8")
+    parity = again(source, "peft", out)
+    assert (parity.outcome, parity.n) == ("failed", 0)
+    assert "it cannot be read back" in parity.because[0]
 
 
 # ---------------------------------------------------------------- samples, training data
@@ -238,7 +292,26 @@ def test_training_rows_are_those_that_training_read_and_none_is_held_out(run: Ru
     assert not held & {row["prompt"][-1]["content"] for row in rows}
     chats = [json.loads(line) for line in (out / "openai.train.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [each["messages"] for each in chats] == [row["prompt"] + row["completion"] for row in rows]
-    assert yaml.safe_load((out / "axolotl.yaml").read_text())["datasets"][0]["path"] == "axolotl.train.jsonl"
+    axolotl = yaml.safe_load((out / "axolotl.yaml").read_text())
+    for part, half in (("datasets", "train"), ("test_datasets", "validation")):
+        (told,) = axolotl[part]
+        assert (out / told["path"]).name == f"axolotl.{half}.jsonl"
+        assert (told["ds_type"], told["split"]) == ("json", "train")  # a file of one's own has no other split
+
+
+def test_rows_that_are_not_the_runs_fail(run: RunRecord, out: Path) -> None:
+    source = open_source(run.folder, "fine_tune", rows=True)
+    path = written(source, "jsonl", out) / "trl.train.jsonl"
+    look = FORMS["jsonl"].looked_at
+    assert look(source, out).outcome == "not_scored"
+    rows = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(rows[1:]) + "\n", encoding="utf-8")
+    assert look(source, out).because == ("trl.train.jsonl does not hold the rows that training reads",)
+    held = json.loads(rows[0])
+    held["prompt"][-1]["content"] = run.holdout[0].input
+    path.write_text("\n".join([json.dumps(held), *rows[1:]]) + "\n", encoding="utf-8")
+    parity = look(source, out)
+    assert (parity.outcome, parity.because[1]) == ("failed", "trl.train.jsonl holds a held-out example")
 
 
 # ---------------------------------------------------------------- what is refused
@@ -263,20 +336,6 @@ def test_what_cannot_be_carried_is_refused_with_a_hint(
     assert not out.exists()
 
 
-def test_nothing_is_overwritten_unless_it_is_an_export_and_one_says_so(run: RunRecord, out: Path) -> None:
-    wish = Wish("few_shot", out, parity=False)
-    export(run.folder, "prompt", wish)
-    with pytest.raises(InputError, match="there already"):
-        export(run.folder, "prompt", wish)
-    (out / "mine.txt").write_text("old")
-    export(run.folder, "prompt", Wish("few_shot", out, parity=False, force=True))
-    assert not (out / "mine.txt").exists()
-    (out / MANIFEST).unlink()
-    with pytest.raises(InputError, match="no export"):
-        export(run.folder, "prompt", Wish("few_shot", out, parity=False, force=True))
-    assert [path.name for path in out.parent.iterdir()] == [out.name]
-
-
 def test_an_export_that_breaks_off_leaves_nothing(run: RunRecord, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -294,29 +353,6 @@ def test_a_task_that_changed_since_is_not_scored_against(run: RunRecord, out: Pa
     with pytest.raises(InputError, match="has changed since this run"):
         export(task, "prompt", Wish("few_shot", out))
     assert export(task, "prompt", Wish("few_shot", out, parity=False)).parity.outcome == "not_scored"
-
-
-# ---------------------------------------------------------------- Ollama's grammar
-
-
-def test_a_modelfile_says_all_that_the_run_asked(run: RunRecord, out: Path) -> None:
-    from shouldtune.exporting.modelfile import parse
-
-    written(open_source(run.folder, "few_shot"), "ollama", out)
-    told = parse((out / "Modelfile").read_text(encoding="utf-8"))
-    assert told[0] == ("FROM", "./base.gguf")
-    assert ("SYSTEM", "Name the code.") in told
-    said = [text.split(" ", 1)[0] for name, text in told if name == "MESSAGE"]
-    assert said == ["user", "assistant"] * (len(said) // 2)
-    assert said
-    assert {text.split(" ", 1)[0] for name, text in told if name == "PARAMETER"} == {
-        "temperature", "seed", "repeat_penalty", "num_predict", "num_ctx", "stop",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("text", ["FROM a\nFROM b\n", "RUN x\nFROM a\n", "FROM a\nMESSAGE robot hi\n", "SYSTEM a\n"])
-def test_what_is_no_modelfile_is_refused(text: str) -> None:
-    from shouldtune.exporting.modelfile import parse
-
-    with pytest.raises(InputError):
-        parse(text)
+    with pytest.raises(InputError, match="has changed since this run") as caught:  # its rows are what is wanted
+        export(task, "jsonl", Wish("few_shot", tmp_path / "rows", parity=False))
+    assert caught.value.hint == "run it again"

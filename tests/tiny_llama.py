@@ -16,6 +16,14 @@ TEMPLATE = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+LLAMA_3 = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set told = messages[0]['content'] %}"
+    "{% set messages = messages[1:] %}{% else %}{% set told = '' %}{% endif %}"
+    "{{ '<|endoftext|>system\nToday Date: ' + strftime_now('%d %b %Y') + '\n\n' + told + '<|im_end|>' }}"
+    "{% for message in messages %}{{'<|endoftext|>' + message['role'] + '\n' + message['content'] + '<|im_end|>'}}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|endoftext|>assistant\n' }}{% endif %}"
+)
+"""As Llama 3.2's: the first token once, a system block with the day whether or not a chat has one."""
 Weights = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
 
 
@@ -90,11 +98,14 @@ def write_tiny_gguf(
     architecture: str = "llama",
     fields: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    template: str = TEMPLATE,
+    window: int = WINDOW,
+    adds_bos: bool | None = None,
 ) -> Path:
     """Write the model; `fields` are further string fields, `extra` further tensors."""
     gguf = pytest.importorskip("gguf")
     writer = gguf.GGUFWriter(path, architecture)
-    writer.add_context_length(WINDOW)
+    writer.add_context_length(window)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(MLP_WIDTH)
@@ -111,7 +122,9 @@ def write_tiny_gguf(
     writer.add_token_merges(MERGES)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_chat_template(TEMPLATE)
+    writer.add_chat_template(template)
+    if adds_bos is not None:
+        writer.add_add_bos_token(adds_bos)
     for name, value in (fields or {}).items():
         writer.add_string(name, value)
     for name, values in (weights or tiny_weights()).items():

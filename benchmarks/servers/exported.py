@@ -19,12 +19,13 @@ from pathlib import Path
 
 from agreement import answers, equal
 
+from shouldtune.exporting.prompt_files import read_options
 from shouldtune.models.remote import open_remote
 from shouldtune.run import load_run, rung_to_ship
 from shouldtune.scorers import grade
 from shouldtune.stats import mean_limits, paired_limits
 from shouldtune.task import load_task
-from shouldtune.types import Message, Options
+from shouldtune.types import Message
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     rows = [next(row for row in record.holdout if row.id == prediction.example_id) for prediction in then]
     exported = runpy.run_path(str(asked.folder / "prompt.py"))
     prompts = [[Message(m["role"], m["content"]) for m in exported["messages"](row.input)] for row in rows]
-    options = Options(max_tokens=exported["REQUEST"].get("max_tokens", 256))
+    options = read_options(asked.folder)  # all of them: a form that is not asked for is another question
     start = time.monotonic()
     now = asyncio.run(answers(open_remote(asked.model), prompts, options, 16))
     seconds = time.monotonic() - start

@@ -1,6 +1,7 @@
 """A llama.cpp server on a GGUF file, in an environment of its own: over HTTP, and in its own process too.
 
-Prints `ready URL`; for every line of JSON (the body of a chat completion) it prints the reply that it gives in process.
+Prints `ready URL`; for every line of JSON (the body of a chat completion, or of a completion where it has a `prompt`)
+it prints the reply that it gives in process.
 """
 
 from __future__ import annotations
@@ -22,4 +23,6 @@ params.verbosity = 0
 server = xllamacpp.Server(params)
 print("ready", server.listening_address, flush=True)
 for line in sys.stdin:
-    print(json.dumps(server.handle_chat_completions(json.loads(line))), flush=True)
+    body = json.loads(line)
+    answer = server.handle_completions if "prompt" in body else server.handle_chat_completions
+    print(json.dumps(answer(body)), flush=True)

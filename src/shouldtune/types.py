@@ -90,6 +90,8 @@ class Completion:
     """Where a reader finds the passages that stood in the prompt: `manual.pdf, page 3`."""
     choice_logprobs: tuple[float, ...] = ()
     """Log-probability in nats of each of the choices asked for; empty where they were not asked for or not known."""
+    manner: tuple[str, ...] = ()
+    """How its server had to be asked otherwise than usual (`models.requests.Manner`); empty where it took it all."""
 
     @property
     def failed(self) -> bool:

@@ -10,7 +10,8 @@ import typer
 from shouldtune.cli.options import JsonOption
 from shouldtune.cli.telling import say
 
-PARITY_FAILED = 100
+EXITS = {"failed": 100, "not_shown": 101}
+"""By what came of scoring an export again."""
 
 
 def serve(  # noqa: PLR0913, PLR0917  the options of a command are its arguments
@@ -59,5 +60,5 @@ def export(
 
     done = write(run, to, Wish(rung, out, not no_parity, sample, force), say)
     typer.echo(exported_to_json(done) if json else exported_to_text(done), nl=False)
-    if done.parity.outcome == "failed":
-        raise typer.Exit(PARITY_FAILED)
+    if done.parity.outcome in EXITS:
+        raise typer.Exit(EXITS[done.parity.outcome])

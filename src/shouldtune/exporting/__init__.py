@@ -14,8 +14,8 @@ from typing import Any
 
 from shouldtune import __version__
 from shouldtune.errors import InputError
-from shouldtune.exporting.card import CARD, model_card
-from shouldtune.exporting.folder import FAILED, refuse_what_is_there, write_manifest, written_whole
+from shouldtune.exporting.card import CARD, mark, model_card
+from shouldtune.exporting.folder import MARKS, refuse_what_is_there, write_manifest, writing, written_whole
 from shouldtune.exporting.forms import FORMS, Form
 from shouldtune.exporting.parity import Parity, score_again
 from shouldtune.exporting.source import Source, open_source
@@ -47,19 +47,21 @@ class Wish:
 def export(run: Path, to: str, wish: Wish = Wish(), say: Callable[[str], None] = lambda line: None) -> Exported:
     """Write a run's winner, or another of its rungs, in a form, and score it again through that form.
 
-    The folder is written whole or not at all; one that fails the gate is kept, and marked. InputError for what the form
-    cannot carry, CannotMeasure where it cannot be written or run.
+    The folder is written whole or not at all; one that does not pass the gate is kept, and marked. InputError for what
+    the form cannot carry, CannotMeasure where it cannot be written or run.
     """
     form = _form(to)
-    source = open_source(run, wish.rung)
-    folder = wish.out or source.record.folder / "exports" / f"{source.rung}-{to}"
+    source = open_source(run, wish.rung, rows=form.rows)
+    folder = (wish.out or source.record.folder / "exports" / f"{source.rung}-{to}").resolve()
     refuse_what_is_there(folder, force=wish.force)
     form.refuse(source)
     with written_whole(folder) as fresh:
-        form.write(source, fresh)
+        with writing(folder):
+            form.write(source, fresh)
         say(f"wrote {to} of {source.rung}; scoring it again" if wish.parity else f"wrote {to} of {source.rung}")
         parity = asyncio.run(_gate(source, form, fresh, wish)) if wish.parity else SKIPPED
-        _finish(source, form, fresh, parity)
+        with writing(folder):
+            _finish(source, form, fresh, parity)
     return Exported(folder, to, source.rung, parity)
 
 
@@ -71,8 +73,8 @@ async def _gate(source: Source, form: Form, folder: Path, wish: Wish) -> Parity:
 
 def _finish(source: Source, form: Form, folder: Path, parity: Parity) -> None:
     (folder / CARD).write_text(model_card(source, form, parity), encoding="utf-8")
-    if parity.outcome == "failed":
-        (folder / FAILED).write_text("".join(f"{line}\n" for line in parity.because), encoding="utf-8")
+    if parity.outcome in MARKS:
+        (folder / MARKS[parity.outcome]).write_text(mark(parity), encoding="utf-8")
     write_manifest(folder, _told(source, form, parity))
 
 
@@ -95,7 +97,7 @@ def _local(source: Source) -> dict[str, Any]:
     """Its identity, without a path of this machine."""
     spec = source.model.spec()
     adapter = spec["adapter"] and {"sha256": spec["adapter"]["sha256"]}
-    return {**spec, "adapter": adapter}
+    return {**spec, "model": source.model_name, "adapter": adapter}
 
 
 def _form(name: str) -> Form:

@@ -12,6 +12,7 @@ from shouldtune.exporting.parity import Parity
 from shouldtune.exporting.source import Source
 from shouldtune.judgement import RungResult
 from shouldtune.report import words
+from shouldtune.report.exports import OUTCOMES
 from shouldtune.report.why import FORGOTTEN, kept_in_words
 from shouldtune.report.words import one_line
 
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
-OUTCOMES = {"passed": "passed", "failed": "FAILED", "not_scored": "not scored"}
+_RELATIONS = {"peft": "adapter", "vllm": "adapter", "merged": "finetune", "ollama": "finetune"}
+"""What a tuned model is to its base, by form; the others carry no weights."""
+WARNINGS = {
+    "failed": "This export failed its parity gate: do not ship it.",
+    "not_shown": "This export was not shown to score as the run did: too few examples to tell.",
+}
 
 
 def model_card(source: Source, form: Form, parity: Parity) -> str:
@@ -28,7 +34,7 @@ def model_card(source: Source, form: Form, parity: Parity) -> str:
     parts = [
         _front_matter(source, form),
         f"# {_text(source.name)}: {source.rung}, as {form.name}",
-        *(["> **This export failed its parity gate: do not ship it.**"] if parity.outcome == "failed" else []),
+        *([f"> **{WARNINGS[parity.outcome]}**"] if parity.outcome in WARNINGS else []),
         _what(source),
         "## Use\n\n" + form.use(source),
         "## Scored again through this form\n\n" + _parity(parity),
@@ -41,19 +47,14 @@ def model_card(source: Source, form: Form, parity: Parity) -> str:
 
 def _front_matter(source: Source, form: Form) -> str:
     found: dict[str, object] = {}
-    if source.is_local:
-        name = source.local.identity.id
-        found["base_model"] = SMOLLM2 if name == "smollm2" else name.partition(":")[2].rpartition("/")[2]
-        if name == "smollm2":
-            found["license"] = "apache-2.0"
-        if source.adapter is not None:
-            found["base_model_relation"] = "finetune" if form.name == "merged" else "adapter"
-    else:
-        found["base_model"] = str(source.record.asked.get("model"))
+    if source.is_local and source.local.identity.id == "smollm2":  # of no other base the name on the hub is known
+        found |= {"base_model": SMOLLM2, "license": "apache-2.0"}
+        if source.adapter is not None and form.name in _RELATIONS:
+            found["base_model_relation"] = _RELATIONS[form.name]
     if form.library is not None:
         found["library_name"] = form.library
         found["pipeline_tag"] = "text-generation"
-    found["tags"] = ["shouldtune", *(["lora"] if form.name in ("peft", "vllm") and source.adapter else [])]
+    found["tags"] = ["shouldtune", *(["lora"] if _RELATIONS.get(form.name) == "adapter" and source.adapter else [])]
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in found.items()]  # JSON is YAML
     return "---\n" + "\n".join(lines) + "\n---"
 
@@ -74,7 +75,7 @@ def _parity(parity: Parity) -> str:
             "",
             "| | run | export |",
             "|---|---|---|",
-            f"| mean score on {parity.n} held-out examples | {words.score(parity.run_score)}"
+            f"| mean score on {parity.scored} held-out examples | {words.score(parity.run_score)}"
             f" | {words.score(parity.export_score)} |",
         ]
     lines += ["", *(f"- {_text(line)}" for line in parity.because)]
@@ -82,6 +83,15 @@ def _parity(parity: Parity) -> str:
         lines += ["", "The first prompt that differs, around the first place:", ""]
         lines += _fenced(f"run:    {parity.difference.run!r}\nexport: {parity.difference.export!r}")
     return "\n".join(lines)
+
+
+def mark(parity: Parity) -> str:
+    """What is to be said at first sight in a folder that did not pass."""
+    lines, first = list(parity.because), parity.difference
+    if first is not None:
+        lines += ["", f"The first prompt that differs, around the first place ({first.what}):"]
+        lines += [f"run:    {first.run!r}", f"export: {first.export!r}"]
+    return words.printable("".join(f"{line}\n" for line in lines))
 
 
 def _results(source: Source) -> str:
@@ -106,6 +116,7 @@ def _data(source: Source) -> str:
         f"- SHA-256 of the task (file, examples, documents, scorer): `{asked.get('task_sha256')}`",
         f"- run: `{source.record.folder.name}`, of {_text(asked.get('created', 'an unknown day'))}",
     ]
+    lines.append(f"- {'base' if source.adapter else 'model'}: {_text(source.model_name)}")
     if source.is_local:
         spec = source.model.spec()
         lines.append(f"- SHA-256 of the base weights: `{spec['revision']}`, computed by {spec['engine']}")
@@ -130,8 +141,8 @@ def _limits(source: Source) -> str:
 def _text(value: object) -> str:
     """One printable line that Markdown takes as words: it may come from a user or a model."""
     line = one_line(value)
-    for sign in "\\`*_[]<>|#":
-        line = line.replace(sign, f"\\{sign}") if sign not in "_#" else line
+    for sign in "\\`*[]<>|":
+        line = line.replace(sign, f"\\{sign}")
     return line
 
 

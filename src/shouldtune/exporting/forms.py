@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shouldtune.exporting import modelfile, training_rows, uses, weights, weights_reading
+from shouldtune.exporting import modelfile, ollama_reading, training_rows, uses, weights, weights_reading
 from shouldtune.exporting.parity import Parity, Readback
 from shouldtune.exporting.prompt_files import write_prompt
 from shouldtune.exporting.reading import read_prompt_back
@@ -32,6 +32,8 @@ class Form:
     """How to use it, in Markdown, for its model card."""
     library: str | None = None
     """Hugging Face's `library_name`."""
+    rows: bool = False
+    """Whether it is made of the task's rows, which must be those that the run had."""
     looked_at: Callable[[Source, Path], Parity] = _nothing_to_score
 
 
@@ -43,6 +45,7 @@ _ALL = (
         training_rows.write_rows,
         None,
         uses.jsonl,
+        rows=True,
         looked_at=training_rows.look_at_rows,
     ),
     Form("peft", weights.refuse_untrained, weights.write_peft, weights_reading.read_peft_back, uses.peft, "peft"),
@@ -55,6 +58,6 @@ _ALL = (
         "transformers",
     ),
     Form("vllm", weights.refuse_elsewhere, weights.write_vllm, weights_reading.read_vllm_back, uses.vllm, "vllm"),
-    Form("ollama", modelfile.refuse, modelfile.write_ollama, modelfile.read_ollama_back, uses.ollama),
+    Form("ollama", modelfile.refuse, modelfile.write_ollama, ollama_reading.read_ollama_back, uses.ollama),
 )
 FORMS: Mapping[str, Form] = {form.name: form for form in _ALL}

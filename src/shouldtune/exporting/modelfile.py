@@ -1,192 +1,182 @@
-"""Ollama: a Modelfile that carries model, adapter, chat template and prompt, and is read back by its grammar.
+"""Ollama: a Modelfile that carries model, chat template and prompt, and the grammar that it is read back by.
 
 Grammar: https://docs.ollama.com/modelfile. Every text stands between three quotation marks, where nothing is escaped.
-Ollama puts SYSTEM first, then the MESSAGEs, then what is asked.
+Ollama puts SYSTEM first, then the MESSAGEs, then what is asked. A tuned model is written whole: see `tuned_gguf`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from shouldtune.errors import InputError
+from shouldtune.exporting.asking import before
 from shouldtune.exporting.folder import copy
-from shouldtune.exporting.parity import Readback, Rendered
-from shouldtune.exporting.prompt_files import Chat, before, write_prompt
+from shouldtune.exporting.merging import merged_weights
+from shouldtune.exporting.prompt_files import write_prompt
 from shouldtune.exporting.searching import refuse_searches
 from shouldtune.exporting.source import Source
-from shouldtune.exporting.weights import ADAPTER, gguf_of, refuse_elsewhere, write_adapter
+from shouldtune.exporting.tuned_gguf import adds_first_token, write_tuned_gguf
+from shouldtune.exporting.turns import Turns, turns_of
+from shouldtune.exporting.weights import gguf_of, refuse_elsewhere, write_merged_model
+from shouldtune.models.chat_tokenizer import ChatTokenizer
 from shouldtune.models.gguf_cache import sha256_of
-from shouldtune.types import Completion, Message
+from shouldtune.models.gguf_file import GgufFile
+from shouldtune.models.llama_config import LlamaConfig
 
-if TYPE_CHECKING:
-    from shouldtune.models.chat_tokenizer import ChatTokenizer
-
-FILE, MODEL = "Modelfile", "base.gguf"
+FILE, BASE, TUNED = "Modelfile", "base.gguf", "tuned.gguf"
+TUNED_FOLDER = "tuned"
+"""A tuned model whose base is no GGUF file: safetensors, which Ollama converts."""
+LEAST_WINDOW = 2048
+"""Inputs to come may be longer than those that were held out."""
 INSTRUCTIONS = ("FROM", "PARAMETER", "TEMPLATE", "SYSTEM", "ADAPTER", "LICENSE", "MESSAGE")
 _MARKS = '"""'
 
 
-@dataclass(frozen=True)
-class Turns:
-    """What a chat template puts around each role's words."""
-
-    system: tuple[str, str]
-    user: tuple[str, str]
-    assistant: tuple[str, str]
-    answer: str
-    """What stands before the answer."""
-    usual: str | None
-    """The system message that the template itself adds where a chat has none."""
-
-    def render(self, chat: Chat) -> str:
-        parts = []
-        for turn in chat:
-            first, last = getattr(self, turn["role"])
-            parts.append(first + turn["content"] + last)
-        return "".join(parts) + self.answer
-
-    def go(self) -> str:
-        """The same as Go's text/template."""
-        blocks = [
-            f"{test}{first}{{{{ .Content }}}}{last}"
-            for test, (first, last) in (
-                ('{{ if eq .Role "system" }}', self.system),
-                ('{{ else if eq .Role "user" }}', self.user),
-                ("{{ else }}", self.assistant),
-            )
-        ]
-        return "{{ range .Messages }}" + "".join(blocks) + "{{ end }}{{ end }}" + self.answer
+def tokenizer_of(source: Source) -> ChatTokenizer:
+    return ChatTokenizer(source.local.identity.folder)
 
 
-_GO = re.compile(
-    r'\{\{ range \.Messages \}\}\{\{ if eq \.Role "system" \}\}(.*?)\{\{ \.Content \}\}(.*?)'
-    r'\{\{ else if eq \.Role "user" \}\}(.*?)\{\{ \.Content \}\}(.*?)'
-    r"\{\{ else \}\}(.*?)\{\{ \.Content \}\}(.*?)\{\{ end \}\}\{\{ end \}\}(.*)",
-    re.DOTALL,
-)
+def first_token(tokenizer: ChatTokenizer, model: Path) -> str:
+    """What Ollama's tokenizer puts before every prompt by itself; empty where it puts nothing.
 
-
-def turns_of(tokenizer: ChatTokenizer) -> Turns | None:
-    """A chat template taken apart by what it makes of marked words; None where it is no row of turns."""
-
-    def render(*turns: Message, for_answer: bool = False) -> str:
-        return tokenizer.render(turns, for_answer=for_answer)
-
-    system, user, answer, again = (
-        Message("system", "SYS9"),
-        Message("user", "USR9"),
-        Message("assistant", "ANS9"),
-        Message("user", "AGN9"),
-    )
-    whole = render(system, user, answer, again)
-    found = re.fullmatch("(.*)SYS9(.*)USR9(.*)ANS9(.*)AGN9(.*)", whole, re.DOTALL)
-    asked = render(user, for_answer=True)
-    if found is None or "USR9" not in asked:
-        return None
-    start, to_user, to_answer, to_again, after = found.groups()
-    sizes = range(min(len(to_user), len(to_again)), -1, -1)
-    shared = next(size for size in sizes if to_user.endswith(to_again[len(to_again) - size :]))
-    if to_user[len(to_user) - shared :].startswith(after):  # what ends every turn begins none
-        shared -= len(after)
-    into_user = to_user[len(to_user) - shared :]
-    first, _, last = asked.partition("USR9")
-    if not to_answer.startswith(after) or not last.startswith(after):
-        return None
-    usual = None
-    if first != into_user:
-        if not (first.startswith(start) and first.endswith(to_user)):
-            return None
-        usual = first[len(start) : len(first) - len(to_user)]
-    return Turns(
-        (start, to_user[: len(to_user) - shared]),
-        (into_user, after),
-        (to_answer[len(after) :], to_again[: len(to_again) - shared]),
-        last[len(after) :],
-        usual,
-    )
+    Of safetensors, which Ollama converts, it is known where the tokenizer's settings say it; else it is taken to put it
+    where the chat template prints it, as llama.cpp does for Llama's own models.
+    """
+    begins = tokenizer.token(tokenizer.config.bos)
+    if not model.is_dir():
+        return begins if adds_first_token(GgufFile(model)) else ""
+    settings, turns = model / "tokenizer_config.json", turns_of(tokenizer)
+    told = json.loads(settings.read_text(encoding="utf-8")).get("add_bos_token") if settings.exists() else None
+    return begins if (bool(turns and turns.first) if told is None else told) else ""
 
 
 def _turns(source: Source) -> Turns:
-    from shouldtune.models.chat_tokenizer import ChatTokenizer
-
-    turns = turns_of(ChatTokenizer(source.local.identity.folder))
-    if turns is None or any("{{" in text for text in (*turns.system, *turns.user, *turns.assistant, turns.answer)):
+    """The chat template as it stands in the Modelfile. InputError where it cannot, or would not mean the same."""
+    folder, tokenizer = source.local.identity.folder, tokenizer_of(source)
+    turns, first = turns_of(tokenizer), first_token(tokenizer, gguf_of(source) or folder)
+    hint = "--to merged or --to vllm carries the template itself"
+    if turns is None or any("{{" in text for text in turns.parts()):
         raise InputError(
             "the model's chat template is no row of turns, so it cannot be written in Ollama's language",
-            where=source.local.identity.folder,
-            hint="--to merged or --to vllm carries the template itself",
+            where=folder,
+            hint=hint,
         )
-    return turns
+    if first and not turns.first:
+        raise InputError(
+            f"Ollama would put {first} before every prompt, and the run's had none", where=folder, hint=hint
+        )
+    return replace(turns, first="") if first else turns
 
 
 def refuse(source: Source) -> None:
     """InputError where a Modelfile cannot say what the run asked."""
     refuse_elsewhere(source)
     refuse_searches(source)
-    _turns(source)
-    texts = [turn["content"] for turn in before(source.prompt)]
-    if any(_MARKS in text or text.endswith('"') for text in texts):
-        raise InputError(
-            "a text of the prompt holds three quotation marks, or ends with one, which no Modelfile can carry",
-            where=source.record.folder,
-            hint="--to vllm keeps the prompt apart from the server",
-        )
+    said = [turn["content"] for turn in before(source.prompt)]
+    for what, texts in (
+        ("a text of the prompt", said),
+        ("a word that ends answers", _stops(source)),
+        ("the model's chat template", _turns(source).parts()),
+    ):
+        for text in texts:
+            if why := _why_not_carried(text):
+                raise InputError(
+                    f"{what} {why}",
+                    where=source.record.folder,
+                    hint="write it otherwise, or --to vllm, which keeps the prompt apart from the server",
+                )
+
+
+def _why_not_carried(text: str) -> str | None:
+    """Why a text would not come out of a Modelfile as it went in; None where it would."""
+    if _MARKS in text or text.endswith('"'):
+        return "holds three quotation marks, or ends with one, which no Modelfile can carry"
+    lost = next((sign for sign in text if not _kept(sign)), None)
+    return None if lost is None else f"holds U+{ord(lost):04X}, which Ollama drops from a Modelfile"
+
+
+def _kept(sign: str) -> bool:
+    """Whether Ollama's parser keeps a character: what Go's strconv.IsPrint prints, and what parts words and lines."""
+    return sign in " \t\r\n" or unicodedata.category(sign)[0] in "LMNPS"
+
+
+def _stops(source: Source) -> list[str]:
+    """What ends an answer: the model's own tokens, and the task's words."""
+    tokenizer = tokenizer_of(source)
+    return [*(tokenizer.token(index) for index in tokenizer.config.eos), *source.prompt.options.stop]
 
 
 def write_ollama(source: Source, folder: Path) -> None:
-    """Modelfile, the model's GGUF, the adapter, and the prompt for whoever wants it apart."""
-    gguf = gguf_of(source)
-    if gguf is not None:
-        copy(gguf, folder / MODEL)
-        if sha256_of(folder / MODEL) != source.local.identity.revision:
-            raise InputError("the GGUF file is not the one that the run used", where=gguf)
-    if source.adapter is not None:
-        write_adapter(source, folder / ADAPTER)
+    """The Modelfile, the model that it names, and the prompt for whoever wants it apart."""
+    model = _write_model(source, folder)
     write_prompt(source, folder)
-    model = f"./{MODEL}" if gguf is not None else str(source.local.identity.folder)
-    (folder / FILE).write_text(modelfile(source, model), encoding="utf-8")
+    (folder / FILE).write_bytes(modelfile(source, model).encode())  # as it is: an end of line is part of a text
+
+
+def _write_model(source: Source, folder: Path) -> str:
+    """Write the model; what FROM calls it."""
+    gguf, there, adapter = gguf_of(source), source.local.identity.folder, source.adapter
+    if gguf is not None and sha256_of(gguf) != source.local.identity.revision:
+        raise InputError("the GGUF file is not the one that the run used", where=gguf)
+    if gguf is not None and adapter is not None:
+        write_tuned_gguf(gguf, merged_weights(there, adapter), LlamaConfig.read(there).head_width, folder / TUNED)
+        return f"./{TUNED}"
+    if gguf is not None:
+        copy(gguf, folder / BASE)
+        return f"./{BASE}"
+    if adapter is not None:
+        (folder / TUNED_FOLDER).mkdir()
+        write_merged_model(source, folder / TUNED_FOLDER)
+        return f"./{TUNED_FOLDER}"
+    return str(there)
 
 
 def modelfile(source: Source, model: str) -> str:
     """The Modelfile's text."""
     turns, chat, options = _turns(source), before(source.prompt), source.prompt.options
-    lines = [f"FROM {model}"]
-    if source.adapter is not None:
-        lines.append(f"ADAPTER ./{ADAPTER}")
-    lines.append(f"TEMPLATE {_MARKS}{turns.go()}{_MARKS}")
-    system = next((turn["content"] for turn in chat if turn["role"] == "system"), turns.usual)
-    if system is not None:
-        lines.append(f"SYSTEM {_MARKS}{system}{_MARKS}")
+    lines = [f"FROM {model}", f"TEMPLATE {_MARKS}{turns.go()}{_MARKS}"]
+    lines += [f"SYSTEM {_MARKS}{turn['content']}{_MARKS}" for turn in chat if turn["role"] == "system"]
     lines += [f"MESSAGE {turn['role']} {_MARKS}{turn['content']}{_MARKS}" for turn in chat if turn["role"] != "system"]
-    tokenizer = _tokenizer(source)
-    ends = [tokenizer.token(index) for index in tokenizer.config.eos]
-    values = [("temperature", f"{options.temperature:g}"), ("seed", str(options.seed))]
+    values = [("temperature", f"{options.temperature}"), ("seed", str(options.seed))]
     values += [("repeat_penalty", "1"), ("num_predict", str(options.max_tokens))]
-    values += [("num_ctx", str(tokenizer.config.window))]
-    values += [("stop", json.dumps(stop, ensure_ascii=False)) for stop in (*ends, *options.stop)]
+    values += [("num_ctx", str(_window(source)))]
+    values += [("stop", f"{_MARKS}{stop}{_MARKS}") for stop in _stops(source)]
     lines += [f"PARAMETER {name} {value}" for name, value in values]
     return "\n".join(lines) + "\n"
 
 
-def _tokenizer(source: Source) -> ChatTokenizer:
-    from shouldtune.models.chat_tokenizer import ChatTokenizer
+def _window(source: Source) -> int:
+    """Tokens to make room for: a power of two that holds the longest held-out prompt and its answer.
 
-    return ChatTokenizer(source.local.identity.folder)
+    Ollama sets the memory for all of it aside, and the whole window of a large model can take more than the model.
+    """
+    tokenizer = tokenizer_of(source)
+    most = max(len(tokenizer.prompt(source.prompt.messages(row.input)[0])) for row in source.record.holdout)
+    needed = max(LEAST_WINDOW, most + 1 + source.prompt.options.max_tokens)
+    return min(1 << (needed - 1).bit_length(), tokenizer.config.window)
 
 
-# ---------------------------------------------------------------- read back
+# ---------------------------------------------------------------- the grammar
 
 
-_LINE = re.compile(r'([A-Z]+) ((?:system|user|assistant) )?(?:"""(.*?)"""|([^"\n][^\n]*))(?:\n|\Z)', re.DOTALL)
+_LINE = re.compile(r'(?:(MESSAGE|PARAMETER) (\w+)|([A-Z]+)) (?:"""(.*?)"""|([^"\r\n][^\r\n]*))(?:\r?\n|\Z)', re.DOTALL)
+_ROLES = ("system", "user", "assistant")
+
+
+def read_modelfile(folder: Path) -> list[tuple[str, str]]:
+    """The Modelfile of an export, parsed. InputError."""
+    return parse((folder / FILE).read_bytes().decode())
 
 
 def parse(text: str) -> list[tuple[str, str]]:
-    """(instruction, argument) of each line, texts without their marks. InputError for what is no Modelfile."""
+    """(instruction, argument) of each line as Ollama takes it: texts without their marks, and without what it drops.
+
+    InputError for what is no Modelfile. Ollama's own: https://github.com/ollama/ollama/blob/main/parser/parser.go
+    """
     found, rest, line = [], text, 1
     while rest:
         head, _, _ = rest.partition("\n")
@@ -194,53 +184,14 @@ def parse(text: str) -> list[tuple[str, str]]:
             rest, line = rest[len(head) + 1 :], line + 1
             continue
         match = _LINE.match(rest)
-        if match is None or match[1] not in INSTRUCTIONS or (match[1] == "MESSAGE") != bool(match[2]):
+        name, of = (match[1] or match[3], match[2]) if match else ("", None)
+        if match is None or name not in INSTRUCTIONS or (of is None) == (name in ("MESSAGE", "PARAMETER")):
             raise InputError("this is no line of a Modelfile", where=f"{FILE}:{line}")
-        words = match[3] if match[3] is not None else match[4]
-        found.append((match[1], f"{match[2] or ''}{words}"))
+        if name == "MESSAGE" and of not in _ROLES:
+            raise InputError(f"a message has no role {of!r}", where=f"{FILE}:{line}")
+        words = "".join(filter(_kept, match[4] if match[4] is not None else match[5]))
+        found.append((name, words if of is None else f"{of} {words}"))
         rest, line = rest[match.end() :], line + match[0].count("\n")
     if sum(name == "FROM" for name, _ in found) != 1:
         raise InputError("a Modelfile names one model in FROM", where=FILE)
     return found
-
-
-def read_ollama_back(source: Source, folder: Path) -> Readback:
-    """The Modelfile's own prompt and template; answers from the written adapter, for Ollama itself is not run."""
-    from shouldtune.exporting.reading import PromptReadback
-
-    model = source.local
-    if source.adapter is not None:
-        model = model.with_adapter(folder / ADAPTER)
-    return OllamaReadback(folder, PromptReadback(folder, model, ""), _tokenizer(source))
-
-
-@dataclass(frozen=True)
-class OllamaReadback:
-    """What Ollama would send, answered by this tool's engine."""
-
-    folder: Path
-    asks: Readback
-    tokenizer: ChatTokenizer
-    through: str = "the Modelfile read back, its adapter in this tool's own engine; Ollama itself was not run"
-
-    def chats(self, inputs: Sequence[str]) -> list[Chat]:
-        told = parse((self.folder / FILE).read_text(encoding="utf-8"))
-        chat = [{"role": "system", "content": text} for name, text in told if name == "SYSTEM"]
-        for name, text in told:
-            if name == "MESSAGE":
-                role, _, content = text.partition(" ")
-                chat.append({"role": role, "content": content})
-        return [[*chat, {"role": "user", "content": text}] for text in inputs]
-
-    def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
-        told = dict(parse((self.folder / FILE).read_text(encoding="utf-8")))
-        match = _GO.fullmatch(told["TEMPLATE"])
-        if match is None:
-            raise InputError("the template is not one that this tool wrote", where=self.folder / FILE)
-        s, t, u, v, a, b, answer = match.groups()
-        turns = Turns((s, t), (u, v), (a, b), answer, None)
-        texts = [turns.render(chat) for chat in chats]
-        return [Rendered(text, tuple(self.tokenizer.encode(text))) for text in texts]
-
-    async def answers(self, chats: Sequence[Chat]) -> list[Completion]:
-        return await self.asks.answers(chats)

@@ -2,12 +2,13 @@
 
 The rule, in this order:
 
-1. The prompts are the same: for every compared example the export makes the very prompt that the run sent. One that
-   differs fails.
+1. The prompts are the same: for every compared example the export makes the very prompt that the run sent, and asks for
+   the same beside it (length, temperature, form). One that differs fails.
 2. It answers wherever the run did. A call that fails fails the export.
 3. Where every answer is the run's own, word for word, it passes. Else the 95% interval of the paired difference of
-   scores (export less run) must hold 0, on five pairs or more. Arithmetic that rounds otherwise changes a word here and
-   there for better or worse; an export that is worse, or better, is another model than the one that was measured.
+   scores (export less run) decides. Arithmetic that rounds otherwise changes a word here and there for better or worse;
+   an export that is worse, or better, for certain is another model than the one that was measured, and fails. It passes
+   where a loss of MARGIN is ruled out. Between the two nothing is shown: it takes more examples.
 
 An answer that is the run's own has the run's own score; only others are graded, by the task's scorer.
 """
@@ -18,15 +19,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from shouldtune.exporting.prompt_files import Chat, plain
+from shouldtune.errors import ShouldTuneError
+from shouldtune.exporting.asking import Chat, Request, sent
 from shouldtune.exporting.source import Source
 from shouldtune.judgement import Interval
+from shouldtune.models.keys import canonical
 from shouldtune.scorers import graded, model_needed
-from shouldtune.stats.pairs import FEWEST_PAIRS, paired_interval
+from shouldtune.stats.pairs import paired_interval
 from shouldtune.types import Completion, Example, Prediction, Score
 
 ALPHA = 0.05
-Outcome = Literal["passed", "failed", "not_scored"]
+MARGIN = 0.1
+"""The loss of score that must be ruled out."""
+Outcome = Literal["passed", "failed", "not_shown", "not_scored"]
 
 
 class Readback(Protocol):
@@ -39,6 +44,10 @@ class Readback(Protocol):
 
     def chats(self, inputs: Sequence[str]) -> list[Chat]:
         """The messages that it makes of each input."""
+        ...
+
+    def request(self) -> Request:
+        """What it asks for beside the messages."""
         ...
 
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
@@ -62,7 +71,7 @@ class Difference:
 
     example_id: str
     what: str
-    """Which step makes the difference: `the messages`, `the chat template`, `the tokenizer`."""
+    """Which step makes the difference: `the request`, `the messages`, `the chat template`, `the tokenizer`."""
     run: str
     """From a little before the first place where the two differ."""
     export: str
@@ -77,6 +86,8 @@ class Parity:
     through: str = ""
     n: int = 0
     """Examples compared."""
+    scored: int = 0
+    """Of them, those that have a score there and here: the two means are of these."""
     of: int = 0
     """Examples that the run has a score for."""
     run_score: float | None = None
@@ -105,17 +116,19 @@ class _Compared:
 async def score_again(source: Source, export: Readback, sample: int | None = None) -> Parity:
     """Put the export through the gate, on all that the run has scores for or the first `sample` of them.
 
-    The holdout lies in a seeded random order, so the first ones are a fair sample. InputError where the task is not at
-    hand, CannotMeasure where the export cannot be run at all.
+    The holdout lies in a seeded random order, so the first ones are a fair sample. An export that cannot be read back
+    has failed. InputError where the task is not at hand.
     """
     pairs, of = source.pairs(sample), len(source.pairs())
     if not pairs:
         return Parity("not_scored", ("the run has no score to compare with",), export.through)
     scorer = source.task.task.scorer
-    inputs = [example.input for example, _ in pairs]
-    chats = export.chats(inputs)
-    differing, difference = _prompts_compared(source, export, pairs, chats)
-    answers = await export.answers(chats)
+    try:
+        chats = export.chats([example.input for example, _ in pairs])
+        differing, difference = _prompts_compared(source, export, pairs, chats)
+        answers = await export.answers(chats)
+    except ShouldTuneError as error:
+        return Parity("failed", (f"it cannot be read back: {error.message}",), export.through, of=of)
     rows = []
     for (example, before), after in zip(pairs, answers, strict=True):
         score = before.score
@@ -132,7 +145,7 @@ def _judged(rows: Sequence[_Compared], through: str, of: int, differing: int, di
     after, before = [value for value, _ in scored], [value for _, value in scored]
     same, failed = sum(row.same for row in rows), [row for row in rows if row.after.failed]
     gain = paired_interval(after, before, ALPHA) if scored else None
-    wrong, said = [], []
+    wrong, unclear, said = [], [], []
     if difference is not None:
         wrong.append(
             f"{differing} of {len(rows)} prompts are not the run's: {difference.what} differs, first at example"
@@ -147,20 +160,22 @@ def _judged(rows: Sequence[_Compared], through: str, of: int, differing: int, di
         said.append(f"all {len(rows)} answers are the run's own, word for word")
     elif gain is not None:
         wide = f"the scores differ by {gain.estimate:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) on {gain.n} pairs"
-        if gain.n < FEWEST_PAIRS:
-            wrong.append(f"{wide}: fewer than {FEWEST_PAIRS} can only pass where every answer is the run's own")
-        elif gain.high < 0 or gain.low > 0:
+        told = f"{wide}; {same} of {len(rows)} answers are the run's own"
+        if gain.high < 0 or gain.low > 0:
             wrong.append(f"{wide}: it is {'worse' if gain.high < 0 else 'better'} than what was measured")
+        elif gain.low <= -MARGIN:
+            more = "ask more of the run's examples" if len(rows) < of else "it takes more held-out examples"
+            unclear += [told, f"that does not rule out a loss of {MARGIN:g}: {more}"]
         else:
-            said.append(f"{wide}, which holds 0; {same} of {len(rows)} answers are the run's own")
-            said.append(f"a loss of more than {-gain.low:.3f} is ruled out, a smaller one is not")
+            said += [told, f"a loss of {MARGIN:g} is ruled out, one of less than {-gain.low:.3f} is not"]
     if len(rows) < of:
         said.append(f"compared on {len(rows)} of the {of} examples that the run scored: the rest was not asked")
     return Parity(
-        outcome="failed" if wrong else "passed",
-        because=(*wrong, *said),
+        outcome="failed" if wrong else "not_shown" if unclear else "passed",
+        because=(*wrong, *unclear, *said),
         through=through,
         n=len(rows),
+        scored=len(scored),
         of=of,
         run_score=sum(before) / len(before) if before else None,
         export_score=sum(after) / len(after) if after else None,
@@ -175,11 +190,14 @@ def _prompts_compared(
     source: Source, export: Readback, pairs: Sequence[tuple[Example, Prediction]], chats: Sequence[Chat]
 ) -> tuple[int, Difference | None]:
     """(how many prompts differ from the run's, the first of them)."""
-    wanted = [plain(source.prompt.messages(example.input)[0]) for example, _ in pairs]
+    own = [sent(source, example.input, prediction) for example, prediction in pairs]
+    wanted, request = [chat for chat, _ in own], canonical(export.request())
     run, mine = rendered_by_run(source, wanted), export.rendered(chats)
     differing: list[Difference] = []
     for place, (example, _) in enumerate(pairs):
-        if run is not None and mine is not None:
+        if (asked := canonical(own[place][1])) != request:
+            differing.append(_difference(example, "the request", asked, request))
+        elif run is not None and mine is not None:
             there, here = run[place], mine[place]
             if there == here:
                 continue

@@ -11,19 +11,18 @@ import pprint
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shouldtune.errors import CannotMeasure
+from shouldtune.exporting.asking import Chat, Request, asked, labels_in_json
 from shouldtune.exporting.searching import DATA, refuse_other_searches, searches, write_data
 from shouldtune.exporting.searching import code as search_code
 from shouldtune.exporting.source import Source
-from shouldtune.models.prompted import Prompted, options_from_dict, options_to_dict
-from shouldtune.types import Message, Options
+from shouldtune.models.prompted import options_from_dict, options_to_dict
+from shouldtune.types import Options
 
 JSON_FILE, CODE_FILE = "prompt.json", "prompt.py"
-Chat = list[dict[str, str]]
 TIMEOUT_S = 600
 THEN = "the input, as a message of the user"
 THEN_SEARCHED = f"the nearest examples, and the input below the nearest passages: {CODE_FILE} finds both in {DATA}"
@@ -32,7 +31,7 @@ _CODE = '''\
 """The prompt, as it was measured; Python's standard library is all that it needs.
 
     client.chat.completions.create(model=..., messages=messages("an input"), **REQUEST)
-"""
+{labelled}"""
 
 {search}BEFORE = {before}
 
@@ -43,51 +42,25 @@ def messages(text: str) -> list[dict[str, str]]:
     """The chat to send for one input."""
 {body}
 '''
+_LABELLED = """
+What comes back is JSON, whose `label` is the answer.
+"""
 _BODY = '    return [*BEFORE, {"role": "user", "content": text}]'
 _SEARCHING = """\
     shown, text = found(text)
     return [*BEFORE, *shown, {"role": "user", "content": text}]"""
 
 
-def before(prompt: Prompted) -> Chat:
-    """The messages that stand before every input."""
-    return plain(replace(prompt, nearest=None, passages=None).messages("")[0][:-1])
-
-
-def plain(messages: Sequence[Message]) -> Chat:
-    return [{"role": message.role, "content": message.content} for message in messages]
-
-
-def request(options: Options) -> dict[str, Any]:
-    """What is asked for beside the messages, as OpenAI-compatible servers name it.
-
-    A closed label set has no name there; vLLM's is `structured_outputs`.
-    """
-    asked: dict[str, Any] = {
-        "max_tokens": options.max_tokens,
-        "temperature": options.temperature,
-        "seed": options.seed,
-    }
-    if options.stop:
-        asked["stop"] = list(options.stop)
-    if options.schema is not None:
-        form = {"name": "answer", "schema": dict(options.schema), "strict": True}
-        asked["response_format"] = {"type": "json_schema", "json_schema": form}
-    if options.choices:
-        asked["extra_body"] = {"structured_outputs": {"choice": list(options.choices)}}
-    return asked
-
-
 def write_prompt(source: Source, folder: Path) -> None:
     """Write prompt.json and prompt.py. InputError where they could not say the same as the run."""
     refuse_other_searches(source)
     looks_up = searches(source.prompt)
-    chat, asked = before(source.prompt), request(source.prompt.options)
+    chat, request = asked(source)
     options = options_to_dict(source.prompt.options)
     told = {
         "messages_before": chat,
         "then": THEN_SEARCHED if looks_up else THEN,
-        "request": asked,
+        "request": request,
         "options": options,
     }
     (folder / JSON_FILE).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -96,7 +69,8 @@ def write_prompt(source: Source, folder: Path) -> None:
     code = _CODE.format(
         search=f"{search_code()}\n\n" if looks_up else "",
         before=_literal(chat),
-        request=_literal(asked),
+        request=_literal(request),
+        labelled=_LABELLED if labels_in_json(source) else "",
         body=_SEARCHING if looks_up else _BODY,
     )
     (folder / CODE_FILE).write_text(code, encoding="utf-8")
@@ -119,18 +93,35 @@ sys.dont_write_bytecode = True
 spec = importlib.util.spec_from_file_location("prompt", sys.argv[1])
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-json.dump([module.messages(text) for text in json.load(sys.stdin)], sys.stdout)
+made = [module.messages(text) for text in json.load(sys.stdin)]
+json.dump({"messages": made, "request": module.REQUEST}, sys.stdout)
 """
 
 
 def run_prompt(folder: Path, inputs: Sequence[str]) -> list[Chat]:
     """What the exported function makes of each input, in a Python that sees no installed package. CannotMeasure."""
-    command = [sys.executable, "-I", "-S", "-c", _ASK, str(folder / CODE_FILE)]
-    done = subprocess.run(  # noqa: S603  the file is the one just written
-        command, input=json.dumps(list(inputs)), capture_output=True, text=True, check=False, timeout=TIMEOUT_S
-    )
+    made: list[Chat] = _run(folder, inputs)["messages"]
+    return made
+
+
+def run_request(folder: Path) -> Request:
+    """What the exported file asks for beside the messages. CannotMeasure."""
+    found: Request = _run(folder, [])["request"]
+    return found
+
+
+def _run(folder: Path, inputs: Sequence[str]) -> dict[str, Any]:
+    command, place = [sys.executable, "-I", "-S", "-c", _ASK, str(folder / CODE_FILE)], folder / CODE_FILE
+    try:
+        done = subprocess.run(  # noqa: S603  the file is the one just written
+            command, input=json.dumps(list(inputs)), capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise CannotMeasure(
+            f"the exported prompt made no messages within {TIMEOUT_S} s", where=place, hint="--sample asks for fewer"
+        ) from None
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-        raise CannotMeasure(f"the exported prompt does not run: {last[0]}", where=folder / CODE_FILE)
-    made: list[Chat] = json.loads(done.stdout)
-    return made
+        raise CannotMeasure(f"the exported prompt does not run: {last[0]}", where=place)
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told

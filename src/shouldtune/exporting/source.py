@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from shouldtune.files import RUNS
 from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.open import open_fitted
 from shouldtune.models.prompted import Prompted
+from shouldtune.models.requests import Manner
 from shouldtune.models.tool_calling import ToolCalling
 from shouldtune.run import RunRecord, load_run, models_folder, rung_to_ship
 from shouldtune.task import LoadedTask, load_task
@@ -30,6 +31,8 @@ class Source:
     record: RunRecord
     rung: str
     prompt: Prompted
+    exports_rows: bool = False
+    """Whether the task's own rows are what is wanted, so that nothing can be exported without it."""
 
     @property
     def name(self) -> str:
@@ -40,6 +43,15 @@ class Source:
     def model(self) -> Model:
         """What the prompt is sent to."""
         return self.prompt.model
+
+    @property
+    def model_name(self) -> str:
+        """What its base is called, without a path of this machine: a file's or a folder's own name is left."""
+        spec = self.model.spec()
+        if not self.is_local:
+            return str(spec.get("name", spec["kind"]))
+        kind, colon, place = str(spec["model"]).partition(":")
+        return f"{kind}{colon}{Path(place).name}"
 
     @property
     def local(self) -> LocalModel:
@@ -63,6 +75,13 @@ class Source:
         """The trained adapter's folder; None where no weight was changed here."""
         return self.local.identity.adapter if self.is_local else None
 
+    @cached_property
+    def manner(self) -> Manner:
+        """How the server behind the run's model wanted to be asked, as far as the run's answers know."""
+        measured = [each.predictions for each in self.record.measurements if each.rung == self.rung]
+        told = (Manner.of(prediction.completion.manner) for rows in measured for prediction in rows)
+        return reduce(Manner.with_, told, Manner())
+
     @property
     def measurement(self) -> Measurement:
         """What the run measured of it."""
@@ -74,18 +93,21 @@ class Source:
         folder, asked = self.record.folder.resolve(), self.record.asked
         if folder.parent.name != RUNS:
             raise InputError(
-                "this run does not lie in its task's folder, so its scorer is not at hand",
+                "this run does not lie in its task's folder, so its scorer and its rows are not at hand",
                 where=folder,
-                hint="put it back, or export without scoring again: --no-parity",
+                hint=f"put it back{self._or_not_scored}",
             )
         loaded = load_task(folder.parent.parent, asked.get("model"), asked.get("tune"))
         if loaded.digest != asked["task_sha256"]:
             raise InputError(
-                "the task has changed since this run",
-                where=loaded.path,
-                hint="run it again, or export without scoring again: --no-parity",
+                "the task has changed since this run", where=loaded.path, hint=f"run it again{self._or_not_scored}"
             )
         return loaded
+
+    @property
+    def _or_not_scored(self) -> str:
+        """The other way out, where the task's rows are not what is exported."""
+        return "" if self.exports_rows else ", or export without scoring again: --no-parity"
 
     def pairs(self, most: int | None = None) -> list[tuple[Example, Prediction]]:
         """Held-out examples that the run has an answer and a score for, in its seeded order; the first `most`."""
@@ -94,14 +116,14 @@ class Source:
         return answered[:most]
 
 
-def open_source(run: Path, rung: str | None = None) -> Source:
+def open_source(run: Path, rung: str | None = None, *, rows: bool = False) -> Source:
     """The model that a run would ship, or another of its rungs. InputError, also for what no export can carry."""
     record = load_run(run)
     chosen = rung_to_ship(record, rung)
     model = open_fitted(models_folder(record.folder, chosen))
     if not isinstance(model, Prompted):
         raise InputError(f"{chosen} cannot be exported: {_why_not(model)}", where=record.folder, hint=SERVE)
-    return Source(record, chosen, model)
+    return Source(record, chosen, model, rows)
 
 
 def _why_not(model: Model) -> str:

@@ -13,22 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from shouldtune.errors import InputError
+from shouldtune.exporting.asking import plain
 from shouldtune.exporting.parity import Parity
-from shouldtune.exporting.prompt_files import plain
 from shouldtune.exporting.searching import refuse_searches
 from shouldtune.exporting.source import Source
 from shouldtune.models.prompted import Prompted
 from shouldtune.rungs.trained import conversations
 from shouldtune.types import Conversation
 
+# A file of one's own has the one split `train`, whatever it is for: axolotl looks for `test` where nothing is said.
 AXOLOTL = """\
 datasets:
   - path: axolotl.train.jsonl
+    ds_type: json
+    split: train
     type: chat_template
     field_messages: messages
     roles_to_train: [assistant]
 test_datasets:
   - path: axolotl.validation.jsonl
+    ds_type: json
+    split: train
     type: chat_template
     field_messages: messages
     roles_to_train: [assistant]

@@ -1,31 +1,26 @@
-"""Weights for other tools, as Hugging Face lays them out: a LoRA adapter beside its base, or one merged into the other.
-
-A merged model is written in float32: what training changes is often smaller than the last bit of a bfloat16 weight, and
-would be rounded away.
-"""
+"""Weights as Hugging Face lays them out: a LoRA adapter beside its base, or one merged into the other."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shouldtune.errors import InputError, ModelUnavailable
+from shouldtune.errors import InputError
 from shouldtune.exporting.folder import copy
+from shouldtune.exporting.merging import CONFIG, INDEX, write_merged_weights
 from shouldtune.exporting.prompt_files import write_prompt
 from shouldtune.exporting.searching import refuse_other_searches
 from shouldtune.exporting.source import Source
 from shouldtune.models.adapter import SETTINGS, WEIGHTS
+from shouldtune.models.chat_tokenizer import CLOCK, TODAY, template_of
 from shouldtune.models.gguf_cache import smollm2_gguf
 from shouldtune.models.llama_config import LlamaConfig
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-CONFIG, TEMPLATE = "config.json", "chat_template.jinja"
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", TEMPLATE, "special_tokens_map.json")
+TEMPLATE = "chat_template.jinja"
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 BASE, ADAPTER = "base", "adapter"
-INDEX = "model.safetensors.index.json"
 
 
 def refuse_untrained(source: Source) -> None:
@@ -57,7 +52,7 @@ def gguf_of(source: Source) -> Path | None:
 def write_peft(source: Source, folder: Path) -> None:
     """The adapter at the top with the tokenizer, the base in base/ where nobody else could load it, and the prompt."""
     write_adapter(source, folder)
-    _copy_tokenizer(source, folder)
+    _write_tokenizer(source, folder)
     if gguf_of(source) is not None:
         write_base(source, folder / BASE)
     write_prompt(source, folder)
@@ -69,16 +64,16 @@ def write_vllm(source: Source, folder: Path) -> None:
         write_base(source, folder / BASE)
     if source.adapter is not None:
         write_adapter(source, folder / ADAPTER)
-    _copy_tokenizer(source, folder, only=(TEMPLATE,))
+    _write_template(source, folder)
     write_prompt(source, folder)
-    (folder / "serve.sh").write_text(f'#!/bin/sh\nexec {vllm_command(source)} "$@"\n', encoding="utf-8")
+    lines = ["#!/bin/sh", 'cd "$(dirname "$0")" || exit', f'exec {vllm_command(source)} "$@"']
+    (folder / "serve.sh").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def vllm_command(source: Source) -> str:
     """What starts vLLM, from inside the folder."""
-    parts = [f"vllm serve {base_place(source)!r}", "--generation-config vllm", f"--dtype {_dtype(source)}"]
-    if (source.local.identity.folder / TEMPLATE).exists():
-        parts.append(f"--chat-template ./{TEMPLATE}")
+    parts = [f"vllm serve {shlex.quote(base_place(source))}", "--generation-config vllm", f"--dtype {_dtype(source)}"]
+    parts.append(f"--chat-template ./{TEMPLATE}")
     if source.adapter is not None:
         rank = json.loads((source.adapter / SETTINGS).read_text(encoding="utf-8"))["r"]
         most = next((size for size in (8, 16, 32, 64, 128, 256, 320, 512) if size >= rank), rank)
@@ -108,53 +103,22 @@ def write_base(source: Source, folder: Path) -> None:
     for name in (CONFIG, INDEX):
         if (there / name).exists():
             copy(there / name, folder / name)
-    _copy_tokenizer(source, folder)
+    _write_tokenizer(source, folder)
     _write_generation_config(source, folder)
 
 
 def write_merged(source: Source, folder: Path) -> None:
-    """One model: every changed weight plus scale * B A, computed and written in float32."""
-    from safetensors.torch import load_file, save_file
-
-    there, sizes, places = source.local.identity.folder, 0, dict[str, str]()
-    changes = _changes(source)
-    for path in sorted(there.glob("*.safetensors")):
-        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
-        for name, change in [(name, changes.pop(name)) for name in list(changes) if name in tensors]:
-            tensors[name] += change()
-        save_file(tensors, folder / path.name, metadata={"format": "pt"})
-        sizes += sum(tensor.numel() * 4 for tensor in tensors.values())
-        places |= dict.fromkeys(tensors, path.name)
-    if changes:
-        raise ModelUnavailable(f"the base has no weight {next(iter(changes))}", where=there)
-    if (there / INDEX).exists():
-        index = {"metadata": {"total_size": sizes}, "weight_map": places}
-        (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
-    config = json.loads((there / CONFIG).read_text(encoding="utf-8"))
-    config |= {"dtype": "float32", "torch_dtype": "float32"}
-    (folder / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
-    _copy_tokenizer(source, folder)
-    _write_generation_config(source, folder)
+    """The tuned model as one, with tokenizer, chat template, generation settings and the prompt."""
+    write_merged_model(source, folder)
     write_prompt(source, folder)
 
 
-def _changes(source: Source) -> dict[str, Any]:
-    """What is added to each weight, by the weight's name, computed when called."""
-    from safetensors.torch import load_file
-
-    adapter = source.adapter
-    assert adapter is not None  # noqa: S101  refused before
-    settings = json.loads((adapter / SETTINGS).read_text(encoding="utf-8"))
-    scale, weights = settings["lora_alpha"] / settings["r"], load_file(adapter / WEIGHTS)
-    ends = ".lora_A.weight"
-
-    def change(name: str) -> Tensor:
-        down, up = weights[name + ends].float(), weights[name + ".lora_B.weight"].float()
-        changed: Tensor = scale * (up @ down)
-        return changed
-
-    modules = [name.removesuffix(ends) for name in weights if name.endswith(ends)]
-    return {f"{name.removeprefix('base_model.model.')}.weight": lambda name=name: change(name) for name in modules}
+def write_merged_model(source: Source, folder: Path) -> None:
+    """The same without the prompt."""
+    assert source.adapter is not None  # noqa: S101  refused before
+    write_merged_weights(source.local.identity.folder, source.adapter, folder)
+    _write_tokenizer(source, folder)
+    _write_generation_config(source, folder)
 
 
 def write_adapter(source: Source, folder: Path) -> None:
@@ -166,10 +130,20 @@ def write_adapter(source: Source, folder: Path) -> None:
     (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
-def _copy_tokenizer(source: Source, folder: Path, only: tuple[str, ...] = TOKENIZER) -> None:
-    for name in only:
-        if (source.local.identity.folder / name).exists():
-            copy(source.local.identity.folder / name, folder / name)
+def _write_tokenizer(source: Source, folder: Path) -> None:
+    there = source.local.identity.folder
+    for name in TOKENIZER:
+        if (there / name).exists():
+            copy(there / name, folder / name)
+    _write_template(source, folder)
+
+
+def _write_template(source: Source, folder: Path) -> None:
+    """The chat template; one that prints the day prints the one that the run was told, whatever the day is."""
+    text = template_of(source.local.identity.folder)
+    if CLOCK in text:
+        text = f"{{% macro {CLOCK}(form) %}}{TODAY}{{% endmacro %}}{text}"
+    (folder / TEMPLATE).write_text(text, encoding="utf-8")
 
 
 def _write_generation_config(source: Source, folder: Path) -> None:

@@ -12,11 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from shouldtune.errors import ModelUnavailable
+from shouldtune.exporting.asking import Chat, Request
 from shouldtune.exporting.parity import Readback, Rendered
-from shouldtune.exporting.prompt_files import Chat, read_options, run_prompt
+from shouldtune.exporting.prompt_files import read_options, run_prompt, run_request
 from shouldtune.exporting.reading import messages_of, render
 from shouldtune.exporting.source import Source
 from shouldtune.exporting.weights import ADAPTER, base_folder
+from shouldtune.models.chat_tokenizer import template_of
 from shouldtune.models.engine import COMPUTE
 from shouldtune.types import Completion, Options
 
@@ -32,6 +35,8 @@ class Written:
     model: Path
     adapter: Path | None
     tokenizer: Path
+    template: Path | None = None
+    """The folder of a chat template that is used in place of the tokenizer's own, as a server is told."""
 
 
 def read_peft_back(source: Source, folder: Path) -> Readback:
@@ -45,7 +50,9 @@ def read_merged_back(source: Source, folder: Path) -> Readback:
 def read_vllm_back(source: Source, folder: Path) -> Readback:
     adapter = folder / ADAPTER if source.adapter is not None else None
     model = base_folder(source, folder)
-    return _reader(source, Written(folder, model, adapter, model), _engine_of(source), "; vLLM itself was not run")
+    return _reader(
+        source, Written(folder, model, adapter, model, folder), _engine_of(source), "; vLLM itself was not run"
+    )
 
 
 def _engine_of(source: Source) -> str:
@@ -73,10 +80,14 @@ class EngineReadback:
     def chats(self, inputs: Sequence[str]) -> list[Chat]:
         return run_prompt(self.written.top, inputs)
 
+    def request(self) -> Request:
+        return run_request(self.written.top)
+
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
         from shouldtune.models.chat_tokenizer import ChatTokenizer
 
-        return render(ChatTokenizer(self.written.model), chats)
+        each = self.written
+        return render(ChatTokenizer(each.model, each.tokenizer, each.template), chats)
 
     async def answers(self, chats: Sequence[Chat]) -> list[Completion]:
         from shouldtune.models.local import open_local
@@ -104,9 +115,21 @@ class TransformersReadback:
     def chats(self, inputs: Sequence[str]) -> list[Chat]:
         return run_prompt(self.written.top, inputs)
 
+    def request(self) -> Request:
+        return run_request(self.written.top)
+
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered] | None:
-        texts = [self._tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
-        return [Rendered(text, tuple(self._ids(text))) for text in texts]
+        try:
+            template = self.written.template and template_of(self.written.template)
+            texts = [
+                self._tokenizer.apply_chat_template(
+                    chat, chat_template=template, tokenize=False, add_generation_prompt=True
+                )
+                for chat in chats
+            ]
+            return [Rendered(text, tuple(self._ids(text))) for text in texts]
+        except Exception as error:  # a tokenizer or a template that cannot be used, whatever is raised
+            raise ModelUnavailable(f"{type(error).__name__}: {error}", where=self.written.tokenizer) from None
 
     async def answers(self, chats: Sequence[Chat]) -> list[Completion]:
         return await asyncio.get_running_loop().run_in_executor(COMPUTE, self._answer, chats)

@@ -104,7 +104,7 @@ class ThroughAnyLlm:
         except AnyLLMError as error:
             return self._failed(error, manner, body, keys, start)
         answer = read_reply(_without(reply.model_dump_json(), keys), perf_counter() - start, messages, options)
-        return Attempt(without_keys(answer, *keys))
+        return Attempt(replace(without_keys(answer, *keys), manner=manner.words()))
 
     def _failed(
         self, error: AnyLLMError, manner: Manner, body: dict[str, Any], keys: Sequence[str], start: float

@@ -15,11 +15,14 @@ from shouldtune.types import Message
 class ChatTokenizer:
     """What turns a chat into a prompt, and a model's tokens into text."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read the tokenizer and the template. Raises ModelUnavailable when one cannot be read."""
+    def __init__(self, folder: Path, tokenizer: Path | None = None, template: Path | None = None) -> None:
+        """Read the tokenizer and the template of a model's folder, or of the folders that hold others in their place.
+
+        Raises ModelUnavailable when one cannot be read.
+        """
         from tokenizers import Tokenizer
 
-        self.path = folder / "tokenizer.json"
+        self.path = (tokenizer or folder) / "tokenizer.json"
         try:
             self._tokenizer = Tokenizer.from_file(str(self.path))
         except Exception as error:  # the Rust side raises bare Exception
@@ -27,7 +30,7 @@ class ChatTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.config = LlamaConfig.read(folder)
-        self._template = _compile(_template_text(folder), folder)
+        self._template = _compile(template_of(template or tokenizer or folder), folder)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of the text as it stands: nothing is put before or after."""
@@ -83,7 +86,14 @@ class ChatTokenizer:
         return "" if index is None else str(self._tokenizer.id_to_token(index) or "")
 
 
-def _template_text(folder: Path) -> str:
+TODAY = "1 January 2025"
+"""What templates that print the day are told: a prompt that changes daily could never be replayed."""
+CLOCK = "strftime_now"
+"""The function that they ask."""
+
+
+def template_of(folder: Path) -> str:
+    """A model folder's chat template. Raises ModelUnavailable where there is none."""
     beside = folder / "chat_template.jinja"
     if beside.exists():
         return beside.read_text(encoding="utf-8")
@@ -109,8 +119,7 @@ def _compile(text: str, folder: Path) -> Any:
 
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = raise_exception
-    # Some templates print today's date: a prompt that changes daily could never be replayed.
-    environment.globals["strftime_now"] = lambda form: "1 January 2025"
+    environment.globals[CLOCK] = lambda form: TODAY
     try:
         return environment.from_string(text)
     except jinja2.TemplateError as error:

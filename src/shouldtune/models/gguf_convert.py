@@ -1,6 +1,6 @@
 """A llama-architecture GGUF as the files of a Hugging Face folder.
 
-config.json  model.safetensors (bf16)  tokenizer.json  tokenizer_config.json  chat_template.jinja
+config.json  model.safetensors  tokenizer.json  tokenizer_config.json  chat_template.jinja
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import re
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from shouldtune.errors import ModelUnavailable
 from shouldtune.models.gguf_file import GgufFile
@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def convert_files(gguf: Path, folder: Path) -> None:
-    """Write the GGUF's model into `folder`. Raises ModelUnavailable when the file cannot be used."""
+Dtype = Literal["bfloat16", "float32"]
+
+
+def convert_files(gguf: Path, folder: Path, dtype: Dtype = "bfloat16") -> None:
+    """Write the GGUF's model into `folder`. Raises ModelUnavailable when the file cannot be used.
+
+    In bfloat16 it is half the size, and part of what training changed in a merged file would be rounded away.
+    """
     file = GgufFile(gguf)
-    config = _config(file)
+    config = _config(file) | {"torch_dtype": dtype}
     template = file.fields.get("tokenizer.chat_template")
     if not isinstance(template, str):
         raise ModelUnavailable(
@@ -43,7 +49,7 @@ def convert_files(gguf: Path, folder: Path) -> None:
     }
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": config["max_position_embeddings"]}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | special, indent=1), encoding="utf-8")
-    _write_weights(file, LlamaConfig.read(folder), folder / "model.safetensors")
+    _write_weights(file, LlamaConfig.read(folder), folder / "model.safetensors", dtype)
 
 
 def _config(file: GgufFile) -> dict[str, Any]:
@@ -71,7 +77,6 @@ def _config(file: GgufFile) -> dict[str, Any]:
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "torch_dtype": "bfloat16",
         "hidden_act": "silu",
         "attention_bias": False,
         "mlp_bias": False,
@@ -114,34 +119,35 @@ def _rope_scaling(file: GgufFile, config: dict[str, Any]) -> dict[str, Any]:
     raise ModelUnavailable("the GGUF file scales positions in an unknown way", where=file.path)
 
 
-def _write_weights(file: GgufFile, config: LlamaConfig, path: Path) -> None:
+def _write_weights(file: GgufFile, config: LlamaConfig, path: Path, dtype: Dtype) -> None:
     """Write the safetensors file tensor by tensor: a large model never lies in memory as a whole.
 
     Format: https://github.com/huggingface/safetensors#format
     """
     shapes = weight_shapes(config)
-    names = {_gguf_name(name): name for name in shapes}
+    names = {gguf_name(name): name for name in shapes}
+    kind, width = ("BF16", 2) if dtype == "bfloat16" else ("F32", 4)
     strange = sorted(set(file.tensors) - set(names) - {"rope_freqs.weight"})
     if strange:
         raise ModelUnavailable(f"the GGUF file holds a tensor that is not known here: {strange[0]}", where=file.path)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
-    for gguf_name, name in names.items():
-        tensor = file.tensors.get(gguf_name)
+    for stored, name in names.items():
+        tensor = file.tensors.get(stored)
         if tensor is None or tensor.shape != shapes[name]:
             have = "missing" if tensor is None else f"of shape {tensor.shape}, not {shapes[name]}"
-            raise ModelUnavailable(f"not a usable GGUF file: the tensor {gguf_name} is {have}", where=file.path)
-        start, end = end, end + 2 * math.prod(tensor.shape)
-        header[name] = {"dtype": "BF16", "shape": tensor.shape, "data_offsets": [start, end]}
+            raise ModelUnavailable(f"not a usable GGUF file: the tensor {stored} is {have}", where=file.path)
+        start, end = end, end + width * math.prod(tensor.shape)
+        header[name] = {"dtype": kind, "shape": tensor.shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as target:
         target.write(struct.pack("<Q", len(text)) + text)
-        for gguf_name, name in names.items():
-            values = file.array(gguf_name)
-            if name.endswith(("q_proj.weight", "k_proj.weight")):
+        for stored, name in names.items():
+            values = file.array(stored)
+            if name.endswith(INTERLEAVED):
                 values = _undo_permutation(values, config.head_width)
-            target.write(_bfloat16(values))
+            target.write(_bfloat16(values) if kind == "BF16" else values.astype("<f4").tobytes())
 
 
 _PARTS = {
@@ -160,7 +166,7 @@ _PARTS = {
 }
 
 
-def _gguf_name(name: str) -> str:
+def gguf_name(name: str) -> str:
     """model.layers.3.mlp.up_proj.weight -> blk.3.ffn_up.weight"""
     stem = name.removesuffix(".weight")
     if match := re.fullmatch(r"model\.layers\.(\d+)\.(.+)", stem):
@@ -168,8 +174,19 @@ def _gguf_name(name: str) -> str:
     return f"{_PARTS[stem]}.weight"
 
 
+INTERLEAVED = ("q_proj.weight", "k_proj.weight")
+"""Weights whose rows GGUF holds in another order: it interleaves the two halves of each head for RoPE."""
+
+
+def permuted(values: np.ndarray[Any, Any], head_width: int) -> np.ndarray[Any, Any]:
+    """Rows of q and k from Hugging Face's order to GGUF's, as llama.cpp's converter puts them."""
+    rows, columns = values.shape
+    halves = values.reshape(rows // head_width, 2, head_width // 2, columns)
+    return halves.swapaxes(1, 2).reshape(rows, columns)
+
+
 def _undo_permutation(values: np.ndarray[Any, Any], head_width: int) -> np.ndarray[Any, Any]:
-    """Rows of q and k back to Hugging Face's order: GGUF interleaves the two halves of each head for RoPE."""
+    """Rows of q and k back to Hugging Face's order."""
     rows, columns = values.shape
     pairs = values.reshape(rows // head_width, head_width // 2, 2, columns)
     return pairs.swapaxes(1, 2).reshape(rows, columns)

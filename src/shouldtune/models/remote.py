@@ -93,7 +93,7 @@ class Remote:
                 self._line.manner = self._line.manner.with_(taught)
             return self._refused(reply, start, changed=taught is not None)
         answer = read_reply(reply.text, perf_counter() - start, messages, options)
-        return Attempt(without_keys(answer, key))
+        return Attempt(replace(without_keys(answer, key), manner=manner.words()))
 
     def _unreachable(self, why: str, start: float) -> Attempt:
         if self._line.reached:

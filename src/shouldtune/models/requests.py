@@ -12,6 +12,8 @@ from typing import Any
 
 from shouldtune.types import Message, Options
 
+_WITHOUT, _IN_WORDS = "without ", "form in words"
+
 
 @dataclass(frozen=True)
 class Manner:
@@ -28,6 +30,19 @@ class Manner:
         """Both together: calls under way at once may have been taught different things."""
         length = other.length if self.length == "max_tokens" else self.length
         return Manner(length, self.left_out | other.left_out, self.form_in_words or other.form_in_words)
+
+    def words(self) -> tuple[str, ...]:
+        """The same as plain words, by which an answer remembers how it was asked for."""
+        length = [] if self.length == "max_tokens" else [self.length]
+        left_out = [f"{_WITHOUT}{name}" for name in sorted(self.left_out)]
+        return (*length, *left_out, *([_IN_WORDS] if self.form_in_words else []))
+
+    @staticmethod
+    def of(words: Sequence[str]) -> Manner:
+        """The inverse of `words`."""
+        left_out = frozenset(word.removeprefix(_WITHOUT) for word in words if word.startswith(_WITHOUT))
+        length = next((word for word in words if word.startswith("max_")), "max_tokens")
+        return Manner(length, left_out, _IN_WORDS in words)
 
     def taught(self, refusal: str, body: Mapping[str, Any]) -> Manner | None:
         """The manner after a 400 that names a field of this request; None where it teaches nothing new."""

@@ -11,15 +11,20 @@ from shouldtune.report.words import one_line, printable, score
 if TYPE_CHECKING:
     from shouldtune.exporting import Exported
 
-_OUTCOMES = {"passed": "passed", "failed": "FAILED", "not_scored": "not scored"}
+OUTCOMES = {
+    "passed": "passed",
+    "failed": "FAILED",
+    "not_shown": "not shown to score as the run did",
+    "not_scored": "not scored",
+}
 
 
 def exported_to_text(done: Exported) -> str:
     """Lines for a terminal."""
     parity = done.parity
-    lines = [f"{done.rung} as {done.form}: {done.folder}", f"parity: {_OUTCOMES[parity.outcome]}"]
+    lines = [f"{done.rung} as {done.form}: {done.folder}", f"parity: {OUTCOMES[parity.outcome]}"]
     if parity.n:
-        lines[-1] += f"; {score(parity.export_score)} exported, {score(parity.run_score)} in the run, n {parity.n}"
+        lines[-1] += f"; {score(parity.export_score)} exported, {score(parity.run_score)} in the run, n {parity.scored}"
         lines.append(f"  through {parity.through}")
     lines += [f"  {one_line(line)}" for line in parity.because]
     if parity.difference is not None:
