@@ -202,6 +202,28 @@ def test_places_grow_until_the_first_burst_and_fall_by_a_fifth_once_for_it() -> 
     asyncio.run(go())
 
 
+def test_places_double_each_round_also_where_a_rounds_answers_come_together() -> None:
+    async def go() -> list[int]:
+        places, out, rounds = Places(64), list[int](), list[int]()
+
+        async def call() -> None:
+            out.append(await places.take())
+
+        waiting = [asyncio.create_task(call()) for _ in range(300)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            rounds.append(len(out))
+            for burst in out:
+                places.give_back(burst, "well")
+            out.clear()
+        for task in waiting:
+            task.cancel()
+        return rounds
+
+    assert asyncio.run(go()) == [4, 8, 16, 32, 64]
+
+
 def test_a_place_that_was_given_to_somebody_who_left_goes_to_the_next() -> None:
     async def go() -> None:
         places = Places(1)

@@ -28,31 +28,36 @@ class Places:
         self.opens_at = 0.0
         """When the server wants to be asked again, on the monotonic clock."""
         self._taken = 0
+        self._promised = 0
+        """Places of calls that were woken and have not run yet."""
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def take(self) -> int:
         """Wait for a place; the number of bursts so far, to be given back with it."""
-        while self._taken >= int(self.size):
+        if self._free() <= 0:
             free: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(free)
             try:
                 await free
             except asyncio.CancelledError:
                 if free.done() and not free.cancelled():
+                    self._promised -= 1
                     self._wake()
                 raise
+            self._promised -= 1
         self._taken += 1
         return self.bursts
 
     def give_back(self, burst: int, went: Went) -> None:
         """A call has ended that took its place at `burst`."""
-        full = self._taken >= int(self.size)
+        # Where calls wait, places are what is short, also in the midst of answers that come together.
+        short = bool(self._waiting) or self._taken >= int(self.size)
         self._taken -= 1
         if burst == self.bursts:
             if went == "overloaded":
                 self.size = max(1.0, self.size * KEPT)
                 self.bursts += 1
-            elif went == "well" and full:
+            elif went == "well" and short:
                 self.size = min(float(self.most), self.size + (1.0 if self.bursts == 0 else 1.0 / self.size))
         self._wake()
 
@@ -64,10 +69,12 @@ class Places:
         """Seconds until the server may be asked; 0 where it may be now."""
         return max(0.0, self.opens_at - monotonic())
 
+    def _free(self) -> int:
+        return int(self.size) - self._taken - self._promised
+
     def _wake(self) -> None:
-        free = int(self.size) - self._taken
-        while free > 0 and self._waiting:
+        while self._free() > 0 and self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():
                 waiting.set_result(None)
-                free -= 1
+                self._promised += 1
