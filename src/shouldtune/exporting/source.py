@@ -58,17 +58,19 @@ class Source:
         """The same, where its weights are on this machine. InputError where they are not."""
         from shouldtune.models.local import LocalModel
 
-        if not isinstance(self.model, LocalModel):
+        model = getattr(self.model, "local", self.model)  # what vLLM served is exported as our own engine reads it
+        if not isinstance(model, LocalModel):
             raise InputError(
                 f"the weights of {self.rung}'s model are not on this machine",
                 where=self.record.folder,
                 hint="--to prompt writes its prompt; a model behind an address stays where it is",
             )
-        return self.model
+        return model
 
     @property
     def is_local(self) -> bool:
-        return str(self.model.spec()["kind"]) == "local"
+        spec = self.model.spec()
+        return spec["kind"] == "local" or (spec["kind"] == "vllm" and getattr(self.model, "local", None) is not None)
 
     @property
     def adapter(self) -> Path | None:

@@ -14,7 +14,7 @@ from shouldtune.exporting.prompt_files import write_prompt
 from shouldtune.exporting.searching import refuse_other_searches
 from shouldtune.exporting.source import Source
 from shouldtune.models.adapter import SETTINGS, WEIGHTS
-from shouldtune.models.chat_tokenizer import CLOCK, TODAY, template_of
+from shouldtune.models.chat_tokenizer import fixed_template
 from shouldtune.models.gguf_cache import smollm2_gguf
 from shouldtune.models.llama_config import LlamaConfig
 
@@ -140,10 +140,7 @@ def _write_tokenizer(source: Source, folder: Path) -> None:
 
 def _write_template(source: Source, folder: Path) -> None:
     """The chat template; one that prints the day prints the one that the run was told, whatever the day is."""
-    text = template_of(source.local.identity.folder)
-    if CLOCK in text:
-        text = f"{{% macro {CLOCK}(form) %}}{TODAY}{{% endmacro %}}{text}"
-    (folder / TEMPLATE).write_text(text, encoding="utf-8")
+    (folder / TEMPLATE).write_text(fixed_template(source.local.identity.folder), encoding="utf-8")
 
 
 def _write_generation_config(source: Source, folder: Path) -> None:

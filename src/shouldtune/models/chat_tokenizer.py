@@ -109,6 +109,12 @@ def template_of(folder: Path) -> str:
     return template
 
 
+def fixed_template(folder: Path) -> str:
+    """The same for who renders it elsewhere: one that prints the day prints TODAY. Raises ModelUnavailable."""
+    text = template_of(folder)
+    return f"{{% macro {CLOCK}(form) %}}{TODAY}{{% endmacro %}}{text}" if CLOCK in text else text
+
+
 def _compile(text: str, folder: Path) -> Any:
     """Compile the template in jinja's sandbox: it comes with the model and may be hostile."""
     import jinja2

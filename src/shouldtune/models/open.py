@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shouldtune.errors import InputError, ModelUnavailable
 from shouldtune.files import write_whole
@@ -21,14 +21,23 @@ from shouldtune.models.remote import open_remote, remote_from_spec, remote_of
 from shouldtune.models.tool_calling import ToolCalling
 from shouldtune.types import Example, Model, ModelSpec
 
+if TYPE_CHECKING:
+    from shouldtune.models.local import LocalModel
+    from shouldtune.models.vllm import VllmModel
+
 SPEC_FILE = "model.json"
-LOCAL = ("smollm2", "gguf:", "hf:")
-HINT = "smollm2, gguf:PATH, hf:FOLDER, openai:NAME (or another provider), http://host:port/v1#NAME"
+LOCAL = ("smollm2", "gguf:", "hf:", "vllm:")
+HINT = "smollm2, gguf:PATH, hf:FOLDER, vllm:FOLDER, openai:NAME (or another provider), http://host:port/v1#NAME"
 
 
 def is_local(model_id: str) -> bool:
-    """Whether an id names a model that runs in this process."""
+    """Whether an id names a model that runs on this machine, and takes its time instead of dollars."""
     return model_id == LOCAL[0] or model_id.startswith(LOCAL[1:])
+
+
+def is_served_here(model_id: str) -> bool:
+    """Whether an id names a model that a vLLM server of ours answers for."""
+    return model_id.startswith(LOCAL[-1])
 
 
 def is_simulated(model_id: str | None) -> bool:
@@ -48,6 +57,10 @@ def open_model(model_id: str, examples: Sequence[Example] = ()) -> Model:
         return open_any(model_id)
     if is_remote(model_id):
         return open_remote(model_id)
+    if is_served_here(model_id):
+        from shouldtune.models.vllm import open_vllm
+
+        return open_vllm(model_id)
     if is_local(model_id):
         from shouldtune.models.local import open_local
 
@@ -104,11 +117,9 @@ def _from_spec(spec: ModelSpec, folder: Path) -> Model:
         from shouldtune.models.any_llm import any_from_spec
 
         return any_from_spec(spec)
-    if kind == "local":
-        from shouldtune.models.local import open_local
-
-        model = open_local(spec["model"], engine=spec["engine"])
-        if model.identity.revision != spec["revision"]:
+    if kind in ("local", "vllm"):
+        model = _opened_here(spec)
+        if model.spec()["revision"] != spec["revision"]:
             raise ModelUnavailable(
                 f"{spec['model']!r} is no longer the model that this was fitted with",
                 where=folder / SPEC_FILE,
@@ -134,6 +145,17 @@ def _from_spec(spec: ModelSpec, folder: Path) -> Model:
         raise ModelUnavailable(f"a model of kind {kind!r} cannot be opened again", where=folder / SPEC_FILE)
     made: Model = plain[kind]()
     return made
+
+
+def _opened_here(spec: ModelSpec) -> LocalModel | VllmModel:
+    """The base that a spec names, on this machine."""
+    if spec["kind"] == "vllm":
+        from shouldtune.models.vllm import open_vllm
+
+        return open_vllm(spec["model"])
+    from shouldtune.models.local import open_local
+
+    return open_local(spec["model"], engine=spec["engine"])
 
 
 def _pairs(rows: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:

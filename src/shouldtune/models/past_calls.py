@@ -23,6 +23,8 @@ from shouldtune.models.prompted import options_from_dict
 from shouldtune.types import Completion, Message, ModelSpec
 
 ROWS_AT_ONCE = 1000
+HERE = ("local", "vllm")
+"""Kinds of models whose answers take machine time and no dollars."""
 
 Row = tuple[str, str, str, str, str, str]
 """key, request, completion, rung, purpose, at"""
@@ -45,7 +47,7 @@ class PastCall:
     @property
     def model_id(self) -> str | None:
         """The id of the model as a task file names it: of a remote one, or of a local one without an adapter."""
-        if self.model.get("kind") == "local":
+        if self.model.get("kind") in HERE:
             return None if self.model.get("adapter") else str(self.model["model"])
         return id_of(self.model)
 
@@ -57,7 +59,7 @@ class PastCall:
     @property
     def free(self) -> bool:
         """Whether it took machine time and no dollars."""
-        return self.training or self.model.get("kind") == "local"
+        return self.training or self.model.get("kind") in HERE
 
     def dollars(self, price: PriceOf) -> float | None:
         """At list price; where the server told no tokens, the most that it can have cost; None without a price."""

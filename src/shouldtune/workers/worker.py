@@ -13,7 +13,7 @@ from shouldtune import __version__
 from shouldtune.errors import CannotMeasure, ShouldTuneError
 from shouldtune.models.doubles import Scripted
 from shouldtune.models.keys import canonical
-from shouldtune.models.open import is_local, open_model
+from shouldtune.models.open import is_local, is_served_here, open_model
 from shouldtune.models.prompted import options_from_dict
 from shouldtune.types import Example, Model, ModelSpec, TuneSettings
 from shouldtune.workers.wire import (
@@ -31,6 +31,10 @@ from shouldtune.workers.wire import (
 
 if TYPE_CHECKING:
     from shouldtune.tuning.lora import LocalTunable
+    from shouldtune.tuning.vllm_tunable import VllmTunable
+
+    Trains = LocalTunable | VllmTunable
+    """A model of this machine that a worker can train."""
 
 CUDA = "torch-bf16-cuda"
 
@@ -42,7 +46,7 @@ class Worker:
     def __init__(self, recipe: dict[str, Any], known: Sequence[Any]) -> None:
         """`known`: a reference to the (input, target) pairs that a scripted model knows; nothing for a real one."""
         self._recipe, self._known = Recipe(**recipe), known
-        self._opening: asyncio.Future[LocalTunable | Model] | None = None
+        self._opening: asyncio.Future[Trains | Model] | None = None
         self._variants: dict[str, Model] = {}
         self._under_way: dict[int, asyncio.Task[str]] = {}
         self._made_scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -103,7 +107,11 @@ class Worker:
         return self._steps
 
     async def tidy(self) -> None:
-        """Leave no files behind."""
+        """Leave no files behind, and no server."""
+        if self._opening is not None and self._opening.done() and not self._opening.exception():
+            close = getattr(self._opening.result(), "aclose", None)
+            if close is not None:
+                await close()
         if self._made_scratch is not None:
             self._made_scratch.cleanup()
 
@@ -128,31 +136,36 @@ class Worker:
         kept = {state.name: state.read_bytes()} if state.exists() else {}
         return {"spec": tuned.spec(), "adapter": read_folder(folder / f"epoch-{epoch}"), "state": kept}
 
-    def _tunable(self, base: object) -> LocalTunable:
+    def _tunable(self, base: object) -> Trains:
         from shouldtune.tuning.lora import LocalTunable
+        from shouldtune.tuning.vllm_tunable import VllmTunable
 
-        if not isinstance(base, LocalTunable):
+        if not isinstance(base, LocalTunable | VllmTunable):
             raise CannotMeasure("this model cannot be tuned on a worker")
         return base
 
-    async def _base(self) -> LocalTunable | Model:
+    async def _base(self) -> Trains | Model:
         """The model, opened with the first call and kept."""
         if self._opening is None:
             self._opening = asyncio.ensure_future(self._opened())
         return await asyncio.shield(self._opening)
 
-    async def _opened(self) -> LocalTunable | Model:
+    async def _opened(self) -> Trains | Model:
         if is_local(self._recipe.model_id):
             return await asyncio.to_thread(self._open_local)
         pairs = await self._known[0] if self._known else ()
         return open_model(self._recipe.model_id, [Example("", asked, answer) for asked, answer in pairs])
 
-    def _open_local(self) -> LocalTunable:
+    def _open_local(self) -> Trains | Model:
+        name, engine = self._recipe.model_id, CUDA if self._recipe.on_gpu else None
+        if is_served_here(name):
+            from shouldtune.tuning.vllm_tunable import tunable_or_model
+
+            return tunable_or_model(name, self._scratch / "trained", self._stepped, engine)
         from shouldtune.models.local import open_local
         from shouldtune.tuning.lora import LocalTunable
 
-        model = open_local(self._recipe.model_id, CUDA if self._recipe.on_gpu else None)
-        return LocalTunable(model, self._scratch / "trained", self._stepped)
+        return LocalTunable(open_local(name, engine), self._scratch / "trained", self._stepped)
 
     def _stepped(self, done: int, total: int, loss: float) -> None:
         self._steps = (done, total, loss)
