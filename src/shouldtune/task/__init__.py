@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -237,18 +237,30 @@ def _schema(given: Any, folder: Path, where: str) -> Any:
         raise InputError(f"not valid JSON: {error}", where=path) from None
 
 
+def _as_json(part: Any) -> Iterator[str]:
+    """JSON piece by piece, for as one text it can be as large as all examples."""
+    if not isinstance(part, tuple):
+        yield json.dumps(part, sort_keys=True, default=str)
+        return
+    yield "["
+    for index, each in enumerate(part):
+        yield (", " if index else "") + json.dumps(asdict(each), sort_keys=True, default=str)
+    yield "]"
+
+
 def _digest(file: TaskFile, folder: Path, task: Task, holdout: Sequence[Example], others: Sequence[str]) -> str:
     found = hashlib.sha256()
     # What is not used is left out, so that runs from before there was such a key go on.
     unused = {name for name, used in (("scoring", file.scoring != ScoringPart()), ("keep", file.keep)) if not used}
     for part in (
         file.model_dump(mode="json", exclude={*MONEY, *unused}),
-        [asdict(e) for e in task.train],
-        [asdict(e) for e in holdout],
-        [asdict(d) for d in task.documents],
+        task.train,
+        holdout,
+        task.documents,
         *([others] if others else []),
     ):
-        found.update(json.dumps(part, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
+        for piece in _as_json(part):
+            found.update(piece.encode("utf-8", "surrogatepass"))
     for code in own_code(file, folder):
         found.update(code.read_bytes())
     if isinstance(file.output.json_schema, str):  # of it the file has the name alone

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from shouldtune.errors import InputError
 from shouldtune.task.file import ColumnsPart
-from shouldtune.task.yaml_lines import read_text, whole
+from shouldtune.task.yaml_lines import text_lines, whole
 from shouldtune.types import Example
 
 MAX_DATA_BYTES = 500_000_000
@@ -27,6 +27,8 @@ FORMS: tuple[tuple[str, str], ...] = (
     ("question", "answer"),
     ("text", "label"),
 )
+PARQUET_ROWS = 10_000
+"""Read at once."""
 Row = tuple[int, Mapping[str, Any]]
 
 
@@ -40,13 +42,15 @@ class Rows:
 
 def read_rows(path: Path, columns: ColumnsPart | None = None) -> Rows:
     """Read every row of a data file as an Example; the first bad row is an InputError with `file:line`."""
-    rows = list(_raw_rows(path))
-    if not rows:
+    rows = _raw_rows(path)
+    first = next(rows, None)
+    if first is None:
         raise InputError("there are no rows in this file", where=path, hint="put one JSON object on each line")
-    form = columns if columns is not None else _find_form(path, rows[0])
-    examples = tuple(_example(path, line, row, form) for line, row in rows)
+    form = columns if columns is not None else _find_form(path, first)
+    examples: list[Example] = []
     seen: dict[str, int] = {}
-    for (line, _), example in zip(rows, examples, strict=True):
+    for line, row in chain((first,), rows):
+        example = _example(path, line, row, form)
         if example.id in seen:
             raise InputError(
                 f"the id {example.id!r} stands twice, first in row {seen[example.id]}",
@@ -54,7 +58,8 @@ def read_rows(path: Path, columns: ColumnsPart | None = None) -> Rows:
                 hint="make ids unique, or drop the column: rows are numbered then",
             )
         seen[example.id] = line
-    return Rows(examples, _describe(path, form, rows[0][1]))
+        examples.append(example)
+    return Rows(tuple(examples), _describe(path, form, first[1]))
 
 
 def _raw_rows(path: Path) -> Iterator[Row]:
@@ -75,7 +80,7 @@ def _raw_rows(path: Path) -> Iterator[Row]:
 
 
 def _jsonl(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(read_text(path, MAX_DATA_BYTES).split("\n"), 1):
+    for number, line in enumerate(text_lines(path, MAX_DATA_BYTES), 1):
         if not line.strip():
             continue
         try:
@@ -94,7 +99,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
 
 def _csv(path: Path, delimiter: str) -> Iterator[Row]:
     csv.field_size_limit(MAX_ROW_CHARACTERS)
-    reader = csv.DictReader(io.StringIO(read_text(path, MAX_DATA_BYTES), newline=""), delimiter=delimiter, strict=True)
+    reader = csv.DictReader(text_lines(path, MAX_DATA_BYTES, newline=""), delimiter=delimiter, strict=True)
     try:
         for row in reader:
             if None in row:
@@ -115,10 +120,11 @@ def _parquet(path: Path) -> Iterator[Row]:
     except ImportError:
         raise InputError("Parquet needs pyarrow", where=path, hint='pip install "shouldtune[parquet]"') from None
     try:
-        rows = pyarrow.parquet.read_table(path).to_pylist()
+        with pyarrow.parquet.ParquetFile(path) as file:
+            batches = (batch.to_pylist() for batch in file.iter_batches(PARQUET_ROWS))
+            yield from enumerate(chain.from_iterable(batches), 1)
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"not a readable Parquet file: {str(error).splitlines()[0]}", where=path) from None
-    yield from enumerate(rows, 1)
 
 
 def _find_form(path: Path, first: Row) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,28 +46,44 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
 
 def read_text(path: Path, max_bytes: int) -> str:
     """A UTF-8 text file (a byte-order mark is dropped); InputError when missing, too large, binary or not UTF-8."""
+    return "".join(text_lines(path, max_bytes))
+
+
+def text_lines(path: Path, max_bytes: int, newline: str = "\n") -> Iterator[str]:
+    """The same line by line, each with its end; `newline` as for `open`. A file is never in memory as a whole."""
+    number = 1
     try:
         size = path.stat().st_size
         if size > max_bytes:
             raise InputError(
                 f"{size:,} bytes is more than the {max_bytes:,} allowed", where=path, hint="is this the right file?"
             )
-        raw = path.read_bytes()
+        with path.open(encoding="utf-8-sig", newline=newline) as file:
+            for line in file:
+                if "\x00" in line:
+                    raise InputError("a NUL byte: this is not a text file", where=f"{path}:{number}")
+                yield line
+                number += 1
+    except UnicodeDecodeError:
+        where = f"{path}:{_undecodable(path)}"
+        raise InputError("not UTF-8 text", where=where, hint="save the file as UTF-8") from None
     except OSError as error:
         raise InputError(
             f"cannot read the file: {error.strerror}",
             where=path,
             hint="check the path; it is relative to the task file",
         ) from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise InputError("not UTF-8 text", where=f"{path}:{line}", hint="save the file as UTF-8") from None
-    if "\x00" in text:
-        line = text[: text.index("\x00")].count("\n") + 1
-        raise InputError("a NUL byte: this is not a text file", where=f"{path}:{line}")
-    return text
+
+
+def _undecodable(path: Path) -> int:
+    """The first line that is not UTF-8; decoding by the block does not say where it is."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 class _Plain:
