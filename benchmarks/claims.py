@@ -42,6 +42,8 @@ CLAIMS = (
     Claim(
         "A text made to measure needs no tuning if the prompt says what to put in, what to avoid, how, and how much",
         ("sales-email", "custom-text"),
+        "Not so for a model this small: told what to put in and what to avoid, it does less of it than a copy of its "
+        "orders would; tuned, it writes what was asked for.",
     ),
     Claim(
         "Tune for a skill that a handful of examples cannot explain: redaction under rules that are nuanced, differ by "
@@ -56,7 +58,12 @@ CLAIMS = (
         ("python-api", "kubectl", "kubectl-public", "apibench-tensorhub", "apibench-torchhub", "apibench-huggingface"),
         "As claimed: tuned on a few hundred rows it beats every retrieval at hand, though the goal stays out of reach.",
     ),
-    Claim("Tuned models are known best for teaching a skill: code completion", ("complete-code", "code-completion")),
+    Claim(
+        "Tuned models are known best for teaching a skill: code completion",
+        ("complete-code", "code-completion"),
+        "Not seen: hardly a function of its passes its tests, before or after tuning on some two hundred. What the "
+        "post has in mind are models a hundred times as large, tuned on all the code that could be had.",
+    ),
     Claim(
         "What models can do off the shelf grows: function calls were the newest example",
         ("function-calling", "function-calling-public"),
