@@ -29,22 +29,28 @@ async def measure(
     that the scorer could not grade, give a Prediction without a score. Raises what the model
     raises for trouble that no call survives (CannotMeasure), after the calls under way were cancelled.
     """
-    places = asyncio.Semaphore(max(AT_ONCE, TIMES * _under_way(model)))
+    found: list[Prediction | None] = [None] * len(examples)
+    waiting = iter(enumerate(examples))
 
     async def one(example: Example) -> Prediction:
-        async with places:
-            completion = await model.complete([Message("user", example.input)])
+        completion = await model.complete([Message("user", example.input)])
         prediction = Prediction(example.id, completion, await graded(scorer, completion, example))
         if on_prediction is not None:
             on_prediction(prediction)
         return prediction
 
+    async def one_after_another() -> None:
+        for place, example in waiting:
+            found[place] = await one(example)
+
+    at_once = min(len(examples), max(AT_ONCE, TIMES * _under_way(model)))
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(example)) for example in examples]
+        async with asyncio.TaskGroup() as group:  # not a task for each example: 100,000 would take gigabytes
+            for _ in range(at_once):
+                group.create_task(one_after_another())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    return tuple(task.result() for task in tasks)
+    return tuple(prediction for prediction in found if prediction is not None)
 
 
 def _under_way(model: Model) -> int:

@@ -228,8 +228,11 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     return (json.dumps(row, ensure_ascii=False, sort_keys=True, default=str) + "\n" for row in rows)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in _read(path).split("\n") if line]
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            if line != "\n":
+                yield json.loads(line)
 
 
 def _read(path: Path) -> str:
