@@ -20,7 +20,7 @@ from rich.console import Console
 
 from shouldtune.causes import Diagnosed
 from shouldtune.judgement import Comparison, Interval, RungResult, Verdict
-from shouldtune.report import charts, layout, svg, words
+from shouldtune.report import charts, examples, layout, svg, words
 from shouldtune.report.markup import element
 from shouldtune.report.page import to_html
 from shouldtune.report.sections import _cost
@@ -360,6 +360,16 @@ def test_every_example_is_in_the_data() -> None:
     for place, measurement in enumerate(record.measurements):
         said = [row[2][row[4][place][0]] for row in data["examples"]]
         assert said == [prediction.completion.text for prediction in measurement.predictions]
+
+
+def test_of_very_many_examples_the_page_holds_the_first_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = a_yes(HERE)
+    monkeypatch.setattr(examples, "MOST", 7)
+    page = to_html(record)
+    data = json.loads(Outline(page).raw["script"][0])
+    assert [row[0] for row in data["examples"]] == [example.id for example in record.holdout[:7]]
+    assert f"The first 7 of {len(record.holdout):,}" in page
+    assert "Every example" not in page
 
 
 def test_no_text_of_an_example_stands_twice_in_the_data() -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from shouldtune.run import RunRecord
 
 SHOWN_WITHOUT_SCRIPT = 50
+MOST = 10_000
+"""Examples on the page: a browser opens it in a moment still. They are the first in the run's random order."""
 LONGEST = 20_000
 """Characters of one text that the page holds; the whole is in the run's predictions.jsonl."""
 
@@ -40,7 +42,12 @@ def browser(record: RunRecord) -> Html:
     """The section of examples: its controls (shown by the script), the plain table, and the data."""
     answers = _by_example(record)
     plain = element("div", _plain_table(record, answers), id="plain")
-    return element("section", element("h2", "Every example"), _controls(), plain, id="examples")
+    there, shown = len(record.holdout), len(_shown(record))
+    head = [element("h2", "Every example" if shown == there else "Examples")]
+    if shown < there:
+        told = f"The first {shown:,} of {there:,}, in the random order in which they were asked; all are in the run's "
+        head.append(element("p", told, element("code", "predictions.jsonl"), ".", class_="aside"))
+    return element("section", *head, _controls(), plain, id="examples")
 
 
 def data_block(record: RunRecord) -> Html:
@@ -53,7 +60,7 @@ def data_block(record: RunRecord) -> Html:
         "rungs": [{"name": one_line(name), "shipped": name == record.verdict.rung} for name in names],
         "tuned": names.index(tuned) if tuned in names and untuned in names else None,
         "untuned": names.index(untuned) if tuned in names and untuned in names else None,
-        "examples": [_packed(example, answers[example.id], said) for example in record.holdout],
+        "examples": [_packed(example, answers[example.id], said) for example in _shown(record)],
         "said": list(said.numbers),
     }
     packed = json.dumps(data, separators=(",", ":"), allow_nan=False)
@@ -74,8 +81,12 @@ class _Numbered:
         return self.numbers.setdefault(text, len(self.numbers))
 
 
+def _shown(record: RunRecord) -> Sequence[Example]:
+    return record.holdout[:MOST]
+
+
 def _by_example(record: RunRecord) -> Answers:
-    found: dict[str, list[Prediction | None]] = {e.id: [None] * len(record.measurements) for e in record.holdout}
+    found: dict[str, list[Prediction | None]] = {e.id: [None] * len(record.measurements) for e in _shown(record)}
     for place, measurement in enumerate(record.measurements):
         for prediction in measurement.predictions:
             if prediction.example_id in found:
@@ -167,7 +178,7 @@ def _fieldset(choices: Sequence[Html]) -> Html:
 
 
 def _plain_table(record: RunRecord, answers: Answers) -> Html:
-    shown = record.holdout[:SHOWN_WITHOUT_SCRIPT]
+    shown = _shown(record)[:SHOWN_WITHOUT_SCRIPT]
     names = [one_line(measurement.rung) for measurement in record.measurements]
     rows = [
         element(
@@ -179,7 +190,7 @@ def _plain_table(record: RunRecord, answers: Answers) -> Html:
         )
         for number, example in enumerate(shown, 1)
     ]
-    caption = f"The first {len(shown)} of {len(record.holdout):,}. A browser that runs the page's script shows all."
+    caption = f"The first {len(shown)} of {len(record.holdout):,}. A browser that runs the page's script shows more."
     return data_table(caption, ("#", "Input", "Target", "Answers"), rows, label="The first examples")
 
 
