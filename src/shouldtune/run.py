@@ -36,7 +36,7 @@ from shouldtune.verdict.plain import from_plain, inquiry_from_json, inquiry_to_j
 LEDGER = "ledger.sqlite"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunRecord:
     """Everything that a report needs, read from one run folder."""
 
@@ -46,6 +46,10 @@ class RunRecord:
     holdout: tuple[Example, ...]
     measurements: tuple[Measurement, ...]
     inquiry: Inquiry = Inquiry()
+
+    def __repr__(self) -> str:
+        """Short: `asyncio.run` has what it returns written out, unseen (signal.getsignal, CPython 3.11)."""
+        return f"RunRecord({str(self.folder)!r})"
 
 
 def ledger_path(task_folder: Path) -> Path:
@@ -108,8 +112,8 @@ def save_measurements(folder: Path, measurements: Sequence[Measurement]) -> None
         {
             "rung": m.rung,
             "example_id": p.example_id,
-            "completion": vars(p.completion),
-            "score": p.score and vars(p.score),
+            "completion": p.completion.plain(),
+            "score": p.score and p.score.plain(),
         }
         for m in measurements
         for p in m.predictions

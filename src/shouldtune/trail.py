@@ -84,8 +84,8 @@ class Trail(Progress):
         self._beside.measuring(name, total)
 
     def predicted(self, name: str, prediction: Prediction) -> None:
-        completion = {k: v for k, v in vars(prediction.completion).items() if k != "choice_logprobs"}
-        score = prediction.score and vars(prediction.score)
+        completion = {k: v for k, v in prediction.completion.plain().items() if k != "choice_logprobs"}
+        score = prediction.score and prediction.score.plain()
         self._write("predicted", name=name, example_id=prediction.example_id, completion=completion, score=score)
         self._beside.predicted(name, prediction)
 

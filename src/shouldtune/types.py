@@ -55,7 +55,7 @@ limit of the run ended first.
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One answer of a model, or the reason why there is none."""
 
@@ -96,6 +96,10 @@ class Completion:
     @property
     def failed(self) -> bool:
         return self.error is not None
+
+    def plain(self) -> dict[str, Any]:
+        """Its fields by their names."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @runtime_checkable
@@ -144,7 +148,7 @@ class Tunable(Model, Protocol):
 # ---------------------------------------------------------------- the task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """One row of the user's data."""
 
@@ -174,7 +178,7 @@ class Document:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Score:
     """One answer's grade."""
 
@@ -183,6 +187,10 @@ class Score:
     reason: str = ""
     """Why, in a few words: `wrong API`, `not a label`."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """Its fields by their names."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 Scorer = Callable[[Completion, Example], "Score | Awaitable[Score]"]
@@ -396,7 +404,7 @@ class Spent:
     """Of the calls, those answered without the form that was asked for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """One answer on one holdout example, and its grade."""
 

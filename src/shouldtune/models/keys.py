@@ -40,7 +40,7 @@ def sha256(text: str) -> str:
 
 
 def completion_from_json(text: str) -> Completion:
-    """The completion that `canonical(vars(completion))` wrote."""
+    """The completion that `canonical(completion.plain())` wrote."""
     return completion_from_dict(json.loads(text))
 
 

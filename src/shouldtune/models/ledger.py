@@ -143,7 +143,7 @@ class Ledger:
             self.new_calls += 1
         calls, failed, lost, known = list[Row](), list[Row](), list[Row](), list[int]()
         if not completion.failed:
-            row = (key, request, canonical(vars(completion)), *payer())
+            row = (key, request, canonical(completion.plain()), *payer())
             self._refuse_unwritable(row)
             calls.append(row)
         elif completion.failure != "not_asked":

@@ -173,7 +173,7 @@ class Worker:
 
 async def _completed(model: Model, said: str, options: dict[str, Any]) -> str:
     completion = await model.complete(messages_from_json(said), options_from_dict(options))
-    return canonical(vars(completion))
+    return canonical(completion.plain())
 
 
 def _line(done: str | BaseException) -> str:
