@@ -56,7 +56,7 @@ class InProcessCluster:
 
         thread = threading.Thread(target=wait)
         thread.start()
-        thread.join(seconds)
+        thread.join(max(seconds, 60.0))  # a busy machine is no dead worker
         return found[0]
 
     def end(self, worker: Any) -> None:

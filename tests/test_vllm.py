@@ -16,9 +16,11 @@ import pytest
 
 from shouldtune.errors import CannotMeasure, InputError, ModelUnavailable
 from shouldtune.models import vllm as vllm_module
+from shouldtune.models.keys import canonical
 from shouldtune.models.open import open_fitted, open_model, save_fitted
 from shouldtune.models.vllm import Fleet, VllmModel, open_vllm
 from shouldtune.models.vllm_server import SharedTime, VllmServer, Weights, gpus, serve_command
+from shouldtune.serving.winner import Winner
 from shouldtune.tuning import open_tunable
 from shouldtune.types import Completion, Conversation, Message, Options, TuneSettings
 from tests.tiny_llama import write_tiny_gguf
@@ -127,7 +129,7 @@ def test_what_names_nothing_is_refused(bad: str) -> None:
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match=r"no config\.json"):
+    with pytest.raises(ModelUnavailable, match="holds no safetensors"):
         open_vllm(f"vllm:{tmp_path}")
 
 
@@ -179,11 +181,95 @@ def test_a_server_that_dies_is_started_again_and_no_answer_is_lost(monkeypatch: 
     assert [(each.text, each.error) for each in asyncio.run(go())] == [("hello", None)] * 8
 
 
-def test_one_that_dies_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_wait_for_a_server_that_is_slow_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shouldtune.models.vllm_server.timeout_s", lambda: 0.3)
+    say(monkeypatch, "hello", "--double-die-after", "12", "--double-comes-up-after", "3")
+    answers = asked_of(open_vllm("vllm:some/model"), 20)
+    assert [(each.text, each.error) for each in answers] == [("hello", None)] * 20
+
+
+def test_one_that_dies_again_and_again_is_given_up_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_module, "RESTARTS", 1)
     say(monkeypatch, "hello", "--double-die-after", "1")
-    with pytest.raises(CannotMeasure, match="ended 2 times by itself"):
+    with pytest.raises(CannotMeasure, match="ended 2 times by itself: RuntimeError: the double dies") as caught:
         asked_of(open_vllm("vllm:some/model"))
+    assert "the double dies" in Path((caught.value.hint or "").removeprefix("its own words are in ")).read_text()
+
+
+def test_a_call_of_a_model_that_was_closed_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, "hello", "--double-takes", "5")
+    model = open_vllm("vllm:some/model")
+
+    async def go() -> None:
+        call = asyncio.ensure_future(model.complete(ASKED))
+        while not (model.fleet._servers and model.fleet._servers[0].under_way):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await model.aclose()
+        with pytest.raises(CannotMeasure, match="was closed"):
+            await call
+        assert model.fleet._servers == []
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_nothing_that_a_server_started_outlives_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dies: bool) -> None:
+    child = tmp_path / "child"
+    say(monkeypatch, "hello", "--double-child", str(child), *(["--double-die-after", "2"] if dies else []))
+    monkeypatch.setattr(vllm_module, "RESTARTS", 0)
+    model = open_vllm("vllm:some/model")
+
+    async def go() -> None:
+        try:
+            await model.complete(ASKED)
+            if dies:
+                with pytest.raises(CannotMeasure):
+                    await model.complete(ASKED)
+        finally:
+            await model.aclose()
+
+    asyncio.run(go())
+    stat, until = Path("/proc", child.read_text(), "stat"), time.monotonic() + 10
+    while (alive := stat.exists() and ") Z " not in stat.read_text()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive
+
+
+def test_a_candidate_is_asked_on_all_gpus_from_the_first_call_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    say(monkeypatch, "$GPU")
+    tuned = open_vllm(f"vllm:{folder}")
+    (tmp_path / "adapter").mkdir()
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (tmp_path / "adapter" / name).write_text("{}")
+    answers = asked_of(tuned.with_adapter(tmp_path / "adapter"), 6)
+    assert sorted(each.text for each in answers) == ["0"] * 3 + ["1"] * 3
+
+
+def test_how_servers_are_told_to_compute_is_part_of_who_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = open_vllm("vllm:some/model").spec()
+    monkeypatch.setenv("SHOULDTUNE_VLLM_ARGS", "--quantization fp8")
+    quantised = open_vllm("vllm:some/model").spec()
+    monkeypatch.setenv("SHOULDTUNE_VLLM_URL", "http://127.0.0.1:8000/v1")
+    joined = open_vllm("vllm:some/model").spec()
+    assert len({canonical(spec) for spec in (plain, quantised, joined)}) == 3
+
+
+def test_a_winner_that_vllm_answers_for_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, "hello")
+    winner = Winner("n", "zero_shot", open_vllm("vllm:some/model"), None, 0)
+
+    async def go() -> list[str | Completion]:
+        try:
+            await winner.warm()
+            return [piece async for piece in winner.answer("x", Options())]
+        finally:
+            await winner.aclose()
+
+    said = asyncio.run(go())
+    assert isinstance(said[-1], Completion) and said[-1].text == "hello"
 
 
 def test_an_adapter_is_loaded_anew_where_its_server_was(
@@ -206,11 +292,10 @@ def test_an_adapter_is_loaded_anew_where_its_server_was(
     assert before == after
 
 
-def test_running_servers_are_joined_and_left_running(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_running_servers_are_joined_and_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
     say(monkeypatch, "joined")
     monkeypatch.setenv("VLLM_API_KEY", "k")
-    place = tmp_path / "models" / "tiny"
-    running = VllmServer(Weights(str(place)))
+    running = VllmServer(Weights("somebody/tiny"))
 
     async def go() -> list[Completion]:
         await running.start()
@@ -220,8 +305,8 @@ def test_running_servers_are_joined_and_left_running(monkeypatch: pytest.MonkeyP
         try:
             first = await model.complete(ASKED)
             await model.aclose()
-            other = VllmServer(Weights("somebody/large"), url=running.url)
-            with pytest.raises(CannotMeasure, match=r"serves .*tiny, and not somebody/large"):
+            other = VllmServer(Weights("another/tiny"), url=running.url)
+            with pytest.raises(CannotMeasure, match="serves somebody/tiny, and not another/tiny"):
                 await other.start()
             return [first, await model.complete(ASKED)]
         finally:
@@ -294,11 +379,11 @@ def test_a_machine_divides_itself_among_what_is_under_way(monkeypatch: pytest.Mo
 def test_the_command_serves_adapters_and_what_the_user_adds_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOULDTUNE_VLLM", "/opt/v/bin/vllm")
     monkeypatch.setenv("SHOULDTUNE_VLLM_ARGS", "--max-model-len 4096")
-    command = serve_command(Weights("/m", None, takes_adapters=True), 8123)
+    command = serve_command(Weights("/m", None, takes_adapters=True), "base", 8123)
     assert command[:3] == ["/opt/v/bin/vllm", "serve", "/m"]
     assert "--enable-lora" in command and "--enable-prefix-caching" in command
     assert command[-2:] == ["--max-model-len", "4096"]
-    assert "--enable-lora" not in serve_command(Weights("/m"), 8123)
+    assert "--enable-lora" not in serve_command(Weights("/m"), "base", 8123)
 
 
 def test_gpus_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

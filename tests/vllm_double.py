@@ -1,13 +1,16 @@
 """`vllm serve` as far as we use it, with our own engine behind it: adapters are really loaded, and really answer.
 
-python vllm_double.py serve FOLDER --port P ... [--double-say TEXT] [--double-die-after N] [--double-refuse TEXT]
+python vllm_double.py serve FOLDER --port P ... [--double-say TEXT] [--double-die-after N] [--double-refuse TEXT] ...
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,7 @@ class Double:
         return web.json_response({"version": "9.9.9"})
 
     async def served(self, request: web.Request) -> web.Response:
+        self.allowed(request)
         root = str(self.asked.place)
         return web.json_response({"data": [{"id": name, "root": root, "parent": None} for name in self.models]})
 
@@ -67,7 +71,10 @@ class Double:
             return web.json_response({"error": {"message": f"The model `{body['model']}` does not exist."}}, status=404)
         self.answered += 1
         if self.answered == self.asked.double_die_after:
+            sys.stderr.write("RuntimeError: the double dies\n")
+            sys.stderr.flush()
             os._exit(3)
+        await asyncio.sleep(self.asked.double_takes)
         text, model = self.asked.double_say, self.models[body["model"]]
         if model is not None:
             options = options_from_dict({"max_tokens": body["max_tokens"]})
@@ -98,9 +105,18 @@ def main() -> None:
         parser.add_argument(f"--{flag}", action="store_true")
     parser.add_argument("--double-say")
     parser.add_argument("--double-refuse")
+    parser.add_argument("--double-child", type=Path)
+    for flag in ("double-takes", "double-comes-up-after"):
+        parser.add_argument(f"--{flag}", type=float, default=0.0)
     asked = parser.parse_args()
     if asked.double_refuse is not None:
         sys.exit(f"starting\nValueError: {asked.double_refuse} with the key {os.environ['VLLM_API_KEY']}\nbye")
+    if asked.double_child is not None:
+        deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(300)"
+        asked.double_child.write_text(str(subprocess.Popen([sys.executable, "-c", deaf]).pid))
+    if (again := Path(f"{os.environ['SHOULDTUNE_CACHE']}/came-up-before")).exists():
+        time.sleep(asked.double_comes_up_after)
+    again.touch()
     web.run_app(Double(asked).app(), host=asked.host, port=asked.port, print=None)
 
 

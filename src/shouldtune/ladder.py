@@ -27,7 +27,7 @@ from shouldtune.judgement import Verdict
 from shouldtune.judging import vet_judge
 from shouldtune.looks import look_at, looks_path
 from shouldtune.models.ledger import Ledger
-from shouldtune.models.open import is_simulated
+from shouldtune.models.open import HERE, is_simulated
 from shouldtune.progress import Progress
 from shouldtune.run import (
     RunRecord,
@@ -128,7 +128,7 @@ def _fitted_ahead(ascent: Ascent) -> FitsAhead:
     Only where every rung is tried anyway: training that the answer might do without would be time on the bill.
     """
     prompt, tune = ascent.models.prompt, ascent.models.tune
-    beside = tune is not None and prompt.spec()["kind"] in ("remote", "any_llm") and tune.spec()["kind"] == "local"
+    beside = tune is not None and prompt.spec()["kind"] in ("remote", "any_llm") and tune.spec()["kind"] in HERE
     training = [rung for rung in ascent.how.rungs if rung.training] if ascent.how.all_rungs and beside else []
     return {rung.name: asyncio.create_task(ascent.fit(rung, ascent.models)) for rung in training[:1]}
 

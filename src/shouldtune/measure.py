@@ -17,6 +17,9 @@ AT_ONCE = 96
 TIMES = 3
 """How many times what a server's client has under way are at least begun: each waits for the disk before and after."""
 
+BEGUN = 4
+"""How many times as many are begun as are asked: the others are being graded, which holds no place."""
+
 OnPrediction = Callable[[Prediction], None]
 
 
@@ -33,7 +36,8 @@ async def measure(
     waiting = iter(enumerate(examples))
 
     async def one(example: Example) -> Prediction:
-        completion = await model.complete([Message("user", example.input)])
+        async with places:
+            completion = await model.complete([Message("user", example.input)])
         prediction = Prediction(example.id, completion, await graded(scorer, completion, example))
         if on_prediction is not None:
             on_prediction(prediction)
@@ -43,14 +47,18 @@ async def measure(
         for place, example in waiting:
             found[place] = await one(example)
 
-    at_once = min(len(examples), max(AT_ONCE, TIMES * _under_way(model)))
+    at_once = max(AT_ONCE, TIMES * _under_way(model))
+    places = asyncio.Semaphore(at_once)
     try:
         async with asyncio.TaskGroup() as group:  # not a task for each example: 100,000 would take gigabytes
-            for _ in range(at_once):
+            for _ in range(min(len(examples), BEGUN * at_once)):
                 group.create_task(one_after_another())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    return tuple(prediction for prediction in found if prediction is not None)
+    predictions = tuple(prediction for prediction in found if prediction is not None)
+    if len(predictions) < len(found):  # whoever answers was ended, and so was this
+        raise asyncio.CancelledError
+    return predictions
 
 
 def _under_way(model: Model) -> int:

@@ -235,7 +235,7 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8", newline="\n") as file:
         for line in file:
-            if line != "\n":
+            if line.strip():
                 yield json.loads(line)
 
 

@@ -19,6 +19,7 @@ from shouldtune.exporting.folder import MARKS, refuse_what_is_there, write_manif
 from shouldtune.exporting.forms import FORMS, Form
 from shouldtune.exporting.parity import Parity, score_again
 from shouldtune.exporting.source import Source, open_source
+from shouldtune.models.open import HERE
 
 SKIPPED = Parity("not_scored", ("scoring again was not asked for (--no-parity)",))
 
@@ -86,16 +87,18 @@ def _told(source: Source, form: Form, parity: Parity) -> dict[str, Any]:
         "rung": source.rung,
         "run": source.record.folder.name,
         "task_sha256": asked.get("task_sha256"),
-        "model": source.model.spec() if not source.is_local else _local(source),
+        "model": _without_paths(source),
         "shouldtune": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "parity": asdict(parity),
     }
 
 
-def _local(source: Source) -> dict[str, Any]:
-    """Its identity, without a path of this machine."""
+def _without_paths(source: Source) -> dict[str, Any]:
+    """Its model's identity, without a path of this machine."""
     spec = source.model.spec()
+    if spec["kind"] not in HERE:
+        return spec
     adapter = spec["adapter"] and {"sha256": spec["adapter"]["sha256"]}
     return {**spec, "model": source.model_name, "adapter": adapter}
 

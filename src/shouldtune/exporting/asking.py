@@ -31,7 +31,7 @@ def asked(source: Source) -> tuple[Chat, Request]:
     Of a model behind an address both are taken out of the very body that its client sends, in the manner that its
     server has taught: a form that was refused as a field stands in the system's turn.
     """
-    if source.is_local:
+    if source.answers_here:
         return before(source.prompt), request(source.prompt.options)
     chat, rest = _body(source, _without_search(source.prompt), source.manner)
     return chat[:-1], rest
@@ -40,7 +40,7 @@ def asked(source: Source) -> tuple[Chat, Request]:
 def sent(source: Source, text: str, prediction: Prediction) -> tuple[Chat, Request]:
     """(the messages, what was asked for beside them) of the run's own request for one input."""
     messages = source.prompt.messages(text)[0]
-    if source.is_local:
+    if source.answers_here:
         return plain(messages), request(source.prompt.options)
     return _body(source, messages, Manner.of(prediction.completion.manner))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shouldtune.errors import InputError
 from shouldtune.files import RUNS
 from shouldtune.models.calibrated import Calibrated
-from shouldtune.models.open import open_fitted
+from shouldtune.models.open import HERE, open_fitted
 from shouldtune.models.prompted import Prompted
 from shouldtune.models.requests import Manner
 from shouldtune.models.tool_calling import ToolCalling
@@ -48,7 +48,7 @@ class Source:
     def model_name(self) -> str:
         """What its base is called, without a path of this machine: a file's or a folder's own name is left."""
         spec = self.model.spec()
-        if not self.is_local:
+        if spec["kind"] not in HERE:
             return str(spec.get("name", spec["kind"]))
         kind, colon, place = str(spec["model"]).partition(":")
         return f"{kind}{colon}{Path(place).name}"
@@ -71,6 +71,11 @@ class Source:
     def is_local(self) -> bool:
         spec = self.model.spec()
         return spec["kind"] == "local" or (spec["kind"] == "vllm" and getattr(self.model, "local", None) is not None)
+
+    @property
+    def answers_here(self) -> bool:
+        """Whether our own engine gave the run's answers; a server of these weights was asked as servers are."""
+        return str(self.model.spec()["kind"]) == "local"
 
     @property
     def adapter(self) -> Path | None:

@@ -35,7 +35,7 @@ def _formed(source: Source) -> str:
     """What is to be said of a request that holds answers to labels."""
     if labels_in_json(source):
         return _IN_JSON
-    return _BY_VLLM if source.is_local and source.prompt.options.choices else ""
+    return _BY_VLLM if source.answers_here and source.prompt.options.choices else ""
 
 
 def _free(source: Source) -> str:
@@ -113,6 +113,10 @@ def ollama(source: Source) -> str:
         )
     options = source.prompt.options
     if options.choices or options.schema is not None:
-        ranked = " The run scored whole labels and took the likeliest." if options.choice_logprobs else ""
+        ranked = (
+            " The run scored whole labels and took the likeliest."
+            if options.choice_logprobs and source.answers_here
+            else ""
+        )
         lines.append(f"A Modelfile cannot hold answers to their form: send `format` with each request.{ranked}")
     return "\n\n".join(lines)

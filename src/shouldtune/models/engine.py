@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib.util
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -30,6 +31,8 @@ COMPUTE = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shouldtune-engin
 """The one thread on which answers and training are computed: two at once would only slow each other down, and
 OpenMP keeps a team of threads for every thread that calls it."""
 
+CUDA = "torch-bf16-cuda"
+"""The engine's name where a GPU computes."""
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "jinja2", "llguidance")
 _MOST_BASES, _MOST_ADAPTERS = 2, 4
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -70,6 +73,13 @@ class Engine:
         except OSError:  # not Linux
             flags = []
         return cls("bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32")
+
+
+def torch_knows_cuda() -> bool:
+    """Whether the torch that is installed was built for GPUs, told without the seconds that importing it takes."""
+    found = importlib.util.find_spec("torch")
+    places = (found.submodule_search_locations or ()) if found else ()
+    return any(list(Path(place).glob("lib/libtorch_cuda*")) for place in places)
 
 
 def prepare_process() -> None:

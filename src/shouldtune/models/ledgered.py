@@ -190,13 +190,11 @@ class LedgeredTunable(Ledgered):
         """As the model's own; no further epoch is begun once the budget's time is over."""
         epoch, start = 0, monotonic()
         async for tuned in self.model.tune(conversations, settings):
-            epoch += 1
+            epoch, took = epoch + 1, monotonic() - start
             part = epoch_request(self.model.spec(), conversations, settings, epoch)
             key = sha256(part)
             recorded = self.ledger.find(key)
-            completion = recorded or Completion(
-                f"epoch {epoch}", compute_s=round(monotonic() - start, 1), engine="training"
-            )
+            completion = recorded or Completion(f"epoch {epoch}", compute_s=round(took, 1), engine="training")
             if recorded is None:
                 await self.ledger.record(key, part, completion)
             self.ledger.charge(key, completion, new=recorded is None)

@@ -73,13 +73,13 @@ def open_local(model_id: str, engine: str | None = None) -> LocalModel:
         converted = gguf_cache.convert(path, path.stem)
         return LocalModel(Identity(model_id, converted.folder, converted.sha256, chosen))
     if kind == "hf" and place:
-        return LocalModel(Identity(model_id, path.resolve(), _folder_sha256(path), chosen))
+        LlamaConfig.read(path)  # a folder of another architecture is refused here, before its weights are hashed
+        return LocalModel(Identity(model_id, path.resolve(), folder_sha256(path), chosen))
     raise InputError(f"{model_id!r} names no local model", hint="smollm2, gguf:PATH or hf:FOLDER")
 
 
-def _folder_sha256(folder: Path) -> str:
-    """A Hugging Face folder's identity: everything that decides its answers."""
-    LlamaConfig.read(folder)  # a folder of another architecture is refused here, before its weights are hashed
+def folder_sha256(folder: Path) -> str:
+    """A Hugging Face folder's identity: everything that decides its answers. ModelUnavailable."""
     index = folder / "model.safetensors.index.json"
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SPEC_FILE = "model.json"
 LOCAL = ("smollm2", "gguf:", "hf:", "vllm:")
+HERE = ("local", "vllm")
+"""Kinds of specs whose models take this machine's time and no dollars."""
 HINT = "smollm2, gguf:PATH, hf:FOLDER, vllm:FOLDER, openai:NAME (or another provider), http://host:port/v1#NAME"
 
 

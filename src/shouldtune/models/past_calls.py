@@ -18,13 +18,12 @@ from shouldtune.judgement import Price
 from shouldtune.models.bill import Size, at_price, most_of_tokens
 from shouldtune.models.keys import completion_from_json
 from shouldtune.models.ledger_file import open_to_read, tables
+from shouldtune.models.open import HERE
 from shouldtune.models.prices import id_of
 from shouldtune.models.prompted import options_from_dict
 from shouldtune.types import Completion, Message, ModelSpec
 
 ROWS_AT_ONCE = 1000
-HERE = ("local", "vllm")
-"""Kinds of models whose answers take machine time and no dollars."""
 
 Row = tuple[str, str, str, str, str, str]
 """key, request, completion, rung, purpose, at"""

@@ -14,10 +14,17 @@ from pathlib import Path
 
 from shouldtune.errors import CannotMeasure, InputError, ModelUnavailable
 from shouldtune.models.adapter import adapter_sha256
-from shouldtune.models.gguf_cache import sha256_of
-from shouldtune.models.local import LocalModel, open_local
+from shouldtune.models.local import LocalModel, folder_sha256, open_local
 from shouldtune.models.providers import checked_url
-from shouldtune.models.vllm_server import CONCURRENCY, VllmServer, Weights, gpus
+from shouldtune.models.vllm_server import (
+    ARGUMENTS,
+    CONCURRENCY,
+    GPU_SHARE,
+    SHARED_WITH_TRAINING,
+    VllmServer,
+    Weights,
+    gpus,
+)
 from shouldtune.types import Completion, Message, ModelSpec, Options
 
 PREFIX = "vllm:"
@@ -35,6 +42,7 @@ class Fleet:
         self._servers: list[VllmServer] = []
         self._coming: asyncio.Task[None] | None = None
         self._restarts = 0
+        self._closings = 0
 
     @property
     def size(self) -> int:
@@ -45,7 +53,10 @@ class Fleet:
         self, adapter: tuple[str, Path] | None, messages: Sequence[Message], options: Options
     ) -> Completion:
         """From the server that has the least to do; from another, or one started anew, where that ended meanwhile."""
+        closings = self._closings
         while True:
+            if self._closings != closings:
+                raise CannotMeasure("the model was closed while it was asked")
             server = await self._free()
             starts = server.starts
             try:
@@ -61,6 +72,7 @@ class Fleet:
     async def aclose(self) -> None:
         """Stop the servers; a later call would start them again."""
         servers, self._servers, self._restarts = self._servers, [], 0
+        self._closings += 1
         if self._coming is not None:
             self._coming.cancel()
             await asyncio.gather(self._coming, return_exceptions=True)
@@ -72,23 +84,22 @@ class Fleet:
             addresses = _addresses()
             self._servers = [VllmServer(self.weights, url=url) for url in addresses]
             found: list[str | None] = [*gpus()]
-            self._servers += [] if addresses else [VllmServer(self.weights, gpu=gpu) for gpu in found or [None]]
-        while not all(server.runs for server in self._servers):
+            if not addresses:
+                self._servers = [VllmServer(self.weights, gpu=gpu, share=_share()) for gpu in found or [None]]
+        servers = self._servers
+        while not all(server.runs for server in servers):
             if self._coming is None or self._coming.done():
-                self._coming = asyncio.ensure_future(self._come())
+                self._coming = asyncio.ensure_future(self._come(servers))
             await asyncio.shield(self._coming)
-        return min(self._servers, key=lambda server: server.under_way)
+        return min(servers, key=lambda server: server.under_way)
 
-    async def _come(self) -> None:
+    async def _come(self, servers: Sequence[VllmServer]) -> None:
         """Start what does not run, all at once."""
-        down = [server for server in self._servers if not server.runs]
+        down = [server for server in servers if not server.runs]
         if any(server.starts for server in down):
             self._restarts += 1
             if self._restarts > RESTARTS:
-                raise CannotMeasure(
-                    f"vLLM's server ended {self._restarts} times by itself",
-                    hint="is there memory enough? SHOULDTUNE_VLLM_ARGS takes --max-model-len and the like",
-                )
+                raise down[0].gone(f"vLLM's server ended {self._restarts} times by itself")
         done = await asyncio.gather(*(server.start() for server in down), return_exceptions=True)
         for each in done:
             if isinstance(each, BaseException):
@@ -125,7 +136,15 @@ class VllmModel:
 
     def spec(self) -> ModelSpec:
         adapter = None if self.adapter is None else {"sha256": self.adapter_sha256, "path": str(self.adapter)}
-        return {"kind": "vllm", "model": self.id, "revision": self.revision, "engine": "vllm", "adapter": adapter}
+        told = os.environ.get(ARGUMENTS, "").split()
+        return {
+            "kind": "vllm",
+            "model": self.id,
+            "revision": self.revision,
+            "engine": "vllm, joined" if _addresses() else "vllm",  # who knows how that one was started
+            "adapter": adapter,
+            **({"arguments": " ".join(told)} if told else {}),
+        }
 
     def with_adapter(self, folder: Path, expected_sha256: str | None = None) -> VllmModel:
         """The same base with the adapter in `folder`. Raises ModelUnavailable when it is missing or another one."""
@@ -158,23 +177,21 @@ def open_vllm(model_id: str) -> VllmModel:
             local = open_local(f"hf:{folder}")
         except ModelUnavailable:  # an architecture that vLLM knows and our engine does not, or no engine here
             local = None
+    folder = folder.resolve()
     if local is None:
-        return VllmModel(model_id, _sha256_of(folder), _fleet(Weights(str(folder.resolve()))))
-    return VllmModel(model_id, local.identity.revision, _fleet(Weights(str(folder.resolve()), folder, True)), local)
+        return VllmModel(model_id, folder_sha256(folder), _fleet(Weights(str(folder))))
+    return VllmModel(model_id, local.identity.revision, _fleet(Weights(str(folder), folder, True)), local)
 
 
 def _fleet(weights: Weights) -> Fleet:
     return _FLEETS.setdefault(weights, Fleet(weights))
 
 
+def _share() -> float:
+    """Of a GPU's memory for one server, where every fleet has one on each."""
+    trains = any(weights.takes_adapters for weights in _FLEETS)
+    return (SHARED_WITH_TRAINING if trains else GPU_SHARE) / max(1, len(_FLEETS))
+
+
 def _addresses() -> list[str]:
     return [checked_url(url.strip()) for url in os.environ.get(URL, "").split(",") if url.strip()]
-
-
-def _sha256_of(folder: Path) -> str:
-    named = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-    files = [folder / name for name in named if (folder / name).exists()]
-    weights = sorted(folder.glob("*.safetensors"))
-    if not (folder / "config.json").exists() or not weights:
-        raise ModelUnavailable("the folder holds no config.json and safetensors", where=folder)
-    return sha256_of(*files, *weights)

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,20 +40,35 @@ def main() -> int:
         except OSError as error:
             out.write(f"{command[0]}: {error.strerror}\n".encode())
             return 127
-    threading.Thread(target=_stop_when_left, args=(server,), daemon=True).start()
-    return server.wait()
+    left = threading.Event()
+    threading.Thread(target=_stop_when_left, args=(server, left), daemon=True).start()
+    status = server.wait()
+    if left.is_set():
+        _wait_for_the_others(server.pid)
+    with suppress(ProcessLookupError):  # of one that ended by itself, what it started holds memory that the next needs
+        os.killpg(server.pid, signal.SIGKILL)
+    return status
 
 
-def _stop_when_left(server: subprocess.Popen[bytes]) -> None:
+def _stop_when_left(server: subprocess.Popen[bytes], left: threading.Event) -> None:
     while os.read(sys.stdin.fileno(), 1024):  # not through a buffer, whose lock would be held as this process ends
         pass
+    left.set()
     for how in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(server.pid, how)
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(GRACE_S)
-    with suppress(ProcessLookupError):  # what it started may take longer than itself
-        os.killpg(server.pid, signal.SIGKILL)
+        time.sleep(GRACE_S)
+
+
+def _wait_for_the_others(group: int) -> None:
+    """What a server started may take longer to end than itself."""
+    until = time.monotonic() + GRACE_S
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":

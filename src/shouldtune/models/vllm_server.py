@@ -38,8 +38,6 @@ ARGUMENTS = "SHOULDTUNE_VLLM_ARGS"
 """The variable with further arguments for `vllm serve`; they come last, so they win."""
 KEY = "VLLM_API_KEY"
 """vLLM's own variable for the key that it wants."""
-BASE = "base"
-"""What the weights without an adapter are called there."""
 CONCURRENCY = 256
 """Calls under way at once at one server, at most: what it can make a batch of by itself."""
 START_S = 1800.0
@@ -48,8 +46,8 @@ NOTICED = 10
 """Looks, a tenth of a second apart, for the end of a process whose call has failed."""
 LORA_RANK, IN_BATCH, IN_MEMORY = 16, 4, 32
 """The highest rank of an adapter, how many one batch mixes, how many are kept at hand."""
-GPU_SHARE = 0.6
-"""Of a GPU's memory, where a training may need the rest."""
+GPU_SHARE, SHARED_WITH_TRAINING = 0.9, 0.6
+"""Of a GPU's memory, for all servers on it."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,12 @@ class Weights:
 class VllmServer:
     """A server and what it has under way. One event loop uses it."""
 
-    def __init__(self, weights: Weights, *, url: str | None = None, gpu: str | None = None) -> None:
-        """`url`: of one that runs already, ending in `/v1`. `gpu`: as CUDA_VISIBLE_DEVICES names it."""
-        self.weights, self.gpu = weights, gpu
+    def __init__(
+        self, weights: Weights, *, url: str | None = None, gpu: str | None = None, share: float = GPU_SHARE
+    ) -> None:
+        """`url`: of one that runs already, ending in `/v1`. `gpu`: as CUDA_VISIBLE_DEVICES names it; `share` of its
+        memory."""
+        self.weights, self.gpu, self.share = weights, gpu, share
         self.joined = url is not None
         self.url = url or ""
         self.engine = "vllm"
@@ -76,7 +77,10 @@ class VllmServer:
         self.starts = 0
         self.under_way = 0
         self.shared = SharedTime()
-        self._name = BASE
+        self._name = f"base-{secrets.token_hex(4)}"
+        """Of the weights without an adapter, and of no other server's that may come by this port."""
+        self._up = False
+        self._log_tells = False
         self._keeper: subprocess.Popen[bytes] | None = None
         self._log: Path | None = None
         self._told: Path | None = None
@@ -86,8 +90,8 @@ class VllmServer:
 
     @property
     def runs(self) -> bool:
-        """Whether it was started, and has not ended since; of a joined one nobody knows better."""
-        return self.starts > 0 and (self.joined or (self._keeper is not None and self._keeper.poll() is None))
+        """Whether it came up, and has not ended since; of a joined one nobody knows better."""
+        return self._up and (self.joined or (self._keeper is not None and self._keeper.poll() is None))
 
     async def has_run_since(self, starts: int) -> bool:
         """Whether it is the one that it was, and so nothing to do with a call that failed."""
@@ -99,44 +103,51 @@ class VllmServer:
 
     async def start(self) -> None:
         """Come up, or join. CannotMeasure with the last lines of what vLLM said."""
+        self._up = False
+        self.starts += 1
         if self.joined:
             await self._join()
         else:
             await self._launch()
-        self.starts += 1
+        self._up = True
 
     async def ask(
         self, adapter: tuple[str, Path] | None, messages: Sequence[Message], options: Options
     ) -> tuple[Completion, float]:
         """(the answer, its share of the server's time in seconds). CannotMeasure as `Remote` does."""
-        name = self._name
-        if adapter is not None:
-            name = adapter[0]
-            await self._load(*adapter)
-        if name not in self._asked:
-            seconds = timeout_s()
-            self._asked[name] = Remote(name, self.url, KEY, seconds, CONCURRENCY, patience_for(seconds))
-        since = self.shared.enter()
-        self.under_way += 1
+        self.under_way += 1  # before anything is waited for, so that the next call sees it
         try:
-            completion = await self._asked[name].complete(messages, options)
+            name = self._name
+            if adapter is not None:
+                name = adapter[0]
+                await self._load(*adapter)
+            if name not in self._asked:
+                seconds = timeout_s()
+                self._asked[name] = Remote(name, self.url, KEY, seconds, CONCURRENCY, patience_for(seconds))
+            remote, since = self._asked[name], self.shared.enter()
+            try:
+                completion = await remote.complete(messages, options)
+            finally:
+                seconds = self.shared.leave(since)
+                if self._asked.get(name) is not remote:  # stopped meanwhile, and it may have connected once more
+                    await remote.aclose()
         finally:
             self.under_way -= 1
-            seconds = self.shared.leave(since)
         return completion, seconds
 
     async def stop(self) -> None:
         """End connections, and the process if it is ours."""
-        for remote in self._asked.values():
-            await remote.aclose()
-        self._asked.clear()
+        self._up = False
+        asked, self._asked = self._asked, {}
         self._loaded.clear()
-        await self._end_process()
-        if self._log is not None and self.starts:  # of one that never came up, it says why
+        try:
+            await asyncio.gather(*(remote.aclose() for remote in asked.values()), return_exceptions=True)
+        finally:
+            await self._end_process()
+        if self._log is not None and not self._log_tells:
             self._log.unlink(missing_ok=True)
         if self._told is not None:
             self._told.unlink(missing_ok=True)
-        self.starts = 0
 
     # ------------------------------------------------------------ a process of ours
 
@@ -151,37 +162,39 @@ class VllmServer:
         if self.weights.template is not None:
             self._told = self._log.with_suffix(".jinja")
             self._told.write_text(fixed_template(self.weights.template), encoding="utf-8")
-        command = serve_command(self.weights, port, self._told)
+        self._log.unlink(missing_ok=True)  # what it said when it ran before is no news
+        command = serve_command(self.weights, self._name, port, self._told, self.share)
         environment = _environment(self.gpu, adapters=self.weights.takes_adapters)
         self._keeper = _kept_running(command, self._log, environment)
         until = monotonic() + START_S
         while not await self._answers():
             if self._keeper.poll() is not None:
-                raise self._did_not_start(command, f"it ended with status {self._keeper.returncode}")
+                raise self.gone(f"vLLM does not start: it ended with status {self._keeper.returncode}", command[0])
             if monotonic() > until:
-                raise self._did_not_start(command, f"it does not answer after {START_S:.0f} s")
+                raise self.gone(f"vLLM does not start: it does not answer after {START_S:.0f} s", command[0])
             await asyncio.sleep(0.5)
         self.engine = await self._version()
 
     async def _answers(self) -> bool:
-        status, _ = await self._get(f"{self.url.removesuffix('/v1')}/health")
-        return status == 200
+        status, said = await self._get(f"{self.url}/models")
+        return status == 200 and any(each.get("id") == self._name for each in _models(said))
 
     async def _version(self) -> str:
         status, said = await self._get(f"{self.url.removesuffix('/v1')}/version")
         version = said.get("version") if status == 200 else None
         return f"vllm-{version}" if isinstance(version, str) else "vllm"
 
-    def _did_not_start(self, command: Sequence[str], why: str) -> CannotMeasure:
-        said = ""
+    def gone(self, why: str, program: str | None = None) -> CannotMeasure:
+        """The error to raise where it is not there any more, with what it said last. Its log is kept then."""
+        self._log_tells, said = True, ""
         with suppress(OSError):
             lines = (self._log or Path()).read_text(encoding="utf-8", errors="replace").splitlines()
             telling = [line.strip() for line in lines if "error" in line.lower()] or lines
             said = f": {hide(telling[-1].strip(), key_of(KEY))[:300]}" if telling else ""
         hint = f"its own words are in {self._log}"
-        if shutil.which(command[0]) is None:
+        if program is not None and shutil.which(program) is None:
             hint = f"install vLLM in an environment of its own, and say where: export {COMMAND}=/path/to/bin/vllm"
-        return CannotMeasure(f"vLLM does not start: {why}{said}", hint=hint)
+        return CannotMeasure(f"{why}{said}", hint=hint)
 
     async def _end_process(self) -> None:
         keeper, self._keeper = self._keeper, None
@@ -197,14 +210,13 @@ class VllmServer:
                 f"no vLLM server answers at {self.url}" + (f": HTTP {status}" if status else ""),
                 hint=f"does it run, and does it want a key? {KEY} holds it",
             )
-        served = [model for model in said.get("data", []) if isinstance(model, dict) and not model.get("parent")]
-        wanted = Path(self.weights.place).name
-        fits = [model for model in served if Path(str(model.get("root") or model.get("id"))).name == wanted]
+        served = [model for model in _models(said) if not model.get("parent")]
+        fits = [model for model in served if _is_at(self.weights.place, str(model.get("root") or model.get("id")))]
         if not fits:
             names = ", ".join(str(model.get("root") or model.get("id")) for model in served) or "nothing"
             raise CannotMeasure(
                 f"the vLLM server at {self.url} serves {names}, and not {self.weights.place}",
-                hint="its answers would be those of another model",
+                hint="its answers would be recorded as that one's; start it with this very name or path",
             )
         self._name = str(fits[0]["id"])
         self.engine = await self._version()
@@ -286,17 +298,29 @@ class SharedTime:
         self._at = at
 
 
-def serve_command(weights: Weights, port: int, template: Path | None = None) -> list[str]:
+def _models(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `/v1/models` lists."""
+    return [model for model in said.get("data") or [] if isinstance(model, dict)]
+
+
+def _is_at(place: str, root: str) -> bool:
+    """Whether a server's `root` is what is wanted: the same name on the hub, or the same folder."""
+    return place == root or (Path(place).is_dir() and Path(root).is_dir() and Path(place).samefile(root))
+
+
+def serve_command(
+    weights: Weights, name: str, port: int, template: Path | None = None, share: float = GPU_SHARE
+) -> list[str]:
     """What starts a server; `SHOULDTUNE_VLLM` and `SHOULDTUNE_VLLM_ARGS` are looked at."""
     command = [*shlex.split(os.environ.get(COMMAND, "") or "vllm"), "serve", weights.place]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", BASE]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", name]
     command += ["--generation-config", "vllm", "--enable-prefix-caching"]
     if template is not None:
         command += ["--chat-template", str(template)]
     if weights.takes_adapters:
         command += ["--enable-lora", "--max-lora-rank", str(LORA_RANK)]
         command += ["--max-loras", str(IN_BATCH), "--max-cpu-loras", str(IN_MEMORY)]
-        command += ["--gpu-memory-utilization", str(GPU_SHARE)] if gpus() else []
+    command += ["--gpu-memory-utilization", f"{share:.2f}"] if gpus() else []
     return command + shlex.split(os.environ.get(ARGUMENTS, ""))
 
 

@@ -31,9 +31,10 @@ from shouldtune.run import RunRecord, ledger_path
 from shouldtune.task import LoadedTask
 from shouldtune.task.file import training_price_of
 from shouldtune.tuning.job_journal import JobJournal
-from shouldtune.tuning.lora import LocalTunable, training_key
+from shouldtune.tuning.lora import LocalTunable
 from shouldtune.tuning.provider_client import JobPatience
 from shouldtune.tuning.provider_tunable import order_of
+from shouldtune.tuning.vllm_tunable import VllmTunable
 from shouldtune.types import (
     Completion,
     Conversation,
@@ -188,8 +189,8 @@ class AbsentTunable:
     ) -> ModelSpec | None:
         """The spec of the model after an epoch; None where nobody has trained it."""
         base = self.real.model
-        if isinstance(base, LocalTunable):
-            folder = self.places.adapters / training_key(base.spec(), conversations, settings)
+        if isinstance(base, LocalTunable | VllmTunable):
+            folder = self.places.adapters / base.folder_for(conversations, settings).name
             adapter = folder / f"epoch-{epoch}"
             return base.model.with_adapter(adapter).spec() if known and (adapter / WEIGHTS).exists() else None
         if isinstance(base, Remote):

@@ -86,13 +86,16 @@ class Winner:
 
     async def warm(self) -> None:
         """Load weights and build indexes; a server elsewhere is not asked, for that costs money. CannotMeasure."""
-        await asyncio.to_thread(self._warm)
+        if self.engine["kind"] == "vllm":  # its connections belong to the loop that asks
+            asked = with_options(self.model, replace(self.own, max_tokens=1))
+            _must_have_answered(await asked.complete([Message("user", self.sample)]))
+        else:
+            await asyncio.to_thread(self._warm)
 
     def _warm(self) -> None:
         if self.is_here:
-            made = _alone(with_options(self.model, replace(self.own, max_tokens=1)), [Message("user", self.sample)])
-            if made.failed and made.failure != "permanent":  # permanent: this one input is more than it can read
-                raise CannotMeasure(f"the model cannot answer: {made.error}")
+            asked = with_options(self.model, replace(self.own, max_tokens=1))
+            _must_have_answered(_alone(asked, [Message("user", self.sample)]))
         elif isinstance(self.model, Prompted):
             self.model.messages(self.sample)
 
@@ -104,6 +107,11 @@ class Winner:
         close = getattr(model, "aclose", None)
         if close is not None:
             await close()
+
+
+def _must_have_answered(made: Completion) -> None:
+    if made.failed and made.failure != "permanent":  # permanent: this one input is more than it can read
+        raise CannotMeasure(f"the model cannot answer: {made.error}")
 
 
 def _alone(model: Model, messages: Sequence[Message]) -> Completion:

@@ -84,7 +84,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line, parse_constant=lambda name: None)
+            row = json.loads(line.rstrip("\n"), parse_constant=lambda name: None)
         except (ValueError, RecursionError) as error:
             detail = error.msg if isinstance(error, json.JSONDecodeError) else "not readable"
             raise InputError(

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shouldtune.errors import InputError
-from shouldtune.models.engine import Engine
+from shouldtune.models.engine import CUDA, Engine, torch_knows_cuda
 from shouldtune.models.local import LocalModel, open_local
 from shouldtune.models.vllm import PREFIX, VllmModel, open_vllm
 from shouldtune.models.vllm_server import gpus
 from shouldtune.tuning.lora import LocalTunable, OnStep
 from shouldtune.types import Completion, Conversation, Message, Model, ModelSpec, Options, TuneSettings
-
-CUDA = "torch-bf16-cuda"
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def open_vllm_tunable(
             hint=f"download it, and name its folder: {PREFIX}FOLDER",
         )
     named = "smollm2" if model_id == f"{PREFIX}smollm2" else f"hf:{model_id.removeprefix(PREFIX)}"
-    engine = engine or (CUDA if gpus() else Engine.fastest().name)
+    engine = engine or (CUDA if gpus() and torch_knows_cuda() else Engine.fastest().name)
     return VllmTunable(model, LocalTunable(open_local(named, engine), store, on_step))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shouldtune import __version__
 from shouldtune.errors import CannotMeasure, ShouldTuneError
 from shouldtune.models.doubles import Scripted
+from shouldtune.models.engine import CUDA
 from shouldtune.models.keys import canonical
 from shouldtune.models.open import is_local, is_served_here, open_model
 from shouldtune.models.prompted import options_from_dict
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
     Trains = LocalTunable | VllmTunable
     """A model of this machine that a worker can train."""
-
-CUDA = "torch-bf16-cuda"
 
 
 class Worker:
@@ -108,12 +107,14 @@ class Worker:
 
     async def tidy(self) -> None:
         """Leave no files behind, and no server."""
+        if self._made_scratch is not None:
+            self._made_scratch.cleanup()
+        for task in self._under_way.values():
+            task.cancel()
         if self._opening is not None and self._opening.done() and not self._opening.exception():
             close = getattr(self._opening.result(), "aclose", None)
             if close is not None:
                 await close()
-        if self._made_scratch is not None:
-            self._made_scratch.cleanup()
 
     @property
     def _scratch(self) -> Path:
