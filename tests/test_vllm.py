@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shlex
 import signal
@@ -15,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from shouldtune.errors import CannotMeasure, InputError, ModelUnavailable
+from shouldtune.exporting import Wish, export
+from shouldtune.exporting.asking import sent
+from shouldtune.exporting.source import open_source
 from shouldtune.models import vllm as vllm_module
 from shouldtune.models.keys import canonical
 from shouldtune.models.open import open_fitted, open_model, save_fitted
@@ -23,6 +27,8 @@ from shouldtune.models.vllm_server import SharedTime, VllmServer, Weights, gpus,
 from shouldtune.serving.winner import Winner
 from shouldtune.tuning import open_tunable
 from shouldtune.types import Completion, Conversation, Message, Options, TuneSettings
+from tests.exporting_world import small_run
+from tests.test_rechecking import looked
 from tests.tiny_llama import write_tiny_gguf
 
 for name in ("gguf", "tokenizers", "safetensors", "jinja2", "llguidance", "torch", "aiohttp"):
@@ -115,6 +121,26 @@ def test_training_at_home_and_behind_vllm_is_the_same_training(folder: Path, tmp
     assert first is not None and second is not None
     places = {each.folder_for(TEXTS, SETTINGS) for each in (first, second)}  # type: ignore[attr-defined]
     assert len(places) == 1
+
+
+def test_a_climb_through_vllm_can_be_checked_again_and_exported(folder: Path, tmp_path: Path) -> None:
+    """What was asked of a server, and trained beside it, is known for it: no call is new, the weights are ours."""
+    record = small_run(tmp_path / "codes", f"vllm:{folder}", "few_shot,fine_tune")
+    few_shot, tuned = record.measurements
+    assert (few_shot.rung, tuned.rung) == ("few_shot", "fine_tune")
+    assert {p.completion.engine for m in record.measurements for p in m.predictions} == {"vllm-9.9.9"}
+    assert {p.completion.text for p in few_shot.predictions} != {p.completion.text for p in tuned.predictions}
+    task = tmp_path / "codes"
+    file = json.loads((task / "shouldtune.yaml").read_text())
+    (task / "shouldtune.yaml").write_text(json.dumps({**file, "economics": {"per_month": 1000}}))
+    assert looked(record.folder).needed == ()
+    (task / "shouldtune.yaml").write_text(json.dumps(file))
+    done = export(record.folder, "peft", Wish("fine_tune", tmp_path / "out", parity=False))
+    assert (tmp_path / "out" / "adapter_model.safetensors").exists(), done
+    manifest = (tmp_path / "out" / "export.json").read_text()
+    assert str(tmp_path) not in manifest
+    source = open_source(record.folder, "few_shot")
+    assert sent(source, "x", few_shot.predictions[0])[1] == {"max_tokens": 4, "temperature": 0.0, "seed": 0}
 
 
 def test_a_name_on_the_hub_is_not_trained_here(tmp_path: Path) -> None:
