@@ -98,6 +98,14 @@ def test_says_yes_when_tuning_beats_every_rung_without_training() -> None:
     assert verdict.because[0].startswith("fine_tune gains 0.30 (0.25 to 0.37) over few_shot, the best rung without")
 
 
+def test_the_rung_that_tuning_is_held_against_is_not_called_the_best_where_another_scored_higher() -> None:
+    even, uneven = measured("zero_shot", [0.14] * 200), measured("few_shot", right(26, failed=20))
+    said = decide(Case(Goal(), [even, uneven, measured("fine_tune", right(150))])).because[0]
+    assert (
+        "over zero_shot, the rung without training of which most is proven (few_shot scored 0.144, less surely)" in said
+    )
+
+
 def test_says_yes_below_the_goal_too_and_says_that_it_is_below() -> None:
     verdict = decide(Case(Goal(quality=0.97), ladder(zero_shot=80, few_shot=120, fine_tune=180)))
     assert (verdict.answer, verdict.reason) == ("yes", "tune")

@@ -98,7 +98,7 @@ def _tune(e: Evidence, finding: Finding) -> list[str]:
         gain = e.gains[tuned, best.name]
         much = "more than the" if gain.low > worthwhile else "not proven to be the"
         said.append(
-            f"{tuned} {gains(gain, worthwhile)} over {best.name}, the best rung without training,"
+            f"{tuned} {gains(gain, worthwhile)} over {best.name}, {_best_without_training(e, best)},"
             f" on {gain.n} held-out examples: {much} {worthwhile:g} that would be worth it."
         )
     if finding.path == "beats" and len(e.lower) > 1:
@@ -113,6 +113,16 @@ def _tune(e: Evidence, finding: Finding) -> list[str]:
     else:
         said.append(f"{scores(e, tuned)}.")
     return said
+
+
+def _best_without_training(e: Evidence, best: Column) -> str:
+    """What `best` is; where another scored higher, on fewer or more uneven rows, that is said."""
+    by_score = {c.name: e.quality[c.name].estimate or 0.0 for c in e.lower}
+    highest = max(by_score, key=by_score.__getitem__)
+    if by_score[highest] <= by_score[best.name]:
+        return "the best rung without training"
+    scored = figure(by_score[highest], by_score[best.name])
+    return f"the rung without training of which most is proven ({highest} scored {scored}, less surely)"
 
 
 def _to_save(e: Evidence, finding: Finding, table: MoneyTable | None) -> list[str]:
