@@ -23,7 +23,8 @@ from shouldtune.models import vllm as vllm_module
 from shouldtune.models.keys import canonical
 from shouldtune.models.open import open_fitted, open_model, save_fitted
 from shouldtune.models.vllm import Fleet, VllmModel, open_vllm
-from shouldtune.models.vllm_server import SharedTime, VllmServer, Weights, gpus, serve_command
+from shouldtune.models.vllm_process import Weights, gpus, serve_command
+from shouldtune.models.vllm_server import SharedTime, VllmServer
 from shouldtune.serving.winner import Winner
 from shouldtune.tuning import open_tunable
 from shouldtune.types import Completion, Conversation, Message, Options, TuneSettings

@@ -16,15 +16,8 @@ from shouldtune.errors import CannotMeasure, InputError, ModelUnavailable
 from shouldtune.models.adapter import adapter_sha256
 from shouldtune.models.local import LocalModel, folder_sha256, open_local
 from shouldtune.models.providers import checked_url
-from shouldtune.models.vllm_server import (
-    ARGUMENTS,
-    CONCURRENCY,
-    GPU_SHARE,
-    SHARED_WITH_TRAINING,
-    VllmServer,
-    Weights,
-    gpus,
-)
+from shouldtune.models.vllm_process import ARGUMENTS, GPU_SHARE, SHARED_WITH_TRAINING, Weights, gpus
+from shouldtune.models.vllm_server import CONCURRENCY, VllmServer
 from shouldtune.types import Completion, Message, ModelSpec, Options
 
 PREFIX = "vllm:"

@@ -10,32 +10,34 @@ import asyncio
 import json
 import os
 import secrets
-import shlex
 import shutil
-import socket
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from shouldtune.errors import CannotMeasure
-from shouldtune.files import cache_root
 from shouldtune.models.api_keys import hide, key_of
 from shouldtune.models.attempts import patience_for, timeout_s
 from shouldtune.models.chat_tokenizer import fixed_template
-from shouldtune.models.providers import PROVIDERS
 from shouldtune.models.remote import Remote
+from shouldtune.models.vllm_process import (
+    COMMAND,
+    GPU_SHARE,
+    LORA_RANK,
+    Weights,
+    end,
+    environment_for,
+    free_port,
+    kept_running,
+    logs,
+    port_of,
+    serve_command,
+)
 from shouldtune.types import Completion, Message, Options
 
-COMMAND = "SHOULDTUNE_VLLM"
-"""The variable that says how vLLM is started, where it is not `vllm` on the PATH: it lives in an environment of its
-own."""
-ARGUMENTS = "SHOULDTUNE_VLLM_ARGS"
-"""The variable with further arguments for `vllm serve`; they come last, so they win."""
 KEY = "VLLM_API_KEY"
 """vLLM's own variable for the key that it wants."""
 CONCURRENCY = 256
@@ -44,21 +46,6 @@ START_S = 1800.0
 """Weights may have to be downloaded first."""
 NOTICED = 10
 """Looks, a tenth of a second apart, for the end of a process whose call has failed."""
-LORA_RANK, IN_BATCH, IN_MEMORY = 16, 4, 32
-"""The highest rank of an adapter, how many one batch mixes, how many are kept at hand."""
-GPU_SHARE, SHARED_WITH_TRAINING = 0.9, 0.6
-"""Of a GPU's memory, for all servers on it."""
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What a server holds."""
-
-    place: str
-    """A folder's path, or a name on the hub."""
-    template: Path | None = None
-    """The folder whose chat template is told to it, word for word; None leaves the model's own."""
-    takes_adapters: bool = False
 
 
 class VllmServer:
@@ -156,16 +143,16 @@ class VllmServer:
         await self._end_process()  # the one before it, of which something may be left
         if not os.environ.get(KEY):  # other users of this machine reach the loopback interface too
             os.environ[KEY] = secrets.token_urlsafe(24)
-        port = _port_of(self.url) if self.url else _free_port()
+        port = port_of(self.url) if self.url else free_port()
         self.url = f"http://127.0.0.1:{port}/v1"
-        self._log = _logs() / f"vllm-{os.getpid()}-{port}.log"
+        self._log = logs() / f"vllm-{os.getpid()}-{port}.log"
         if self.weights.template is not None:
             self._told = self._log.with_suffix(".jinja")
             self._told.write_text(fixed_template(self.weights.template), encoding="utf-8")
         self._log.unlink(missing_ok=True)  # what it said when it ran before is no news
         command = serve_command(self.weights, self._name, port, self._told, self.share)
-        environment = _environment(self.gpu, adapters=self.weights.takes_adapters)
-        self._keeper = _kept_running(command, self._log, environment)
+        environment = environment_for(self.gpu, adapters=self.weights.takes_adapters)
+        self._keeper = kept_running(command, self._log, environment)
         until = monotonic() + START_S
         while not await self._answers():
             if self._keeper.poll() is not None:
@@ -199,7 +186,7 @@ class VllmServer:
     async def _end_process(self) -> None:
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
-            await asyncio.to_thread(_end, keeper)
+            await asyncio.to_thread(end, keeper)
 
     # ------------------------------------------------------------ one that runs already
 
@@ -306,76 +293,3 @@ def _models(said: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _is_at(place: str, root: str) -> bool:
     """Whether a server's `root` is what is wanted: the same name on the hub, or the same folder."""
     return place == root or (Path(place).is_dir() and Path(root).is_dir() and Path(place).samefile(root))
-
-
-def serve_command(
-    weights: Weights, name: str, port: int, template: Path | None = None, share: float = GPU_SHARE
-) -> list[str]:
-    """What starts a server; `SHOULDTUNE_VLLM` and `SHOULDTUNE_VLLM_ARGS` are looked at."""
-    command = [*shlex.split(os.environ.get(COMMAND, "") or "vllm"), "serve", weights.place]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", name]
-    command += ["--generation-config", "vllm", "--enable-prefix-caching"]
-    if template is not None:
-        command += ["--chat-template", str(template)]
-    if weights.takes_adapters:
-        command += ["--enable-lora", "--max-lora-rank", str(LORA_RANK)]
-        command += ["--max-loras", str(IN_BATCH), "--max-cpu-loras", str(IN_MEMORY)]
-    command += ["--gpu-memory-utilization", f"{share:.2f}"] if gpus() else []
-    return command + shlex.split(os.environ.get(ARGUMENTS, ""))
-
-
-def gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; none without NVIDIA's tools."""
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if told is not None:
-        return [each.strip() for each in told.split(",") if each.strip() not in ("", "-1")]
-    if (tool := shutil.which("nvidia-smi")) is None:
-        return []
-    try:
-        found = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [str(index) for index, line in enumerate(found.stdout.splitlines()) if line.startswith("GPU ")]
-
-
-def _environment(gpu: str | None, *, adapters: bool) -> dict[str, str]:
-    """This process's, without keys of providers, which are none of a server's business."""
-    keys = {provider.key_variable for provider in PROVIDERS}
-    environment = {name: value for name, value in os.environ.items() if name not in keys}
-    if gpu is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = gpu
-    if adapters:
-        environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
-    return environment
-
-
-def _kept_running(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Away from the terminal's group, so that Ctrl-C does not reach it before the run has ended in order."""
-    keeper = [sys.executable, "-m", "shouldtune.models.vllm_keeper", str(log), *command]
-    return subprocess.Popen(keeper, stdin=subprocess.PIPE, env=environment, start_new_session=True)  # noqa: S603
-
-
-def _end(keeper: subprocess.Popen[bytes]) -> None:
-    if keeper.stdin is not None:
-        keeper.stdin.close()
-    try:
-        keeper.wait(30)
-    except subprocess.TimeoutExpired:
-        keeper.kill()
-        keeper.wait()
-
-
-def _logs() -> Path:
-    folder = cache_root() / "vllm"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _port_of(url: str) -> int:
-    return int(url.removesuffix("/v1").rpartition(":")[2])

@@ -10,7 +10,7 @@ from shouldtune.errors import InputError
 from shouldtune.models.engine import CUDA, Engine, torch_knows_cuda
 from shouldtune.models.local import LocalModel, open_local
 from shouldtune.models.vllm import PREFIX, VllmModel, open_vllm
-from shouldtune.models.vllm_server import gpus
+from shouldtune.models.vllm_process import gpus
 from shouldtune.tuning.lora import LocalTunable, OnStep
 from shouldtune.types import Completion, Conversation, Message, Model, ModelSpec, Options, TuneSettings
 
