@@ -89,12 +89,13 @@ HEAVY = {
 TORCH_THROUGHOUT = {
     "attention",
     "bert",
-    "derivatives",
+    "blocks",
     "decoding",
     "generation",
     "label_trie",
     "linear",
     "llama",
+    "packing",
     "trainable",
     "training",
 }

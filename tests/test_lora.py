@@ -25,7 +25,7 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # the model is too small for two
 
 from shouldtune.models.engine import COMPUTE, load_base  # noqa: E402
-from shouldtune.tuning import training  # noqa: E402
+from shouldtune.tuning import packing, training  # noqa: E402
 from shouldtune.tuning.trainable import TrainableLora  # noqa: E402
 from shouldtune.tuning.training import Text, accumulate  # noqa: E402
 
@@ -238,10 +238,21 @@ def test_a_batch_cut_to_save_memory_has_the_same_gradient(lora: TrainableLora, m
 def test_sharing_the_prefix_does_not_change_the_gradient(lora: TrainableLora, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = texts_with_a_shared_prefix()
     loss, gradient = gradient_of(lora, texts)
-    monkeypatch.setattr(training, "_SHORTEST_PREFIX", 10_000)
+    monkeypatch.setattr(packing, "_SHORTEST_PREFIX", 10_000)
     plain_loss, plain_gradient = gradient_of(lora, texts)
     assert plain_loss == pytest.approx(loss, rel=1e-5)
     assert torch.allclose(plain_gradient, gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_long_rows_attended_some_columns_at_a_time_have_the_same_gradient(
+    lora: TrainableLora, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = texts_with_a_shared_prefix()
+    loss, gradient = gradient_of(lora, texts)
+    monkeypatch.setattr(packing, "_COLUMNS_AT_ONCE", 3)  # neither the prefix nor a row is a multiple of it
+    cut_loss, cut_gradient = gradient_of(lora, texts)
+    assert cut_loss == pytest.approx(loss, rel=1e-5)
+    assert torch.allclose(cut_gradient, gradient, rtol=1e-3, atol=1e-6)
 
 
 def test_the_first_step_of_adamw_is_the_rate_for_every_weight_with_a_gradient(lora: TrainableLora) -> None:

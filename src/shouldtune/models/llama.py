@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn import functional as nn
 
 from shouldtune.errors import ModelUnavailable
-from shouldtune.models.derivatives import rotated
 from shouldtune.models.linear import GatedLinear, Linear
 from shouldtune.models.llama_config import LlamaConfig, rope_frequencies, weight_shapes
 
@@ -88,7 +87,7 @@ class Llama:
         config, block = self.config, self.blocks[layer]
         normed = nn.rms_norm(x, (config.width,), block.attention_norm, config.norm_epsilon)
         fused = self._linear(normed, layer, "qkv", adapter).view(len(x), -1, config.head_width)
-        return rotated(fused, *rotation, config.heads, config.kv_heads)
+        return _rotated(fused, *rotation, config.heads, config.kv_heads)
 
     def finish(self, x: Tensor, attended: Tensor, layer: int, adapter: Adapter | None) -> Tensor:
         """The rest of the block: x [N, width] and attention's output [N, H * d] -> [N, width]."""
@@ -109,6 +108,18 @@ class Llama:
     def _linear(self, x: Tensor, layer: int, name: str, adapter: Adapter | None) -> Tensor:
         base: Linear = getattr(self.blocks[layer], name)
         return base(x) if adapter is None else adapter.linear(x, base, layer, name)
+
+
+def _rotated(fused: Tensor, cosine: Tensor, sine: Tensor, heads: int, kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Split [N, H + 2 K, d] into queries, keys and values, the first two turned by their positions.
+
+    Rotary position embedding with a head's two halves as pairs (https://arxiv.org/abs/2104.09864, in Hugging Face's
+    layout). cosine and sine are [N, 1, d]; the sine's first half is negative.
+    """
+    turning = fused[:, : heads + kv_heads]
+    first, second = turning.chunk(2, dim=-1)
+    turned = torch.cat([second, first], dim=-1).mul_(sine).addcmul_(turning, cosine)
+    return turned[:, :heads].contiguous(), turned[:, heads:].contiguous(), fused[:, heads + kv_heads :].contiguous()
 
 
 def _block(weights: dict[str, Tensor], index: int) -> Block:

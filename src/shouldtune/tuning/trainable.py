@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from shouldtune.models.adapter import FusedLinear, fused_linears, peft_name
-from shouldtune.models.derivatives import gated
-from shouldtune.models.linear import GatedLinear, Linear
 from shouldtune.models.llama import Llama
 
 
@@ -59,20 +56,43 @@ class TrainableLora:
         for slot in self.slots.values():
             spread = 2 * torch.rand(slot.down.stop - slot.down.start, generator=draw) - 1
             self.masters[slot.down] = (spread / math.sqrt(slot.fused.inputs)).to(model.device)
-        self._anchor = torch.zeros((), device=model.device, requires_grad=True)
         self.refresh()
 
-    def linear(self, x: Tensor, base: Linear, layer: int, name: str) -> Tensor:
-        """The layer with its LoRA; the base's weight is inside the slot already."""
-        return self._product(x, self.slots[layer, name])
+    def widened(self, x: Tensor, layer: int, name: str) -> Tensor:
+        """x [N, inputs] and x A^T beside it: what `product` reads, [N, inputs + parts * rank]."""
+        slot = self.slots[layer, name]
+        wide = x.new_empty(len(x), slot.weight.shape[1])
+        wide[:, : slot.fused.inputs] = x
+        wide[:, slot.fused.inputs :] = x @ slot.low.T
+        return wide
 
-    def gated(self, x: Tensor, base: GatedLinear, layer: int) -> Tensor:
-        """silu(gate) * up, both with their LoRA from one product."""
-        return gated(self._product(x, self.slots[layer, "gate_up"]))
+    def product(self, wide: Tensor, layer: int, name: str, *, onto: Tensor | None = None) -> Tensor:
+        """The layer with its LoRA, [N, outputs], added to `onto` where there is one."""
+        weight = self.slots[layer, name].weight.T
+        return wide @ weight if onto is None else torch.addmm(onto, wide, weight)
 
-    def _product(self, x: Tensor, slot: _Slot) -> Tensor:
-        product: Tensor = _AugmentedProduct.apply(x, self._anchor, self, slot)  # type: ignore[no-untyped-call]
-        return product
+    def back(self, outer: Tensor, x: Tensor, low: Tensor, layer: int, name: str, *, inputs: bool = True) -> Tensor:
+        """Add the gradients of A and B, and return that of x [N, inputs], from that of the product [N, outputs].
+
+        low [N, parts * rank] is x A^T. Without `inputs` what is returned means nothing.
+        """
+        slot = self.slots[layer, name]
+        width = slot.fused.inputs
+        if inputs:
+            whole = outer @ slot.weight
+            inner = whole[:, width:].contiguous()
+            result = torch.addmm(whole[:, :width], inner, slot.low)
+        else:
+            inner = result = outer @ slot.weight[:, width:]
+        self.gradient[slot.down].view_as(slot.low).add_(inner.T @ x)
+        row = column = 0
+        for part, span in zip(slot.fused.parts, slot.ups, strict=True):
+            part_outer, part_low = outer[:, row : row + part.outputs], low[:, column : column + self.rank]
+            # The narrow matrix first: the other way round the same product takes twice as long.
+            up = self.gradient[span].view(part.outputs, self.rank)
+            up.add_((part_low.T @ part_outer).T, alpha=self.scale)
+            row, column = row + part.outputs, column + self.rank
+        return result
 
     def refresh(self) -> None:
         """Copy the masters into the weights that compute."""
@@ -104,36 +124,3 @@ class TrainableLora:
                 named[peft_name(layer, part.module, "A")] = down
                 named[peft_name(layer, part.module, "B")] = self.masters[span].view(part.outputs, self.rank)
         return named
-
-
-class _AugmentedProduct(torch.autograd.Function):
-    """[x, x A^T] [W, scale B]^T. The gradients of A and B go straight into the adapter's flat gradient.
-
-    `anchor` has a gradient so that autograd comes here even where x has none (the first layer).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, anchor: Tensor, lora: TrainableLora, slot: _Slot) -> Tensor:
-        wide = torch.cat([x, x @ slot.low.T], dim=1)
-        ctx.save_for_backward(wide)
-        ctx.lora, ctx.slot, ctx.wants_input = lora, slot, x.requires_grad
-        return wide @ slot.weight.T
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
-        lora, slot, inputs = ctx.lora, ctx.slot, ctx.slot.fused.inputs
-        (wide,) = ctx.saved_tensors
-        outer = gradients[0].contiguous()
-        if ctx.wants_input:
-            whole = outer @ slot.weight
-            inner = whole[:, inputs:].contiguous()
-            result = torch.addmm(whole[:, :inputs], inner, slot.low)
-        else:
-            inner, result = outer @ slot.weight[:, inputs:], None
-        lora.gradient[slot.down] += (inner.T @ wide[:, :inputs]).flatten()
-        row, column = 0, inputs
-        for part, span in zip(slot.fused.parts, slot.ups, strict=True):
-            part_outer, part_low = outer[:, row : row + part.outputs], wide[:, column : column + lora.rank]
-            lora.gradient[span].add_((part_outer.T @ part_low).flatten(), alpha=lora.scale)
-            row, column = row + part.outputs, column + lora.rank
-        return result, None, None, None
