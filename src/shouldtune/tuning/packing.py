@@ -198,7 +198,9 @@ class Attention:
         sizes = [len(piece.queries) for piece in self._pieces]
         # Pads get none: nothing that is computed for them reaches a loss.
         spread = outer.new_zeros(sum(sizes), width).index_copy_(0, self._outputs, outer.view(-1, width))
-        found = [piece.backward(flat, part) for piece, part in zip(self._pieces, spread.split(sizes), strict=True)]
+        found = [
+            piece.backward(flat, part) for piece, part in zip(self._pieces, torch.split(spread, sizes), strict=True)
+        ]
         if self._prefix:  # its keys and values were seen by every row
             for own, alone in zip(found[0][1:], found[1][1:], strict=True):
                 alone.add_(own.view(*self._own, width)[:, :, : self._prefix].sum(0))
