@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -25,10 +26,16 @@ from shouldtune.models.open import open_fitted, open_model, save_fitted
 from shouldtune.models.vllm import Fleet, VllmModel, open_vllm
 from shouldtune.models.vllm_process import Weights, gpus, serve_command
 from shouldtune.models.vllm_server import SharedTime, VllmServer
+from shouldtune.run import load_run
 from shouldtune.serving.winner import Winner
 from shouldtune.tuning import open_tunable
-from shouldtune.types import Completion, Conversation, Message, Options, TuneSettings
+from shouldtune.types import Completion, Conversation, Measurement, Message, Options, TuneSettings
+from shouldtune.workers.cluster import Cluster
+from shouldtune.workers.pool import Pool
+from shouldtune.workers.spread import Spread, SpreadTunable
+from shouldtune.workers.wire import Recipe
 from tests.exporting_world import small_run
+from tests.in_process_cluster import InProcessCluster
 from tests.test_rechecking import looked
 from tests.tiny_llama import write_tiny_gguf
 
@@ -115,6 +122,54 @@ def test_tuned_candidates_answer_as_in_this_process_through_one_server(folder: P
     served = asyncio.run(there())
     assert served == [*at_home, at_home[-1]]
     assert len(set(at_home)) > 1, "an adapter that changes nothing would prove nothing"
+
+
+def test_workers_ask_and_train_through_servers_of_their_own(folder: Path, tmp_path: Path) -> None:
+    async def here() -> list[str]:
+        tunable = open_tunable(f"hf:{folder}", tmp_path / "here")
+        assert tunable is not None
+        tuned = [each async for each in tunable.tune(TEXTS, SETTINGS)]
+        return [(await each.complete(ASKED, SHORT)).text for each in (tunable, *tuned)]
+
+    async def there() -> list[Completion]:
+        pool = Pool(cast(Cluster, InProcessCluster(2)), Recipe(f"vllm:{folder}"), 2)
+        try:
+            tuned = [each async for each in SpreadTunable(pool, store=tmp_path / "there").tune(TEXTS, SETTINGS)]
+            return [await each.complete(ASKED, SHORT) for each in (Spread(pool), *tuned)]
+        finally:
+            await pool.aclose()
+
+    answers = asyncio.run(there())
+    assert [each.text for each in answers] == asyncio.run(here())
+    assert {each.engine for each in answers} == {"vllm-9.9.9"}
+
+
+@pytest.mark.slow
+def test_over_ray_the_answers_are_those_of_one_process(folder: Path, tmp_path: Path) -> None:
+    """Two workers of a Ray of the run's own, each with its server; a fine-tune trained on one, answered by both."""
+    pytest.importorskip("ray")
+    record = small_run(tmp_path / "codes", f"hf:{folder}", "few_shot,fine_tune")
+    file = json.loads((tmp_path / "codes" / "shouldtune.yaml").read_text())
+    served = {**file, "model": f"vllm:{folder}", "tune": f"vllm:{folder}"}
+    there = tmp_path / "served"
+    there.mkdir()
+    (there / "shouldtune.yaml").write_text(json.dumps(served))
+    (there / "examples.jsonl").write_bytes((tmp_path / "codes" / "examples.jsonl").read_bytes())
+    command = [sys.executable, "-m", "shouldtune.cli", "run", str(there), "--on", "ray", "--workers", "2", "--json"]
+    command += ["--all-rungs", "--whole-holdout", "--rungs", "few_shot,fine_tune"]
+    command += ["--per-worker-cpus", "0.5"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    (run_file,) = (there / "runs").glob("*/run.json")
+    over_ray = load_run(run_file.parent)
+    assert [said(each) for each in over_ray.measurements] == [said(each) for each in record.measurements]
+    assert {p.completion.engine for m in over_ray.measurements for p in m.predictions} == {"vllm-9.9.9"}
+
+
+def said(measured: Measurement) -> tuple[str, list[tuple[str, str]]]:
+    return measured.rung, [(each.example_id, each.completion.text) for each in measured.predictions]
 
 
 def test_training_at_home_and_behind_vllm_is_the_same_training(folder: Path, tmp_path: Path) -> None:
