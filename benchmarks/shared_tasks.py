@@ -128,12 +128,12 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def make(name: str) -> Path:
-    """Write the task folder; the rows are the data set's, cut to a seeded sample where the task says so."""
+def make(name: str, most_train: int | None = None) -> Path:
+    """Write the task folder; the rows are the data set's, cut to a seeded sample where it (or `most_train`) says."""
     target, task = HERE / "tasks" / name, TASKS[name]
     source = DATA / task.get("data", name)
     target.mkdir(parents=True, exist_ok=True)
-    for half, most in (("train", task.get("most_train")), ("test", task.get("most_holdout"))):
+    for half, most in (("train", most_train or task.get("most_train")), ("test", task.get("most_holdout"))):
         found = rows(source / f"{half}.jsonl")
         if most is not None and most < len(found):
             found = random.Random(0).sample(found, most)

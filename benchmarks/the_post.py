@@ -54,6 +54,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--rungs", help="only these")
     parser.add_argument("--no-probes", action="store_true", help="do not ask why prompts fail, which takes long")
+    parser.add_argument(
+        "--train", type=int, help="of public data at most so many rows to learn from, to take less long"
+    )
     asked = parser.parse_args()
     if asked.do == "names":
         print("\n".join(names()))
@@ -62,7 +65,7 @@ def main() -> None:
         print(f"wrote {PAGE}")
     else:
         for name in asked.names:
-            keep(name, run(name, asked.rungs, probes=not asked.no_probes))
+            keep(name, run(name, asked.rungs, probes=not asked.no_probes, train=asked.train))
 
 
 def names() -> list[str]:
@@ -71,12 +74,12 @@ def names() -> list[str]:
     return ours + (list(TASKS) if DATA.is_dir() else [])
 
 
-def folder_of(name: str) -> Path:
+def folder_of(name: str, train: int | None = None) -> Path:
     """The task's folder: an example's is copied, so that runs stay out of it."""
     if name in TASKS:
         if not DATA.is_dir():
             sys.exit(f"the public data sets are not at {DATA}: set SHOULDTUNE_DATA")
-        return make(name)
+        return make(name, train)
     source, target = EXAMPLES / name, HERE / "tasks" / f"example-{name}"
     if not source.is_dir():
         sys.exit(f"there is no task {name!r}; one of {', '.join(names())}")
@@ -88,9 +91,9 @@ def folder_of(name: str) -> Path:
     return target
 
 
-def run(name: str, rungs: str | None, *, probes: bool) -> dict[str, Any]:
+def run(name: str, rungs: str | None, *, probes: bool, train: int | None = None) -> dict[str, Any]:
     """Climb, and return the verdict document."""
-    command = [sys.executable, "-m", "shouldtune.cli", "run", str(folder_of(name)), "--json"]
+    command = [sys.executable, "-m", "shouldtune.cli", "run", str(folder_of(name, train)), "--json"]
     command += ["--all-rungs"] if name in TASKS else []
     command += ["--rungs", rungs] if rungs else []
     command += [] if probes else ["--no-probes"]
