@@ -76,6 +76,9 @@ CLAIMS = (
     Claim(
         "What models can do off the shelf grows: function calls were the newest example",
         ("function-calling", "function-calling-public"),
+        "This model has not grown so far: off the shelf it does no better than never calling anything. Tuned on some "
+        "two hundred rows it names the right function for half, makes the whole call for a fifth, and always calls one "
+        "where none fits. On a model that takes tools, `native_tools` is a rung of its own.",
     ),
     Claim(
         "Retrieval itself can be made better, before any tuning",
