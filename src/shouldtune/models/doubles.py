@@ -73,8 +73,14 @@ class Targets(Mapping[str, str]):
         self._inputs = inputs[self._order]
         lengths = np.array(array("q", (len(example.input) for example in examples)), dtype=np.int64)
         self._lengths = np.unique(lengths)[::-1].tolist()
+        self._last: tuple[str, str] | None = None
 
     def __getitem__(self, asked: str) -> str:
+        if self._last is None or asked != self._last[0]:  # one question is looked up several times in a row
+            self._last = asked, self._found(asked)
+        return self._last[1]
+
+    def _found(self, asked: str) -> str:
         place = int(np.searchsorted(self._inputs, hash(asked), side="right")) - 1
         while place >= 0 and self._inputs[place] == hash(asked):
             example = self._examples[int(self._order[place])]
