@@ -3,7 +3,8 @@
 python benchmarks/scale/many_examples.py [--sizes 10000,30000,100000] [--data learnt|held-out] [--rungs guess,zero_shot]
 
 `learnt`: one file, of which at most 1,000 rows are held out; `held-out`: all but 1,000 rows are held out, and every
-rung is asked all of them. Each size runs in a process of its own; `--climb-only` leaves out what comes after the climb. Prints a Markdown table.
+rung is asked all of them. `--climb-only` leaves out what comes after the climb. Each size runs in a process of its own.
+Prints a Markdown table.
 """
 
 from __future__ import annotations

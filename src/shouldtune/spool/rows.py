@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal  # exact where JSON is not (tuples, whole floats), and only ever of what this process has written
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +84,8 @@ class Rows(Sequence[Item]):
     @overload
     def __getitem__(self, index: int) -> Item: ...
     @overload
-    def __getitem__(self, index: slice) -> Rows[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | Rows[Item]:
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Item | Self:
         if isinstance(index, slice):
             return type(self)(self._spool, self._places[index])
         place = int(self._places[index])
@@ -95,7 +95,7 @@ class Rows(Sequence[Item]):
         for start in range(0, len(self), AT_ONCE):
             yield from self._spool.read(self._places[start : start + AT_ONCE])
 
-    def at(self, order: NDArray[np.int64]) -> Rows[Item]:
+    def at(self, order: NDArray[np.int64]) -> Self:
         """Those at these places among these, in this order."""
         return type(self)(self._spool, np.asarray(self._places, dtype=np.int64)[order])
 

@@ -19,7 +19,8 @@ class Table:
 
     def __init__(self, whole: tuple[str, ...], real: tuple[str, ...]) -> None:
         self._row = struct.Struct(f"={len(whole)}q{len(real)}d")
-        self._kinds = np.dtype([(name, np.int64) for name in whole] + [(name, np.float64) for name in real])
+        self._kinds = {**dict.fromkeys(whole, np.dtype(np.int64)), **dict.fromkeys(real, np.dtype(np.float64))}
+        self._rows = np.dtype(list(self._kinds.items()))
         self._file = ScratchFile()
 
     def __len__(self) -> int:
@@ -36,5 +37,5 @@ class Table:
         for start in range(0, len(self), at_once):
             stop = min(start + at_once, len(self))
             block = self._file.read(start * self._row.size, stop * self._row.size)
-            found[start:stop] = np.frombuffer(block, dtype=self._kinds)[name]
+            found[start:stop] = np.frombuffer(block, dtype=self._rows)[name]
         return found
