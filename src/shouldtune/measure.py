@@ -104,7 +104,7 @@ def overall(scorer: Scorer, examples: Sequence[Example], predictions: Sequence[P
     if not isinstance(offered, Overall):
         return {}
     asked = examples[: len(predictions)]
-    if any(example.id != p.example_id for example, p in zip(asked, predictions, strict=True)):
+    if len(asked) < len(predictions) or any(e.id != p.example_id for e, p in zip(asked, predictions, strict=True)):
         known = {example.id: example for example in examples}
         asked = [known[p.example_id] for p in predictions]
     both = zip(asked, predictions, strict=True)
