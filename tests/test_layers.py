@@ -20,6 +20,7 @@ LAYERS = {
     "curves": 1,
     "files": 1,
     "progress": 1,
+    "spool": 1,
     "user_code": 1,
     "identifiers": 1,
     "scorers": 2,

@@ -3,7 +3,8 @@
 python benchmarks/scale/many_examples.py [--sizes 10000,30000,100000] [--data learnt|held-out] [--rungs guess,zero_shot]
 
 `learnt`: one file, of which at most 1,000 rows are held out; `held-out`: all but 1,000 rows are held out, and every
-rung is asked all of them. Each size runs in a process of its own. Prints a Markdown table.
+rung is asked all of them. `--climb-only` leaves out what comes after the climb. Each size runs in a process of its own.
+Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def write_task(folder: Path, n: int, data: str) -> None:
     (folder / "shouldtune.yaml").write_text(json.dumps({**file, "tune": None, "probes": False}))
 
 
-def measure(n: int, data: str, rungs: str) -> dict[str, float]:
+def measure(n: int, data: str, rungs: str, *, climb_only: bool = False) -> dict[str, float]:
     """Processor seconds of each part, which other work on the machine hardly changes; megabytes at most after it."""
     from shouldtune.asked import Climb, chosen_rungs
     from shouldtune.ladder import climb
@@ -75,6 +76,8 @@ def measure(n: int, data: str, rungs: str) -> dict[str, float]:
         loaded = timed("read", lambda: load_task(folder))
         how = Climb(chosen_rungs(rungs.split(",")), allow_simulated=True, whole_holdout=True, forgetting=False)
         record = timed("climb", lambda: asyncio.run(climb(loaded, how)))
+        if climb_only:
+            return found
         timed("again", lambda: asyncio.run(climb(loaded, how)))
         timed("read run", lambda: load_run(record.folder))
         page = timed("page", lambda: to_html(record))
@@ -89,13 +92,15 @@ def main() -> None:
     parser.add_argument("--data", choices=("learnt", "held-out"), default="held-out")
     parser.add_argument("--rungs", default="guess,zero_shot,few_shot")
     parser.add_argument("--one", type=int)
+    parser.add_argument("--climb-only", action="store_true", help="read and climb; no second climb, no report")
     chosen = parser.parse_args()
     if chosen.one is not None:
-        print(json.dumps(measure(chosen.one, chosen.data, chosen.rungs)))
+        print(json.dumps(measure(chosen.one, chosen.data, chosen.rungs, climb_only=chosen.climb_only)))
         return
     header = ""
     for size in chosen.sizes.split(","):
         command = [sys.executable, __file__, "--one", size, "--data", chosen.data, "--rungs", chosen.rungs]
+        command += ["--climb-only"] if chosen.climb_only else []
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found = json.loads(done.stdout)
         if not header:

@@ -19,6 +19,7 @@ from shouldtune.models.open import save_fitted
 from shouldtune.models.paying import paying
 from shouldtune.progress import Progress
 from shouldtune.run import models_folder
+from shouldtune.spool import Answers
 from shouldtune.task import LoadedTask
 from shouldtune.types import Fitted, Goal, Measurement, Models, Prediction, Rung, Skipped
 from shouldtune.verdict.case import Case
@@ -36,7 +37,7 @@ class Opened:
 
     rung: Rung
     fitted: Fitted
-    predictions: tuple[Prediction, ...] = ()
+    predictions: Answers = field(default_factory=Answers)
 
 
 @dataclass
@@ -173,6 +174,7 @@ class Ascent:
 
         rows = self.loaded.holdout[step.start : step.stop]
         with paying(step.rung, "measure"):
-            predictions = await measure(each.fitted.model, rows, self.loaded.task.scorer, heard)
-        begun = tuple(takewhile(lambda prediction: prediction.completion.failure != "not_asked", predictions))
-        self.opened[step.rung] = replace(each, predictions=each.predictions + begun)
+            found = await measure(each.fitted.model, rows, self.loaded.task.scorer, heard, each.predictions)
+        new = found[len(each.predictions) :]
+        begun = sum(1 for _ in takewhile(lambda prediction: prediction.completion.failure != "not_asked", new))
+        self.opened[step.rung] = replace(each, predictions=found[: len(each.predictions) + begun])

@@ -26,6 +26,7 @@ from shouldtune.progress import Progress
 from shouldtune.run import adapters_path, jobs_path, ledger_path
 from shouldtune.rungs import LADDER
 from shouldtune.scorers import model_needed, with_model
+from shouldtune.spool import together
 from shouldtune.task import LoadedTask
 from shouldtune.task.file import TUNED, TaskFile, economics_of, price_table, prices_of, training_price_of
 from shouldtune.tuning.jobs_so_far import jobs_paid, tuned_ids
@@ -96,7 +97,9 @@ def open_models(
     `opens` opens them in another way. ModelUnavailable or InputError where one cannot be opened, CannotMeasure where no
     worker can be had.
     """
-    everything = (*loaded.task.train, *loaded.holdout)  # a scripted model knows the answers; a real one is told nothing
+    everything = together(
+        loaded.task.train, loaded.holdout
+    )  # a scripted model knows the answers; a real one is told nothing
     file, economics = loaded.file, loaded.economics
     opener = Opener(on, everything, (file.model, file.strong, file.tune, model_needed(loaded.task.scorer)))
 

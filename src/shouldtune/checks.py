@@ -13,11 +13,15 @@ from shouldtune.identifiers import RULES, identifiers
 from shouldtune.provable import provable
 from shouldtune.scorers import grade, model_needed, part_of
 from shouldtune.scorers.redaction import Redaction
+from shouldtune.spool import together
 from shouldtune.task import LoadedTask
-from shouldtune.task.split import looks_labelled, near_duplicates
+from shouldtune.task.alike import near_duplicates
+from shouldtune.task.split import looks_labelled
 from shouldtune.types import Completion, Example, Task
 
 Level = Literal["ok", "note", "warning", "problem"]
+GRADED_AT_ONCE = 512
+"""Targets; a scorer that runs code has its own limit below."""
 CONSTANTS_TRIED = 100
 ROWS_FOR_CONSTANTS = 300
 ROWS_TO_CHOOSE = 20
@@ -71,16 +75,20 @@ class Counted:
 
 async def count(loaded: LoadedTask) -> Counted:
     """Count what is wrong with targets and halves. Calls no model."""
-    everything = (*loaded.task.train, *loaded.holdout)
+    everything = together(loaded.task.train, loaded.holdout)
     free = model_needed(loaded.task.scorer) is None  # a judge's grades cost money, and are no proof about a target
-    graded = everything if free else ()
-    scores = await asyncio.gather(*(grade(loaded.task.scorer, Completion(text=e.target), e) for e in graded))
-    low = [(e, s) for e, s in zip(graded, scores, strict=True) if s.value < 1 - 1e-9]
-    inputs, cut = [example.input for example in everything], len(loaded.task.train)
-    across = [(everything[i], everything[j]) for i, j in near_duplicates(inputs) if i < cut <= j]
+    failing: list[str] = []
+    for start in range(0, len(everything) if free else 0, GRADED_AT_ONCE):
+        rows = list(everything[start : start + GRADED_AT_ONCE])
+        scores = await asyncio.gather(*(grade(loaded.task.scorer, Completion(text=e.target), e) for e in rows))
+        low = [(e, s) for e, s in zip(rows, scores, strict=True) if s.value < 1 - 1e-9]
+        failing += [f"{e.id}: {s.value:.2f} {s.reason}".rstrip() for e, s in low]
+    cut = len(loaded.task.train)
+    pairs = near_duplicates(example.input for example in everything)
+    across = [(everything[i], everything[j]) for i, j in pairs if i < cut <= j]
     return Counted(
         rows=len(everything),
-        failing=tuple(f"{e.id}: {s.value:.2f} {s.reason}".rstrip() for e, s in low),
+        failing=tuple(failing),
         holdout=len(loaded.holdout),
         leaked=len({held.id for _, held in across}),
         pairs=tuple(f"{a.id} ~ {b.id}" for a, b in across),
@@ -89,7 +97,7 @@ async def count(loaded: LoadedTask) -> Counted:
 
 async def check(loaded: LoadedTask) -> tuple[Finding, ...]:
     """Look at everything that can be known before a model is asked. Calls no model."""
-    everything = (*loaded.task.train, *loaded.holdout)
+    everything = together(loaded.task.train, loaded.holdout)
     counted = await count(loaded)
     judge = model_needed(loaded.task.scorer)
     return (
@@ -151,7 +159,7 @@ async def best_constant(loaded: LoadedTask) -> Constant:
     On labels all are scored on all rows. Elsewhere a scorer may be slow, so that the best is chosen on a few rows
     and scored on others: its score is then that of one constant, not the best of many.
     """
-    examples = (*loaded.task.train, *loaded.holdout)[:ROWS_FOR_CONSTANTS]
+    examples = together(loaded.task.train, loaded.holdout)[:ROWS_FOR_CONSTANTS]
     counts = Counter(example.target for example in examples)
     candidates = [text for text, _ in counts.most_common(CONSTANTS_TRIED)] + [
         "",
@@ -216,7 +224,7 @@ async def power(loaded: LoadedTask) -> list[Finding]:
 def personal_data(loaded: LoadedTask) -> list[Finding]:
     """What rules find of personal data, counted by kind; for a redaction task, what its targets leave or treat
     differently from row to row. No value is told: a report must not spread what the data should hide."""
-    everything = (*loaded.task.train, *loaded.holdout)
+    everything = together(loaded.task.train, loaded.holdout)
     scorer = part_of(loaded.task.scorer, Redaction)
     found = [_kinds_told(side, [_kinds(text) for text in texts]) for side, texts in _sides(everything)]
     told = "; ".join(filter(None, found))

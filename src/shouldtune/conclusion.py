@@ -90,9 +90,10 @@ def save_winner(folder: Path, verdict: Verdict) -> None:
 
 def _refuse_when_nothing_answered(measurements: Sequence[Measurement]) -> None:
     """A verdict needs at least one answer of a model: with none, what is broken is the model, not the approach."""
-    asked = [p for m in measurements if m.uses_llm for p in m.predictions]
-    if asked and all(p.completion.failed for p in asked):
+    asked = (p.completion for m in measurements if m.uses_llm for p in m.predictions)
+    first = next(asked, None)
+    if first is not None and first.failed and all(completion.failed for completion in asked):
         raise CannotMeasure(
-            f"every call failed; the first: {asked[0].completion.error}",
+            f"every call failed; the first: {first.error}",
             hint="what was measured is kept; run again when the model answers",
         )

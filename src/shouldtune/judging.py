@@ -8,6 +8,7 @@ from shouldtune.scorers import part_of
 from shouldtune.scorers.judge import Judge
 from shouldtune.scorers.people import Agreement, beside_people
 from shouldtune.scorers.trials import Trial, tried
+from shouldtune.spool import together
 from shouldtune.task import LoadedTask
 
 
@@ -43,7 +44,7 @@ def _told(judge: Judge, trial: Trial) -> str:
 
 async def _beside_people(judge: Judge, loaded: LoadedTask) -> tuple[str, ...]:
     alpha = 1 - loaded.task.goal.confidence
-    found = await beside_people(judge, (*loaded.task.train, *loaded.holdout), alpha)
+    found = await beside_people(judge, together(loaded.task.train, loaded.holdout), alpha)
     if found is None:
         return ("judge: no row has `meta.human`, so how far it agrees with people is not known",)
     return (_agreement(found),)

@@ -11,9 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
+
+import numpy as np
 
 from shouldtune.errors import InputError
 from shouldtune.files import RUNS, write_whole
@@ -21,6 +26,32 @@ from shouldtune.stats import alpha_at_look
 from shouldtune.types import Example, Goal
 
 FILE = "looks.jsonl"
+ROWS = '"rows": ['
+HASH = re.compile(r'"([0-9a-f]{16})"')
+
+
+class AskedRows:
+    """Short hashes of what examples ask, 8 bytes each."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.numbers = np.unique(np.array(array("Q", numbers), dtype=np.uint64))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AskedRows) and np.array_equal(self.numbers, other.numbers)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def shares(self, other: AskedRows) -> bool:
+        """Whether any row is among the other's too."""
+        return bool(np.isin(self.numbers, other.numbers).any())
+
+    def with_those(self, other: AskedRows) -> AskedRows:
+        found = AskedRows(())
+        found.numbers = np.union1d(self.numbers, other.numbers)
+        return found
 
 
 @dataclass(frozen=True)
@@ -30,7 +61,7 @@ class Look:
     number: int
     asked: str
     """Digest of what was asked; the same again is the same look."""
-    rows: frozenset[str]
+    rows: AskedRows
     """Of the held-out examples, by what they ask: a row with a mended target is the same row."""
     run: str = ""
     """The folder of the run that took it first, for people to read."""
@@ -40,10 +71,11 @@ def looks_path(task_folder: Path) -> Path:
     return task_folder / RUNS / FILE
 
 
-def rows_of(holdout: Sequence[Example]) -> frozenset[str]:
+def rows_of(holdout: Iterable[Example]) -> AskedRows:
     """A short hash of each example's input, spaces and case aside."""
     texts = (" ".join(example.input.lower().split()) for example in holdout)
-    return frozenset(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for text in texts)
+    hashes = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8] for text in texts)
+    return AskedRows(int.from_bytes(found, "big") for found in hashes)
 
 
 def look_at(path: Path, holdout: Sequence[Example], asked: str = "", run: str = "") -> Look:
@@ -59,11 +91,7 @@ def write_down(path: Path, look: Look) -> None:
     """Add a look to the file, where it does not stand there yet. Errors as `look_at`, and CannotMeasure."""
     taken = _read(path)
     if all(each.asked != look.asked for each in taken):
-        rows = (
-            {"look": each.number, "run": each.run, "asked": each.asked, "rows": sorted(each.rows)}
-            for each in (*taken, look)
-        )
-        write_whole(path, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+        write_whole(path, (part for each in (*taken, look) for part in _as_json(each)))
 
 
 def goal_at_look(goal: Goal, number: int | None) -> Goal:
@@ -73,13 +101,13 @@ def goal_at_look(goal: Goal, number: int | None) -> Goal:
     return replace(goal, confidence=1 - alpha_at_look(round(1 - goal.confidence, 12), number))
 
 
-def _family(rows: frozenset[str], taken: Sequence[Look]) -> list[Look]:
+def _family(rows: AskedRows, taken: Sequence[Look]) -> list[Look]:
     """The looks at holdouts that share rows with these, or with one of the family."""
     family: list[Look] = []
     others = list(taken)
-    while joined := [look for look in others if look.rows & rows]:
+    while joined := [look for look in others if look.rows.shares(rows)]:
         family += joined
-        rows = rows.union(*(look.rows for look in joined))
+        rows = reduce(AskedRows.with_those, (look.rows for look in joined), rows)
         others = [look for look in others if look not in joined]
     return family
 
@@ -88,11 +116,31 @@ def _read(path: Path) -> list[Look]:
     if not path.exists():
         return []
     found = []
-    for line, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        try:
-            row = json.loads(text)
-            found.append(Look(int(row["look"]), str(row["asked"]), frozenset(row["rows"]), str(row["run"])))
-        except (ValueError, KeyError, TypeError) as error:
-            hint = "without it earlier looks are not counted, and what is proven is proven less surely"
-            raise InputError(f"this is no look: {error!r}", where=f"{path}:{line}", hint=hint) from None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line, text in enumerate(file, 1):
+            try:
+                found.append(_look(text))
+            except (ValueError, KeyError, TypeError) as error:
+                hint = "without it earlier looks are not counted, and what is proven is proven less surely"
+                raise InputError(f"this is no look: {error!r}", where=f"{path}:{line}", hint=hint) from None
     return found
+
+
+def _look(text: str) -> Look:
+    """A look from its line; its rows are read one by one, for together they are large. ValueError or KeyError."""
+    before, key, rest = text.partition(ROWS)
+    listed, end, after = rest.partition("]")
+    row = json.loads(before + key + end + after)
+    rows = AskedRows(int(match[1], 16) for match in HASH.finditer(listed))
+    if not isinstance(row["rows"], list) or len(HASH.sub("", listed).replace(",", "").strip()):
+        raise ValueError("rows are hashes of 16 digits")
+    return Look(int(row["look"]), str(row["asked"]), rows, str(row["run"]))
+
+
+def _as_json(look: Look) -> Iterator[str]:
+    told = json.dumps({"look": look.number, "run": look.run, "asked": look.asked, "rows": []}, sort_keys=True)
+    before, key, after = told.partition(ROWS)
+    yield before + key
+    for index, number in enumerate(look.rows.numbers):
+        yield f'{", " if index else ""}"{number:016x}"'
+    yield after + "\n"

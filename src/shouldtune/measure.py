@@ -7,8 +7,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from shouldtune.errors import InputError
 from shouldtune.scorers import graded
+from shouldtune.spool import Answers
 from shouldtune.stats.samples import mean_pass_at_k
 from shouldtune.types import Example, Graded, Message, Model, Overall, Prediction, Scorer
 
@@ -24,15 +27,20 @@ OnPrediction = Callable[[Prediction], None]
 
 
 async def measure(
-    model: Model, examples: Sequence[Example], scorer: Scorer, on_prediction: OnPrediction | None = None
-) -> tuple[Prediction, ...]:
-    """Ask the model every example's input and grade the answers, in the examples' order.
+    model: Model,
+    examples: Sequence[Example],
+    scorer: Scorer,
+    on_prediction: OnPrediction | None = None,
+    before: Answers | None = None,
+) -> Answers:
+    """Ask the model every example's input and grade the answers; those `before` and these, in the examples' order.
 
     The model is given the input alone. A call that fails, and an answer
     that the scorer could not grade, give a Prediction without a score. Raises what the model
     raises for trouble that no call survives (CannotMeasure), after the calls under way were cancelled.
     """
-    found: list[Prediction | None] = [None] * len(examples)
+    answers = Answers() if before is None else before
+    found = np.full(len(examples), -1, dtype=np.int64)  # where each was written down, as soon as it was there
     waiting = iter(enumerate(examples))
 
     async def one(example: Example) -> Prediction:
@@ -45,7 +53,7 @@ async def measure(
 
     async def one_after_another() -> None:
         for place, example in waiting:
-            found[place] = await one(example)
+            found[place] = answers.add(await one(example))
 
     at_once = max(AT_ONCE, TIMES * _under_way(model))
     places = asyncio.Semaphore(at_once)
@@ -55,10 +63,9 @@ async def measure(
                 group.create_task(one_after_another())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    predictions = tuple(prediction for prediction in found if prediction is not None)
-    if len(predictions) < len(found):  # whoever answers was ended, and so was this
+    if bool((found < 0).any()):  # whoever answers was ended, and so was this
         raise asyncio.CancelledError
-    return predictions
+    return answers.and_at(found)
 
 
 def _under_way(model: Model) -> int:
@@ -96,8 +103,12 @@ def overall(scorer: Scorer, examples: Sequence[Example], predictions: Sequence[P
     offered: object = scorer
     if not isinstance(offered, Overall):
         return {}
-    known = {example.id: example for example in examples}
-    rows: list[Graded] = [(known[p.example_id], p.completion, p.score) for p in predictions if p.score is not None]
+    asked = examples[: len(predictions)]
+    if len(asked) < len(predictions) or any(e.id != p.example_id for e, p in zip(asked, predictions, strict=True)):
+        known = {example.id: example for example in examples}
+        asked = [known[p.example_id] for p in predictions]
+    both = zip(asked, predictions, strict=True)
+    rows: list[Graded] = [(example, p.completion, p.score) for example, p in both if p.score is not None]
     found = offered.overall(rows) if rows else {}
     for name, value in found.items():
         if not isinstance(value, int | float) or not math.isfinite(value):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from shouldtune.looks import goal_at_look, look_at, looks_path
 from shouldtune.scorers import grade, model_needed
+from shouldtune.spool import together
 from shouldtune.stats import (
     examples_for_goal,
     examples_needed,
@@ -93,7 +94,7 @@ async def is_graded(loaded: LoadedTask) -> bool:
     """Whether the scorer gives anything between 0 and 1, tried with the targets of other examples as answers."""
     if model_needed(loaded.task.scorer) is not None:
         return loaded.file.scoring.pairwise or isinstance(loaded.file.scorer, dict)  # known without asking
-    examples = (*loaded.task.train, *loaded.holdout)[:ROWS_TRIED]
+    examples = list(together(loaded.task.train, loaded.holdout)[:ROWS_TRIED])
     for one, other in zip(examples, (*examples[1:], *examples[:1]), strict=True):
         value = (await grade(loaded.task.scorer, Completion(other.target), one)).value
         if 0.0 < value < 1.0:

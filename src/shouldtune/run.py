@@ -19,8 +19,10 @@ The id is a digest of what was asked, so that the same command finds its own fol
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,8 @@ from shouldtune.errors import InputError
 from shouldtune.files import RUNS, write_whole
 from shouldtune.judgement import Verdict
 from shouldtune.models.keys import completion_from_dict
-from shouldtune.task.contents import Contents, contents_from_plain, hashes_of
+from shouldtune.spool import Answers, ExampleSpool
+from shouldtune.task.contents import Contents, as_json, contents_from_plain, hashes_of
 from shouldtune.types import Example, Measurement, Prediction, PromptSearch, Score, Spent, Trial
 from shouldtune.verdict.inquiry import Inquiry
 from shouldtune.verdict.plain import from_plain, inquiry_from_json, inquiry_to_json, verdict_from_json, verdict_to_json
@@ -43,7 +46,7 @@ class RunRecord:
     folder: Path
     asked: dict[str, Any]
     verdict: Verdict
-    holdout: tuple[Example, ...]
+    holdout: Sequence[Example]
     measurements: tuple[Measurement, ...]
     inquiry: Inquiry = Inquiry()
 
@@ -101,8 +104,8 @@ def save_asked(folder: Path, asked: Mapping[str, Any], holdout: Sequence[Example
     path = folder / "run.json"
     if path.exists():
         return
-    write_whole(folder / "contents.json", json.dumps(asdict(contents), sort_keys=True, ensure_ascii=False) + "\n")
-    write_whole(folder / "holdout.jsonl", _lines(asdict(example) for example in holdout))
+    write_whole(folder / "contents.json", chain(as_json(contents), ["\n"]))
+    write_whole(folder / "holdout.jsonl", _lines(example.plain() for example in holdout))
     write_whole(path, json.dumps(asked, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
@@ -150,11 +153,11 @@ def load_run(folder: Path) -> RunRecord:
     return RunRecord(folder, asked, verdict, holdout, measurements, inquiry)
 
 
-def load_asked(folder: Path) -> tuple[dict[str, Any], tuple[Example, ...]]:
+def load_asked(folder: Path) -> tuple[dict[str, Any], Sequence[Example]]:
     """(what was asked, the held-out examples) of a run that need not be finished. InputError where there is none."""
     try:
         asked: dict[str, Any] = json.loads(_read(folder / "run.json"))
-        return asked, tuple(_example(row) for row in _rows(folder / "holdout.jsonl"))
+        return asked, ExampleSpool(map(_example, _rows(folder / "holdout.jsonl"))).rows()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"this run folder cannot be read: {error!r}", where=folder) from None
 
@@ -163,7 +166,7 @@ def load_contents(folder: Path, holdout: Sequence[Example]) -> Contents:
     """What the task of a run consisted of; of an older run no more is known than what it had held out. InputError."""
     path = folder / "contents.json"
     if not path.exists():
-        return Contents(hashes_of(tuple(holdout)))
+        return Contents(hashes_of(holdout))
     try:
         return contents_from_plain(json.loads(_read(path)))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -200,15 +203,15 @@ def _find(folder: Path) -> Path:
 
 
 def _measurements(folder: Path) -> tuple[Measurement, ...]:
-    predictions: dict[str, list[Prediction]] = {}
+    predictions: defaultdict[str, Answers] = defaultdict(Answers)
     for row in _rows(folder / "predictions.jsonl"):
         completion = completion_from_dict(row["completion"])
         score = None if row["score"] is None else Score(**row["score"])
-        predictions.setdefault(row["rung"], []).append(Prediction(row["example_id"], completion, score))
+        predictions[row["rung"]].add(Prediction(row["example_id"], completion, score))
     return tuple(
         Measurement(
             rung=head["rung"],
-            predictions=tuple(predictions.get(head["rung"], ())),
+            predictions=predictions[head["rung"]].all_added(),
             training=head["training"],
             uses_llm=head["uses_llm"],
             trials=tuple(Trial(**trial) for trial in head["trials"]),

@@ -167,6 +167,10 @@ class Example:
         """Every right answer, the target first."""
         return (self.target, *self.accepted)
 
+    def plain(self) -> dict[str, Any]:
+        """Its fields by their names."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 @dataclass(frozen=True)
 class Document:
@@ -237,7 +241,8 @@ class Task:
 
     name: str
     instruction: str
-    train: tuple[Example, ...]
+    train: Sequence[Example]
+    """May be more than memory holds: iterate, or ask by number."""
     scorer: Scorer
     documents: tuple[Document, ...] = ()
     goal: Goal = Goal()
@@ -245,7 +250,7 @@ class Task:
     unseen_size: int = 32
     """At most this many training examples are kept apart from training, an eighth at most."""
 
-    def halves(self, most: int | None = None, share: int = 8) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    def halves(self, most: int | None = None, share: int = 8) -> tuple[Sequence[Example], Sequence[Example]]:
         """Split the training examples into (pool to learn from, unseen part to choose settings on).
 
         At most `most`, or else `unseen_size`, are unseen, and at most one in `share`.
@@ -419,7 +424,8 @@ class Measurement:
     """A rung's predictions on the holdout, in the holdout's seeded order, and what it took."""
 
     rung: str
-    predictions: tuple[Prediction, ...]
+    predictions: Sequence[Prediction]
+    """May be more than memory holds: iterate; what is counted of them stands in `spool.figure`."""
     training: bool = False
     """Whether the rung changed weights."""
     uses_llm: bool = True

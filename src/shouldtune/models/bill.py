@@ -22,6 +22,32 @@ A_MESSAGE = 4
 """Tokens that a chat template puts around a message, about."""
 
 
+class ExactSum:
+    """A sum of floats that no order changes, and that does not keep what was added.
+
+    It holds the sum as a few floats that do not overlap (Shewchuk, "Adaptive Precision Floating-Point Arithmetic",
+    1997, as in `math.fsum`), so that its value is the `fsum` of all.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._parts: list[float] = []
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        parts = []
+        for part in self._parts:
+            larger, smaller = (value, part) if abs(value) >= abs(part) else (part, value)
+            value = larger + smaller
+            if lost := smaller - (value - larger):
+                parts.append(lost)
+        self._parts = [*parts, value]
+
+    @property
+    def value(self) -> float:
+        return fsum(self._parts)
+
+
 @dataclass
 class Bill:
     """A bill that grows. Its sums are exact, so that the order in which answers came changes no digit."""
@@ -30,8 +56,8 @@ class Bill:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
-    dollars: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    dollars: ExactSum = field(default_factory=ExactSum)
+    seconds: ExactSum = field(default_factory=ExactSum)
     estimated: int = 0
     form_missed: int = 0
     unknown: bool = False
@@ -54,10 +80,10 @@ class Bill:
         self.cached_tokens += completion.cached_tokens or 0
         self.estimated += completion.tokens_estimated
         self.form_missed += completion.form_missed
-        self.seconds.append(completion.compute_s or 0.0)
+        self.seconds.add(completion.compute_s or 0.0)
         self.lost.extend(lost)
         if completion.cost_usd is not None:
-            self.dollars.append(completion.cost_usd)
+            self.dollars.add(completion.cost_usd)
         elif not local and not completion.failed:
             self.unknown = True
 
@@ -67,8 +93,8 @@ class Bill:
             calls=self.calls,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
-            usd=None if self.unknown or not self.dollars else fsum(self.dollars),
-            seconds=fsum(self.seconds),
+            usd=None if self.unknown or not self.dollars.count else self.dollars.value,
+            seconds=self.seconds.value,
             cached_tokens=self.cached_tokens,
             unknown_calls=len(self.lost),
             unknown_usd=sum_known(self.lost) if self.lost else None,

@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from array import array
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
 
 from shouldtune.errors import InputError
 from shouldtune.types import Completion, Conversation, Example, Message, Model, ModelSpec, Options, TuneSettings
@@ -60,6 +63,44 @@ HINT = "The answer is well known."
 _FENCED = re.compile(r"```\n(.*?)\n```", re.DOTALL)
 
 
+class Targets(Mapping[str, str]):
+    """The targets of examples by their inputs, a few numbers each; of several for one input the last counts."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self._examples = examples
+        inputs = np.array(array("q", (hash(example.input) for example in examples)), dtype=np.int64)
+        self._order = np.argsort(inputs, kind="stable")
+        self._inputs = inputs[self._order]
+        lengths = np.array(array("q", (len(example.input) for example in examples)), dtype=np.int64)
+        self._lengths = np.unique(lengths)[::-1].tolist()
+        self._last: tuple[str, str] | None = None
+
+    def __getitem__(self, asked: str) -> str:
+        if self._last is None or asked != self._last[0]:  # one question is looked up several times in a row
+            self._last = asked, self._found(asked)
+        return self._last[1]
+
+    def _found(self, asked: str) -> str:
+        place = int(np.searchsorted(self._inputs, hash(asked), side="right")) - 1
+        while place >= 0 and self._inputs[place] == hash(asked):
+            example = self._examples[int(self._order[place])]
+            if example.input == asked:
+                return example.target
+            place -= 1
+        raise KeyError(asked)
+
+    def __iter__(self) -> Iterator[str]:
+        return (example.input for example in self._examples)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def longest_end(self, content: str) -> str | None:
+        """The longest input that the content ends with."""
+        ends = (content[len(content) - length :] for length in self._lengths if length <= len(content))
+        return next((end for end in ends if end in self), None)
+
+
 @dataclass(frozen=True)
 class Scripted:
     """Knows every answer and gives it as often as its abilities say; otherwise it says `wrong answer`.
@@ -76,7 +117,7 @@ class Scripted:
 
     @staticmethod
     def knowing(examples: Sequence[Example], abilities: Abilities) -> Scripted:
-        return Scripted({example.input: example.target for example in examples}, abilities)
+        return Scripted(Targets(examples), abilities)
 
     async def complete(self, messages: Sequence[Message], options: Options = Options()) -> Completion:
         if self.abilities.takes:
@@ -124,6 +165,8 @@ class Scripted:
         """The example's input at the end of a message that may hold passages above it."""
         if content in self.answers:
             return content
+        if isinstance(self.answers, Targets):
+            return self.answers.longest_end(content) or content
         ends = [known for known in self.answers if content.endswith(known)]
         return max(ends, key=len, default=content)
 

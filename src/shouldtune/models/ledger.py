@@ -20,6 +20,7 @@ from shouldtune.models.keys import canonical, completion_from_json
 from shouldtune.models.ledger_file import open_to_read
 from shouldtune.models.ledger_writer import FIND, LedgerWriter, Row, Rows
 from shouldtune.models.paying import Purpose, payer
+from shouldtune.models.seen import AnswersSeen
 from shouldtune.types import Completion, Spent
 
 
@@ -78,7 +79,7 @@ class Ledger:
         self.new_calls = 0
         self.budget: Budget | None = None
         self.bills: dict[Purpose, Bill] = {}
-        self._seen: dict[str, Completion] = {}
+        self._seen = AnswersSeen()
         self._asked: dict[str, _Turn] = {}
         self._beside = [Beside(each) for each in beside if each.exists()]
         self._file = LedgerWriter(path)
@@ -176,7 +177,7 @@ class Ledger:
         """Put one answer on the bill of whoever is paying, at list price whether it was bought now or before."""
         purpose = payer()
         self.bills.setdefault(purpose, Bill()).add(completion, self._unknown.get(key, ()))
-        self._seen[key] = completion
+        self._seen.add(key, completion)
         if self.on_call is not None:
             self.on_call(purpose, completion, new)
 
@@ -184,10 +185,7 @@ class Ledger:
         """What a rung's purpose took; without a rung, what the run took: each distinct answer once."""
         if rung is not None:
             return self.bills.get((rung, purpose or ""), Bill()).spent()
-        total = Bill()
-        for key, completion in self._seen.items():
-            total.add(completion, self._unknown.get(key, ()))
-        return total.spent()
+        return self._seen.bill(self._unknown).spent()
 
     def close(self) -> None:
         """Write what still waits, and let others write."""

@@ -177,7 +177,7 @@ def most_usd(model: Model, messages: Sequence[Message], options: Options) -> flo
 def usd_billed(model: Model) -> float:
     """Dollars on the bill of whoever is paying now, what was lost at its most; what has no known price is left out."""
     bill = model.ledger.bills.get(payer()) if isinstance(model, Ledgered) else None
-    return 0.0 if bill is None else fsum(bill.dollars) + fsum(usd or 0.0 for usd in bill.lost)
+    return 0.0 if bill is None else bill.dollars.value + fsum(usd or 0.0 for usd in bill.lost)
 
 
 @dataclass(frozen=True)

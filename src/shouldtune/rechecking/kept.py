@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def told_file(path: Path) -> Path:
     return found
 
 
-def kept_examples(path: Path) -> tuple[Example, ...]:
+def kept_examples(path: Path) -> Sequence[Example]:
     """The examples that have come of feedback; none where none has. InputError."""
     return read_rows(path).examples if path.stat().st_size else ()
 
@@ -56,7 +56,7 @@ def kept_answers(path: Path, rung: str | None) -> dict[str, str]:
 
 
 async def served(
-    answers: Mapping[str, str], examples: tuple[Example, ...], scorer: Scorer, record: RunRecord
+    answers: Mapping[str, str], examples: Sequence[Example], scorer: Scorer, record: RunRecord
 ) -> Served | None:
     """The kept answers of the rung that was to ship, graded; None where there is none, or a model grades."""
     rung = record.verdict.rung

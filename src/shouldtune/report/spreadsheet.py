@@ -11,6 +11,7 @@ import io
 from typing import TYPE_CHECKING
 
 from shouldtune.report.words import one_line, printable
+from shouldtune.spool import AnswersTo
 
 if TYPE_CHECKING:
     from shouldtune.run import RunRecord
@@ -23,14 +24,14 @@ def to_csv(record: RunRecord) -> str:
     heads = ["id", "input", "target"]
     for measurement in record.measurements:
         heads += [f"{one_line(measurement.rung)} {what}" for what in ("answer", "score", "reason")]
-    given = [{p.example_id: p for p in m.predictions} for m in record.measurements]
+    given = [AnswersTo(record.holdout, m.predictions) for m in record.measurements]
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
     writer.writerow(map(cell, heads))
-    for example in record.holdout:
+    for place, example in enumerate(record.holdout):
         row: list[str | float] = [cell(example.id), cell(example.input), cell(example.target)]
         for answers in given:
-            found = answers.get(example.id)
+            found = answers.at(place)
             if found is None:
                 row += ["", "", cell("not asked")]
             elif found.score is None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from shouldtune.measure import mean_score, measure
+from shouldtune.spool import Answers
 from shouldtune.types import Example, Model, Options, Prediction, Scorer, Task, Trial
 
 FALLEN = 0.1
@@ -21,7 +22,7 @@ Candidate = tuple[str, Model]
 """(the setting in words, the model with it)"""
 
 
-def parted(task: Task) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+def parted(task: Task) -> tuple[Sequence[Example], Sequence[Example]]:
     """(pool to take shots from, unseen part to choose settings on) for a rung without training.
 
     The unseen part is larger than where weights are trained: a prompt shows a few examples of the pool, so it loses
@@ -42,7 +43,7 @@ async def best_of(
     """
     if len(candidates) == 1:
         return 0, ()  # there is nothing to choose
-    seen: list[tuple[Prediction, ...]] = []
+    seen: list[Answers] = []
     trials: list[Trial] = []
     for setting, model in candidates:
         seen.append(await measure(model, unseen[:FIRST], scorer))
@@ -53,7 +54,7 @@ async def best_of(
     if len(finalists) > 1 and len(unseen) > FIRST:
         for index in finalists:
             setting, model = candidates[index]
-            trials[index] = _trial(setting, seen[index] + await measure(model, unseen[FIRST:], scorer))
+            trials[index] = _trial(setting, await measure(model, unseen[FIRST:], scorer, before=seen[index]))
     return min(finalists, key=lambda index: (-_rank(trials[index].score), index)), tuple(trials)
 
 
@@ -107,10 +108,10 @@ def shots(examples: Sequence[Example]) -> tuple[tuple[str, str], ...]:
 
 def varied(pool: Sequence[Example], size: int, draw: int) -> list[Example]:
     """`size` examples in a seeded order, with as many different targets as can be had."""
-    order = [pool[int(index)] for index in np.random.default_rng(draw).permutation(len(pool))]
-    seen: dict[str, int] = {}
-    turn = []
-    for position, example in enumerate(order):
-        turn.append((seen.get(example.target, 0), position))
-        seen[example.target] = seen.get(example.target, 0) + 1
-    return [order[position] for _, position in sorted(turn)[:size]]
+    order = np.random.default_rng(draw).permutation(len(pool))
+    targets = np.fromiter((hash(example.target) for example in pool), dtype=np.int64, count=len(pool))[order]
+    by_target = np.argsort(targets, kind="stable")
+    starts = np.searchsorted(targets[by_target], targets[by_target])
+    turn = np.empty_like(order)
+    turn[by_target] = np.arange(len(order)) - starts  # how many of its target come before it
+    return [pool[int(order[position])] for position in np.argsort(turn, kind="stable")[:size]]

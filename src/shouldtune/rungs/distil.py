@@ -64,7 +64,7 @@ class Distil(Trained):
         note = f"learnt from {len(kept)} of the strong model's {len(pool)} answers, those that score {line:g} or more"
         return Fitted(fitted.model, fitted.trials, (*fitted.notes, note))
 
-    async def _ask(self, task: Task, pool: Sequence[Example], strong: Model) -> tuple[Prediction, ...]:
+    async def _ask(self, task: Task, pool: Sequence[Example], strong: Model) -> Sequence[Prediction]:
         """The strong model's answer to each training question, and its grade."""
         nearest, options = NearestShots(shots(pool), self.shown), answer_options(task)
         prompts = {

@@ -5,6 +5,7 @@ Min et al., "MetaICL: Learning to Learn In Context" (2022), train on many tasks 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shouldtune.models.prompted import NearestShots, Prompted
@@ -41,7 +42,7 @@ class FineTuneShots(Trained):
         return fitted
 
 
-def _text(example: Example, pool: tuple[Example, ...], prompt: Prompted, nearest: NearestShots) -> Conversation:
+def _text(example: Example, pool: Sequence[Example], prompt: Prompted, nearest: NearestShots) -> Conversation:
     """The prompt with fixed shots in place of found ones: among those found would be the example itself."""
     shown = Prompted(prompt.model, prompt.instruction, shots=shown_beside(example, pool, nearest))
     return conversations([example], shown)[0]

@@ -64,9 +64,9 @@ class Limits:
 class Rows:
     """Training rows, none of them in both parts."""
 
-    shown: tuple[Example, ...]
+    shown: Sequence[Example]
     """Whose mistakes the writer may read, a minibatch at a time."""
-    weighed: tuple[Example, ...]
+    weighed: Sequence[Example]
     """That each instruction which does better on its minibatch is scored on."""
     minibatch: int = 4
 

@@ -14,6 +14,7 @@ from shouldtune.judgement import Economics
 from shouldtune.models.prices import price_of
 from shouldtune.models.providers import ANY, address_of, is_remote
 from shouldtune.scorers import Scoring, load_scorer, model_needed
+from shouldtune.spool import together
 from shouldtune.task.contents import Earlier, own_code, schema_text
 from shouldtune.task.documents import read_documents
 from shouldtune.task.file import (
@@ -45,8 +46,8 @@ class LoadedTask:
     """A task as the rungs see it, and beside it what they may not see."""
 
     task: Task
-    holdout: tuple[Example, ...]
-    """In seeded random order."""
+    holdout: Sequence[Example]
+    """In seeded random order; may be more than memory holds."""
     file: TaskFile
     path: Path
     notes: tuple[str, ...]
@@ -86,13 +87,14 @@ def load_task(
     folder, where = path.parent, _places(path)
     train, holdout, notes = halves(file, folder, where("examples"), earlier)
     documents, left_out = read_documents(file.documents, folder, where("documents")) if file.documents else ((), ())
-    output = _output(file, folder, (*train, *holdout), where)
+    everything = together(train, holdout)
+    output = _output(file, folder, everything, where)
     scoring = Scoring(**file.scoring.model_dump())
     task = Task(
         name=file.name,
         instruction=file.instruction.strip(),
         train=train,
-        scorer=load_scorer(file.scorer, folder, where("scorer"), documents, output, scoring, (*train, *holdout)),
+        scorer=load_scorer(file.scorer, folder, where("scorer"), documents, output, scoring, everything),
         documents=documents,
         goal=Goal(**file.goal.model_dump()),
         output=output,
@@ -199,9 +201,9 @@ def _output(file: TaskFile, folder: Path, examples: Sequence[Example], where: Wh
 
 def _labels(file: TaskFile, examples: Sequence[Example], where: Where) -> tuple[str, ...]:
     """The labels that answers are drawn from; none where answers are free. InputError where one is not among them."""
-    targets = {example.target for example in examples}
-    labels = tuple(dict.fromkeys(file.output.labels or ()))
-    if not labels and file.scorer in ("label", "alert"):
+    labels, found = tuple(dict.fromkeys(file.output.labels or ())), file.scorer in ("label", "alert")
+    targets = {example.target for example in examples} if labels or found else set()
+    if not labels and found:
         labels = tuple(sorted(targets))
         if len(labels) > LABELS_MOST:
             raise InputError(
@@ -239,12 +241,13 @@ def _schema(given: Any, folder: Path, where: str) -> Any:
 
 def _as_json(part: Any) -> Iterator[str]:
     """JSON piece by piece, for as one text it can be as large as all examples."""
-    if not isinstance(part, tuple):
+    if isinstance(part, dict | list):
         yield json.dumps(part, sort_keys=True, default=str)
         return
     yield "["
     for index, each in enumerate(part):
-        yield (", " if index else "") + json.dumps(asdict(each), sort_keys=True, default=str)
+        plain = each.plain() if isinstance(each, Example) else asdict(each)
+        yield (", " if index else "") + json.dumps(plain, sort_keys=True, default=str)
     yield "]"
 
 

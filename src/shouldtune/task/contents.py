@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from shouldtune.task.file import TaskFile
 from shouldtune.types import Example, Output
@@ -15,8 +15,8 @@ from shouldtune.types import Example, Output
 if TYPE_CHECKING:
     from shouldtune.task import LoadedTask
 
-Hashes = tuple[tuple[str, str], ...]
-"""(id, hash of the content), in order."""
+Hashes = Sequence[tuple[str, str]]
+"""(id, hash of the content), in order; worked out when they are asked for."""
 SETTINGS = {"scoring", "output", "columns", "keep"}
 """Keys of the task file that no other record of a run holds."""
 
@@ -41,7 +41,7 @@ class Earlier:
     """How an earlier run had split a task's examples, and examples that came from elsewhere since."""
 
     contents: Contents
-    more: tuple[Example, ...] = ()
+    more: Sequence[Example] = ()
 
 
 def contents_of(loaded: LoadedTask) -> Contents:
@@ -80,9 +80,53 @@ def contents_from_plain(plain: Mapping[str, Any]) -> Contents:
     return replace(found, kept=plain.get("kept"))
 
 
-def hashes_of(examples: tuple[Example, ...]) -> Hashes:
+def hashes_of(examples: Sequence[Example]) -> Hashes:
     """(id, hash) of each example."""
-    return tuple((example.id, hash_of(example)) for example in examples)
+    return _HashesOf(examples)
+
+
+class _HashesOf(Sequence[tuple[str, str]]):
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, str]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Hashes: ...
+    def __getitem__(self, index: int | slice) -> tuple[str, str] | Hashes:
+        if isinstance(index, slice):
+            return _HashesOf(self._examples[index])
+        example = self._examples[index]
+        return example.id, hash_of(example)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return ((example.id, hash_of(example)) for example in self._examples)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def as_json(contents: Contents) -> Iterator[str]:
+    """The contents as one JSON object, piece by piece: `contents_from_plain` reads it back."""
+    for number, name in enumerate(sorted(each.name for each in fields(contents))):
+        yield ("{" if number == 0 else ", ") + json.dumps(name) + ": "
+        value = getattr(contents, name)
+        if isinstance(value, Mapping) or value is None:
+            yield _json(value)
+            continue
+        for index, pair in enumerate(value):
+            yield ("[" if index == 0 else ", ") + _json(pair)
+        yield "]" if len(value) else "[]"
+    yield "}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def hash_of(example: Example) -> str:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from shouldtune.errors import InputError
+from shouldtune.spool import ExampleSpool, Rows
 from shouldtune.stats import alpha_at_look, examples_for_goal
 from shouldtune.task.contents import Earlier
 from shouldtune.task.file import TaskFile
 from shouldtune.task.rows import read_rows
-from shouldtune.task.split import split
+from shouldtune.task.split import hashes, split
 from shouldtune.task.steady import as_before
 from shouldtune.types import Example, Goal
 
@@ -21,7 +24,7 @@ HOLDOUT_MOST = 1000
 
 def halves(
     file: TaskFile, folder: Path, where: str, earlier: Earlier | None
-) -> tuple[tuple[Example, ...], tuple[Example, ...], list[str]]:
+) -> tuple[Sequence[Example], Sequence[Example], list[str]]:
     """(train, holdout, what was understood and done). InputError, at `where` for what no single row is to blame for."""
     notes: list[str] = []
     more = () if earlier is None else earlier.more
@@ -31,6 +34,8 @@ def halves(
         notes.append(rows.mapping)
         if dropped:
             notes.append(f"{dropped} repeated rows dropped")
+        train: Sequence[Example]
+        holdout: Sequence[Example]
         train, holdout = split(examples, _holdout_size(len(examples), Goal(**file.goal.model_dump())), file.seed)
     else:
         train, holdout = _given_halves(file, folder, where, more, notes)
@@ -43,16 +48,16 @@ def halves(
 
 def _given_halves(
     file: TaskFile, folder: Path, where: str, more: Sequence[Example], notes: list[str]
-) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+) -> tuple[Rows[Example], Rows[Example]]:
     """(train, holdout) where the user gives both; further examples are for learning."""
     assert file.train is not None and file.holdout is not None  # noqa: S101  checked when the file was read
     learn, held = read_rows(folder / file.train, file.columns), read_rows(folder / file.holdout, file.columns)
     holdout, dropped = _without_repeats(held.examples)
-    inputs, ids = {_normal(example.input) for example in holdout}, {example.id for example in holdout}
-    taught = _together(learn.examples, more)
-    kept = [example for example in _without_repeats(taught)[0] if _normal(example.input) not in inputs]
-    dropped += len(taught) - len(kept)
-    kept = [replace(example, id=f"train-{example.id}") if example.id in ids else example for example in kept]
+    taught = _without_repeats(_together(learn.examples, more))[0]
+    inputs = hashes(_normal(example.input) for example in holdout)
+    apart = np.flatnonzero(~np.isin(hashes(_normal(example.input) for example in taught), inputs))
+    kept = _renamed("train", taught.at(apart), holdout)
+    dropped += len(learn.examples) + len(more) - len(kept)
     if not kept:
         raise InputError("every training row stands in the holdout too", where=where, hint="give rows that differ")
     notes += [learn.mapping, held.mapping]
@@ -62,18 +67,23 @@ def _given_halves(
     return split(kept, 0, file.seed)[0], split(holdout, 0, file.seed)[0]
 
 
-def _together(own: Sequence[Example], more: Sequence[Example]) -> tuple[Example, ...]:
+def _together(own: Rows[Example], more: Sequence[Example]) -> Rows[Example]:
     """The task's own examples and those from elsewhere, no two with one id."""
-    ids = {example.id for example in own}
-    return (*own, *(replace(each, id=f"kept-{each.id}") if each.id in ids else each for each in more))
+    return ExampleSpool((*own, *_renamed("kept", more, own))).rows() if more else own
 
 
-def _without_repeats(examples: Sequence[Example]) -> tuple[tuple[Example, ...], int]:
+def _renamed(before: str, examples: Sequence[Example], others: Sequence[Example]) -> Rows[Example]:
+    """The examples; those with an id that one of the others has too have a word before it."""
+    taken = np.isin(hashes(each.id for each in examples), hashes(each.id for each in others))
+    both = zip(examples, taken, strict=True)
+    return ExampleSpool(replace(each, id=f"{before}-{each.id}") if known else each for each, known in both).rows()
+
+
+def _without_repeats(examples: Rows[Example]) -> tuple[Rows[Example], int]:
     """Examples without those that repeat an earlier one's input and target; rows that contradict each other stay."""
-    seen: dict[tuple[str, str], Example] = {}
-    for example in examples:
-        seen.setdefault((_normal(example.input), example.target), example)
-    return tuple(seen.values()), len(examples) - len(seen)
+    said = hashes((_normal(example.input), example.target) for example in examples)
+    first = np.sort(np.unique(said, return_index=True)[1])
+    return examples.at(first), len(examples) - len(first)
 
 
 def _normal(text: str) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shouldtune.errors import InputError
+from shouldtune.spool import ExampleSpool, Rows
 from shouldtune.task.file import ColumnsPart
 from shouldtune.task.yaml_lines import text_lines, whole
 from shouldtune.types import Example
@@ -33,33 +37,44 @@ Row = tuple[int, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Rows:
+class DataFile:
     """The examples of one file and how its columns were understood."""
 
-    examples: tuple[Example, ...]
+    examples: Rows[Example]
     mapping: str
 
 
-def read_rows(path: Path, columns: ColumnsPart | None = None) -> Rows:
+def read_rows(path: Path, columns: ColumnsPart | None = None) -> DataFile:
     """Read every row of a data file as an Example; the first bad row is an InputError with `file:line`."""
     rows = _raw_rows(path)
     first = next(rows, None)
     if first is None:
         raise InputError("there are no rows in this file", where=path, hint="put one JSON object on each line")
     form = columns if columns is not None else _find_form(path, first)
-    examples: list[Example] = []
-    seen: dict[str, int] = {}
-    for line, row in chain((first,), rows):
-        example = _example(path, line, row, form)
-        if example.id in seen:
+    examples, lines, ids = ExampleSpool(), array("q"), array("q")
+    try:
+        for line, row in chain((first,), rows):
+            example = _example(path, line, row, form)
+            examples.add(example)
+            lines.append(line)
+            ids.append(hash(example.id))
+    finally:  # of two bad rows the first is told
+        _must_differ(path, examples.rows(), lines, ids)
+    return DataFile(examples.rows(), _describe(path, form, first[1]))
+
+
+def _must_differ(path: Path, examples: Sequence[Example], lines: Sequence[int], ids: Sequence[int]) -> None:
+    """InputError for the first row whose id is that of an earlier one. `ids` are their hashes, in a row each."""
+    hashes = np.array(ids, dtype=np.int64)
+    firsts, of_each = np.unique(hashes, return_index=True, return_inverse=True)[1:]
+    for again in np.flatnonzero(firsts[of_each] < np.arange(len(hashes))):
+        first = int(firsts[of_each[again]])
+        if examples[int(again)].id == examples[first].id:
             raise InputError(
-                f"the id {example.id!r} stands twice, first in row {seen[example.id]}",
-                where=f"{path}:{line}",
+                f"the id {examples[first].id!r} stands twice, first in row {lines[first]}",
+                where=f"{path}:{lines[int(again)]}",
                 hint="make ids unique, or drop the column: rows are numbered then",
             )
-        seen[example.id] = line
-        examples.append(example)
-    return Rows(tuple(examples), _describe(path, form, first[1]))
 
 
 def _raw_rows(path: Path) -> Iterator[Row]:

@@ -2,144 +2,118 @@
 
 from __future__ import annotations
 
-import math
-import re
 from array import array
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import combinations, groupby
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shouldtune.spool import ExampleSpool, Rows
+from shouldtune.task.alike import near_duplicates
 from shouldtune.types import Example
 
-NEAR = 0.8
-"""Word-set Jaccard similarity from which two inputs count as near-duplicates."""
-SHORT = 32
-"""Different words up to which a text is found by pairs of them; of a longer one there are too many pairs."""
+Ints = NDArray[np.int64]
 
 
-def split(examples: Sequence[Example], holdout_size: int, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+def split(examples: Sequence[Example], holdout_size: int, seed: int) -> tuple[Rows[Example], Rows[Example]]:
     """Draw about `holdout_size` examples to measure on; the rest may be learnt from.
 
     Returns (train, holdout), each in seeded random order. Examples of one group, and near-duplicates, are one
     unit: they stand together on one side and next to each other. Where targets repeat like labels, each label
-    gives its share to the holdout.
+    gives its share to the holdout. Of all examples a few numbers are held, of their texts none.
     """
     units = _units(examples)
-    order = np.random.default_rng(seed).permutation(len(units))
-    shuffled = [units[index] for index in order]
-    strata: dict[str, list[list[Example]]] = defaultdict(list)
-    labelled = looks_labelled(examples)
-    for unit in shuffled:
-        strata[unit[0].target if labelled else ""].append(unit)
+    order = np.random.default_rng(seed).permutation(len(units.first))
+    held = np.zeros(len(order), dtype=bool)
     share = holdout_size / len(examples)
-    held: set[str] = set()
     wanted = taken = 0.0
-    for stratum in sorted(strata):  # the running total keeps small strata from all rounding to the same side
-        for unit in strata[stratum]:
-            wanted += share * len(unit)
-            if wanted - taken >= len(unit) / 2:
-                held.update(example.id for example in unit)
-                taken += len(unit)
-    flat = [example for unit in shuffled for example in unit]
-    return tuple(e for e in flat if e.id not in held), tuple(e for e in flat if e.id in held)
+    for stratum in _strata(examples, units, order):  # the running total keeps small strata from all rounding alike
+        for unit in stratum:
+            size = int(units.size[unit])
+            wanted += share * size
+            if wanted - taken >= size / 2:
+                held[unit] = True
+                taken += size
+    turn = np.empty_like(order)
+    turn[order] = np.arange(len(order))
+    flat = np.argsort(turn[units.of_row], kind="stable")
+    train, holdout = ExampleSpool(), ExampleSpool()
+    for row in flat:
+        (holdout if held[units.of_row[row]] else train).add(_grouped(examples, int(row), units))
+    return train.rows(), holdout.rows()
 
 
 def looks_labelled(examples: Sequence[Example]) -> bool:
     """Whether targets repeat enough to be treated as labels: at least three rows for each on average."""
-    return len({example.target for example in examples}) * 3 <= len(examples)
+    return len(np.unique(hashes(example.target for example in examples))) * 3 <= len(examples)
 
 
-def near_duplicates(texts: Sequence[str], threshold: float = NEAR) -> list[tuple[int, int]]:
-    """Pairs (i < j) of texts whose word sets have Jaccard similarity >= threshold, by j, then by i.
-
-    Prefix filtering (Bayardo, Ma & Srikant, "Scaling up all pairs similarity search", 2007): two sets that similar
-    share a word among their rarest few, so only such pairs are compared. Short texts share two among one more (Wang,
-    Li & Feng, "Can we beat the prefix filtering?", 2012), and few pairs of texts share two rare words: then the time
-    grows with the texts rather than with their square.
-    """
-    frequency = Counter(word for text in texts for word in _words(text))
-    ranks = {word: rank for rank, word in enumerate(sorted(frequency, key=lambda word: (frequency[word], word)))}
-    rarest_first = [array("l", sorted(ranks[word] for word in _words(text))) for text in texts]
-    keys, owners = array("q"), array("q")
-    for owner, words in enumerate(rarest_first):
-        found = _keys(words, threshold, len(ranks))
-        keys.extend(found)
-        owners.extend([owner] * len(found))
-    return [
-        (i, j)
-        for j, before in _sharing(np.array(keys), np.array(owners))
-        for i in before
-        if _alike(rarest_first[i], rarest_first[j], threshold)
-    ]
+def hashes(values: Iterator[object]) -> Ints:
+    """A number for each value, the same for the same one: enough to tell them apart in one process."""
+    return np.array(array("q", map(hash, values)), dtype=np.int64)
 
 
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.lower()))
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """Connected components of "same group or near-duplicate input", numbered by their first rows."""
+
+    of_row: Ints
+    first: Ints
+    """Row."""
+    size: Ints
 
 
-def _keys(words: Sequence[int], threshold: float, vocabulary: int) -> list[int]:
-    """What a text has in common with every text that is so similar: words, and pairs of words where it is short."""
-    size = len(words)
-    shared = math.ceil(threshold * size - 1e-9)  # with any text that is so similar
-    found: list[int] = []
-    # Of two that similar, one may be short and the other not: those near the border have both kinds of keys.
-    if size >= threshold * SHORT or size <= 1 / threshold**2:
-        found += words[: size - shared + 1]
-    if size <= SHORT and shared > 1:
-        found += [vocabulary * (a + 1) + b for a, b in combinations(words[: size - shared + 2], 2)]
-    return found
-
-
-def _sharing(keys: NDArray[np.int64], owners: NDArray[np.int64]) -> Iterator[tuple[int, list[int]]]:
-    """Each owner in turn with those before it that share a key with it; none that share with nobody.
-
-    `owners` go up. One owner's at a time, for where all texts are alike all pairs would not fit into memory.
-    """
-    order = np.argsort(keys, kind="stable")  # so the owners of one key still go up
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    by_key, ordered = keys[order], owners[order]
-    first = np.searchsorted(by_key, by_key)  # where the owners of the same key begin
-    met = np.flatnonzero(first[place] < place)
-    for owner, of_owner in groupby(met.tolist(), key=owners.__getitem__):
-        before = [ordered[first[place[index]] : place[index]] for index in of_owner]
-        yield int(owner), np.unique(np.concatenate(before)).tolist()
-
-
-def _alike(a: Sequence[int], b: Sequence[int], threshold: float) -> bool:
-    together = len(set(a).intersection(b))
-    return together >= threshold * (len(a) + len(b) - together)
-
-
-def _units(examples: Sequence[Example]) -> list[list[Example]]:
-    """Connected components of "same group or near-duplicate input"; members of one with several get its group name."""
-    parent = list(range(len(examples)))
+def _units(examples: Sequence[Example]) -> _Units:
+    parent = np.arange(len(examples))
 
     def find(i: int) -> int:
         while parent[i] != i:
             parent[i] = parent[parent[i]]
-            i = parent[i]
+            i = int(parent[i])
         return i
 
-    links = near_duplicates([example.input for example in examples])
-    first_of_group: dict[str, int] = {}
-    for index, example in enumerate(examples):
-        if example.group is not None:
-            links.append((first_of_group.setdefault(example.group, index), index))
-    for i, j in links:
+    def link(i: int, j: int) -> None:
         parent[find(j)] = find(i)
-    components: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(examples)):
-        components[find(index)].append(index)
-    units = []
-    for members in components.values():
-        unit = [examples[index] for index in members]
-        if len(unit) > 1:
-            name = unit[0].group or f"near:{unit[0].id}"
-            unit = [replace(example, group=name) for example in unit]
-        units.append(unit)
-    return units
+
+    for i, j in near_duplicates(example.input for example in examples):
+        link(i, j)
+    rows = np.array(
+        array("q", (row for row, example in enumerate(examples) if example.group is not None)), dtype=np.int64
+    )
+    groups = hashes(example.group for example in examples if example.group is not None)
+    firsts, of_row = np.unique(groups, return_index=True, return_inverse=True)[1:]
+    for row, first in zip(rows, rows[firsts[of_row]], strict=True):
+        if first != row:
+            link(int(first), int(row))
+    roots = np.fromiter(map(find, range(len(examples))), dtype=np.int64, count=len(examples))
+    first_rows, component, size = np.unique(roots, return_index=True, return_inverse=True, return_counts=True)[1:]
+    by_first = np.argsort(first_rows)
+    number = np.empty_like(by_first)
+    number[by_first] = np.arange(len(by_first))
+    return _Units(number[component], first_rows[by_first], size[by_first])
+
+
+def _strata(examples: Sequence[Example], units: _Units, order: Ints) -> Iterator[Ints]:
+    """The units of each target in turn, where targets are labels; else all at once. In the order given."""
+    if not looks_labelled(examples):
+        yield order
+        return
+    codes: dict[str, int] = {}
+    of_row = np.array(array("q", (codes.setdefault(e.target, len(codes)) for e in examples)), dtype=np.int64)
+    of_ordered = of_row[units.first[order]]
+    by_code = np.argsort(of_ordered, kind="stable")
+    starts = np.searchsorted(of_ordered[by_code], np.arange(len(codes) + 1))
+    for target in sorted(codes):
+        code = codes[target]
+        yield order[by_code[starts[code] : starts[code + 1]]]
+
+
+def _grouped(examples: Sequence[Example], row: int, units: _Units) -> Example:
+    """The example; one of a unit with several has its unit's name as its group."""
+    example, unit = examples[row], units.of_row[row]
+    if units.size[unit] == 1:
+        return example
+    first = int(units.first[unit])
+    lead = example if first == row else examples[first]
+    return replace(example, group=lead.group or f"near:{lead.id}")

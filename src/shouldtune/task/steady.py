@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from shouldtune.task.contents import Contents, hash_of
 from shouldtune.types import Example
 
-Halves = tuple[tuple[Example, ...], tuple[Example, ...], list[str]]
+Halves = tuple[Sequence[Example], Sequence[Example], list[str]]
 Unit = list[Example]
 """Rows that stand together: one, or those of a group."""
 TRAIN, HELD = "train", "holdout"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shouldtune.judgement import Interval, RungResult
-from shouldtune.types import Completion, Goal, Measurement, Prediction, Spent
+from shouldtune.spool import Figure, figure, keys_of
+from shouldtune.types import Goal, Measurement, Prediction, Spent
 from shouldtune.verdict.economics import Money
 
+Array = NDArray[np.float64]
+Keys = NDArray[np.int64]
+"""A number for each row's example."""
 Limits = Literal["within", "broken", "unknown"]
 
 LEAST_LATENCIES = 30
@@ -70,10 +76,12 @@ def columns_of(
     names = [m.rung for m in measurements]
     if len(set(names)) < len(names):
         raise ValueError(f"a rung was measured twice: {', '.join(names)}")
-    holdout = list(dict.fromkeys(p.example_id for m in measurements for p in m.predictions))
+    rows = [keys_of(m.predictions) for m in measurements]
+    holdout = _each_once(rows)
     size = max([len(holdout), *(m.raced_over or 0 for m in measurements)])
     behind = {name: sharers(planned[place:], trains) for place, name in enumerate(planned, 1)}
-    made = (_column(goal, m, holdout, size, money.per_1k(m.rung)) for m in measurements)
+    both = zip(measurements, rows, strict=True)
+    made = (_column(goal, m, keys, holdout, size, money.per_1k(m.rung)) for m, keys in both)
     return tuple(replace(c, behind=behind.get(c.name)) for c in made)
 
 
@@ -82,26 +90,44 @@ def sharers(names: Sequence[str], trains: Sequence[str]) -> int:
     return sum(name not in trains for name in names) + any(name in trains for name in names)
 
 
+def _each_once(rows: Sequence[Keys]) -> Keys:
+    """The rows of all, in the order in which they first come."""
+    together = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
+    return together[np.sort(np.unique(together, return_index=True)[1])]
+
+
 def _column(
-    goal: Goal, measurement: Measurement, holdout: Sequence[str], size: int, cost_per_1k: float | None
+    goal: Goal, measurement: Measurement, keys: Keys, holdout: Keys, size: int, cost_per_1k: float | None
 ) -> Column:
-    scored = {p.example_id: score for p, score in zip(measurement.predictions, measurement.scores, strict=True)}
-    if len(scored) < len(measurement.predictions):
+    if len(np.unique(keys)) < len(keys):
         raise ValueError(f"{measurement.rung} has an example twice")
-    asked = None if measurement.raced_over is None else len(scored)
-    if asked is not None and list(scored) != list(holdout[:asked]):
+    asked = None if measurement.raced_over is None else len(keys)
+    if asked is not None and not np.array_equal(keys, holdout[:asked]):
         raise ValueError(f"{measurement.rung} was not measured on the first rows of the holdout")
     tried = [trial.score for trial in measurement.trials if trial.score is not None]
     return Column(
         name=measurement.rung,
         training=measurement.training,
         uses_llm=measurement.uses_llm,
-        scores=tuple(scored.get(row) for row in holdout) + (None,) * (size - len(holdout)),
+        scores=_aligned(figure(measurement.predictions, "score"), keys, holdout, size),
         limits=limits_of(goal, measurement, cost_per_1k),
         trial=max(tried, default=None),
         cost_per_1k=cost_per_1k,
         asked=asked,
     )
+
+
+def _aligned(scores: Array, keys: Keys, holdout: Keys, size: int) -> tuple[float | None, ...]:
+    """The scores in the holdout's order, None where there is none. Each different value stands once."""
+    found = np.full(size, np.nan)
+    if np.array_equal(keys, holdout[: len(keys)]):
+        found[: len(keys)] = scores
+    else:
+        order = np.argsort(holdout)
+        found[order[np.searchsorted(holdout, keys, sorter=order)]] = scores
+    values, places = np.unique(found, return_inverse=True)
+    known = [None if np.isnan(value) else float(value) for value in values]
+    return tuple(known[place] for place in places)
 
 
 def limits_of(goal: Goal, measurement: Measurement, cost_per_1k: float | None) -> Limits:
@@ -125,8 +151,8 @@ def limits_of(goal: Goal, measurement: Measurement, cost_per_1k: float | None) -
 
 def line_of(measurement: Measurement, column: Column, quality: Interval, meets_goal: bool | None) -> RungResult:
     """A measured rung's line in the verdict."""
-    answered = _answered(measurement)
-    machine = _known([c.compute_s for c in answered])
+    machine, prompts = _of_answered(measurement, "compute_s"), _of_answered(measurement, "prompt_tokens")
+    machine_known = len(machine) > 0 and not np.isnan(machine).any()
     return RungResult(
         name=measurement.rung,
         applied=True,
@@ -140,10 +166,10 @@ def line_of(measurement: Measurement, column: Column, quality: Interval, meets_g
         stopped_because=measurement.stopped_because,
         meets_goal=meets_goal,
         cost_per_1k=column.cost_per_1k,
-        seconds_per_1k=1000 * float(np.mean(machine)) if machine else None,
+        seconds_per_1k=1000 * float(np.mean(machine)) if machine_known else None,
         latency_p50=_latency(measurement, 50),
         latency_p95=_latency(measurement, 95),
-        prompt_tokens_mean=_mean([c.prompt_tokens for c in answered]),
+        prompt_tokens_mean=_mean(prompts),
         fit_seconds=_machine_seconds(measurement.fit),
         fit_cost=measurement.fit.usd,
         fit_calls=measurement.fit.calls,
@@ -154,23 +180,19 @@ def line_of(measurement: Measurement, column: Column, quality: Interval, meets_g
     )
 
 
-def _answered(measurement: Measurement) -> list[Completion]:
-    return [p.completion for p in measurement.predictions if p.score is not None]
+def _of_answered(measurement: Measurement, name: Figure) -> Array:
+    """A figure of every answer that was graded; NaN where it is not known."""
+    return figure(measurement.predictions, name)[~np.isnan(figure(measurement.predictions, "score"))]
 
 
-def _known(values: Sequence[float | None]) -> list[float]:
-    """The values where all are known, else none."""
-    known = [value for value in values if value is not None]
-    return known if len(known) == len(values) else []
+def _mean(values: Array) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(np.mean(known)) if len(known) else None
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _latencies(measurement: Measurement) -> list[float]:
-    return [c.latency_s for c in _answered(measurement) if c.latency_s is not None]
+def _latencies(measurement: Measurement) -> Array:
+    found = _of_answered(measurement, "latency_s")
+    return found[~np.isnan(found)]
 
 
 def _machine_seconds(spent: Spent) -> float | None:
@@ -180,10 +202,12 @@ def _machine_seconds(spent: Spent) -> float | None:
 
 def _latency(measurement: Measurement, percent: float) -> float | None:
     seen = _latencies(measurement)
-    return float(np.percentile(seen, percent)) if seen else None
+    return float(np.percentile(seen, percent)) if len(seen) else None
 
 
 def _metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
-    scores = [p.score for p in predictions if p.score is not None]
-    names = dict.fromkeys(name for score in scores for name in score.metrics)
-    return {name: float(np.mean([s.metrics[name] for s in scores if name in s.metrics])) for name in names}
+    found: dict[str, array[float]] = {}
+    for prediction in predictions:
+        for name, value in prediction.score.metrics.items() if prediction.score is not None else ():
+            found.setdefault(name, array("d")).append(value)
+    return {name: float(np.mean(values)) for name, values in found.items()}

@@ -8,6 +8,7 @@ plans are the user's and taken as they are; what was measured (tokens, machine t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
@@ -16,12 +17,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shouldtune.judgement import BreakEven, Economics, Interval, Pays, Price, RungCost
-from shouldtune.types import Completion, Measurement
+from shouldtune.spool import Figure, figure, keys_of
+from shouldtune.types import Measurement, Prediction
 
+Array = NDArray[np.float64]
 DRAWS = 4000
 STRONGER = "stronger"
 """The rung that asks another model than the one that is prompted."""
+TOKENS: tuple[Figure, ...] = ("prompt_tokens", "completion_tokens", "cached_tokens")
 FIXED = "a machine kept for it, by the month"
+
+
+@dataclass(frozen=True, eq=False)
+class Each:
+    """A number for each answer that was graded."""
+
+    keys: NDArray[np.int64]
+    """Of the examples (`spool.keys_of`)."""
+    usd: Array
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def less(self, other: Each) -> Array:
+        """How much more each answer took than the other to the same example, where there is one."""
+        order = np.argsort(other.keys)
+        near = np.searchsorted(other.keys, self.keys, sorter=order).clip(max=len(order) - 1)
+        there = other.keys[order[near]] == self.keys
+        found: Array = self.usd[there] - other.usd[order[near[there]]]
+        return found
 
 
 @dataclass(frozen=True)
@@ -32,15 +56,15 @@ class Cost:
     labels: float | None
     fixed: float | None
     """By the month, however many answers."""
-    each: Mapping[str, float] | None
-    """What each answer took beyond that, by example id; None where one answer's price is unknown."""
+    each: Each | None
+    """What each answer took beyond that; None where one answer's price is unknown."""
     source: str = ""
     """Where the price of an answer comes from."""
 
     @property
     def mean(self) -> float | None:
         """One answer, without a share of what is fixed."""
-        return float(np.mean(list(self.each.values()))) if self.each else None
+        return float(np.mean(self.each.usd)) if self.each else None
 
 
 @dataclass(frozen=True)
@@ -95,11 +119,11 @@ class Money:
         a, b = self.costs[rung].each, self.costs[other].each
         if not a or not b:
             return None
-        paired = np.array([a[row] - b[row] for row in a if row in b])
+        paired = a.less(b)
         if len(paired) < 2:
             return None
         error = float(np.std(paired, ddof=1) / np.sqrt(len(paired)))
-        return float(np.mean(list(a.values())) - np.mean(list(b.values()))), error, len(paired)
+        return float(np.mean(a.usd) - np.mean(b.usd)), error, len(paired)
 
 
 def price(economics: Economics, measurements: Sequence[Measurement]) -> Money:
@@ -109,7 +133,7 @@ def price(economics: Economics, measurements: Sequence[Measurement]) -> Money:
 
 def cost_of(economics: Economics, m: Measurement) -> Cost:
     """One rung's cost; docs/reference/task-file.md says which price is taken where there are several."""
-    answers = {p.example_id: p.completion for p in m.predictions if p.score is not None}
+    answers = _Answered(m.predictions)
     each, source = _each(economics, m, answers)
     labels = _times(float(economics.labels_bought), economics.usd_per_label)
     return Cost(
@@ -121,23 +145,52 @@ def cost_of(economics: Economics, m: Measurement) -> Cost:
     )
 
 
-def _each(e: Economics, m: Measurement, answers: Mapping[str, Completion]) -> tuple[Mapping[str, float] | None, str]:
+class _Answered:
+    """What is counted of the answers that were graded."""
+
+    def __init__(self, predictions: Sequence[Prediction]) -> None:
+        self._predictions = predictions
+        self._there = ~np.isnan(figure(predictions, "score"))
+
+    def __len__(self) -> int:
+        return int(self._there.sum())
+
+    def figure(self, name: Figure) -> Array:
+        """NaN where it is not known."""
+        return figure(self._predictions, name)[self._there]
+
+    def each(self, usd: Array) -> Each | None:
+        """Their prices, where every one is known."""
+        return None if np.isnan(usd).any() else Each(keys_of(self._predictions)[self._there], usd)
+
+    def free(self) -> Each | None:
+        return self.each(np.zeros(len(self)))
+
+    def listed(self, price: Price) -> Each | None:
+        """At a price for tokens."""
+        counts = [self.figure(name) for name in TOKENS]
+        usd = (price.of(*(None if math.isnan(n) else int(n) for n in of_one)) for of_one in zip(*counts, strict=True))
+        known = (math.nan if value is None else value for value in usd)
+        return self.each(np.fromiter(known, dtype=np.float64, count=len(self)))
+
+
+def _each(e: Economics, m: Measurement, answers: _Answered) -> tuple[Each | None, str]:
     """The price of every answer, and where it comes from."""
     if not m.uses_llm:
-        return dict.fromkeys(answers, 0.0), "no language model"
+        return answers.free(), "no language model"
     listed = e.tuned_price if m.training else _prompted(e, m)
     if listed is not None:
-        priced = {row: listed.of(c.prompt_tokens, c.completion_tokens, c.cached_tokens) for row, c in answers.items()}
-        return _all(priced), listed.source
+        return answers.listed(listed), listed.source
     if m.training and e.tuned_fixed_usd_per_month is not None:
-        return dict.fromkeys(answers, 0.0), FIXED
-    told = _all({row: c.cost_usd for row, c in answers.items()})
+        return answers.free(), FIXED
+    told = answers.each(answers.figure("cost_usd"))
     if told is not None:
         return told, "told by the model"
-    return _all({row: _times(_hourly(e), c.compute_s) for row, c in answers.items()}), "machine time"
+    hourly, took = _hourly(e), answers.figure("compute_s")
+    return answers.each(took * math.nan if hourly is None else hourly * took), "machine time"
 
 
-def _fit(e: Economics, m: Measurement, answers: Mapping[str, Completion]) -> float | None:
+def _fit(e: Economics, m: Measurement, answers: _Answered) -> float | None:
     """What fitting the rung once takes, the search for its settings included."""
     if m.training and e.fine_tune_usd is not None:
         return e.fine_tune_usd
@@ -150,7 +203,7 @@ def _fit(e: Economics, m: Measurement, answers: Mapping[str, Completion]) -> flo
         return of_sums.of(m.fit.prompt_tokens, m.fit.completion_tokens, m.fit.cached_tokens) if counted else None
     if m.fit.usd is not None:
         return m.fit.usd
-    local = bool(answers) and all(c.compute_s is not None for c in answers.values())
+    local = len(answers) > 0 and not np.isnan(answers.figure("compute_s")).any()
     return _times(_hourly(e), m.fit.seconds) if local else None
 
 
@@ -241,12 +294,6 @@ def _split_normal(gain: Interval, levels: tuple[float, float], rng: np.random.Ge
 
 
 # ---------------------------------------------------------------- arithmetic on what may be unknown
-
-
-def _all(values: Mapping[str, float | None]) -> Mapping[str, float] | None:
-    """The values where every one is known, else None."""
-    known = {row: value for row, value in values.items() if value is not None}
-    return known if len(known) == len(values) else None
 
 
 def _plus(*values: float | None) -> float | None:
