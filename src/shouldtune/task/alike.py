@@ -74,7 +74,8 @@ class _Words:
 
     def sizes(self) -> Ints:
         """How many words each text has."""
-        return np.diff(np.array(self._ends, dtype=np.int64))
+        ends = np.array(self._ends, dtype=np.int64)
+        return ends[1:] - ends[:-1]
 
     def rarest_first(self) -> Iterator[list[int]]:
         """The words of each text, all texts in one order of the words."""

@@ -29,7 +29,7 @@ class CurveParts:
 
     subsets: tuple[Subset, ...]
     """The smallest first, so that what is cheap is known first."""
-    unseen: tuple[Example, ...]
+    unseen: Sequence[Example]
     """What every point is scored on; settings and rungs are chosen on the rows behind it, never on these."""
     rest: Task
     """The task without these rows, on which a rung without training is fitted that is to be compared."""
