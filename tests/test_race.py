@@ -13,7 +13,7 @@ from shouldtune.stats import clopper_pearson
 from shouldtune.types import Goal
 from shouldtune.verdict.bounds import gather
 from shouldtune.verdict.columns import Column
-from shouldtune.verdict.economics import Cost, Money
+from shouldtune.verdict.economics import Cost, Each, Money
 from shouldtune.verdict.memory import Memory
 from shouldtune.verdict.race import Ask, Done, Open, gather_raced, next_step, rehearse, why_stopped
 from shouldtune.verdict.rows import findings
@@ -191,7 +191,7 @@ def with_money(
 def prices(whole: list[Column], fit: float, value: float | None, prompt: float = 0.0) -> Money:
     """120,000 requests over a year; fitting the tuned rung costs `fit`, an answer of the others `prompt`."""
     each = {c.name: 0.0 if c.training or not c.uses_llm else prompt for c in whole}
-    costs = {c.name: Cost(fit * c.training, 0.0, 0.0, dict.fromkeys("ab", each[c.name])) for c in whole}
+    costs = {c.name: Cost(fit * c.training, 0.0, 0.0, Each(np.arange(2), np.full(2, each[c.name]))) for c in whole}
     return Money(Economics(10_000, 12, value), costs)
 
 

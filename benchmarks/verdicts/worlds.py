@@ -19,7 +19,7 @@ from curve_worlds import one_tune
 from shouldtune.judgement import Economics
 from shouldtune.types import Goal
 from shouldtune.verdict.columns import Column
-from shouldtune.verdict.economics import Cost, Money
+from shouldtune.verdict.economics import Cost, Each, Money
 
 GAIN = 0.03
 GUESS, TUNED = "guess", "fine_tune"
@@ -119,7 +119,7 @@ def tuning_does_not_pay(rng: Rng, n: int) -> World:
             fit=fit if name == TUNED else 0.0,
             labels=0.0,
             fixed=0.0,
-            each={str(row): float(usd) for row, usd in enumerate(asks[name] * rng.uniform(0.8, 1.2, 32))},
+            each=Each(np.arange(32), asks[name] * rng.uniform(0.8, 1.2, 32)),
         )
         for name in made.skills
     }

@@ -111,6 +111,8 @@ class AnswersTo:
 def _figures(prediction: Prediction) -> tuple[float, ...]:
     score, counted = prediction.score, _counted(prediction.completion)
     known = (math.nan if value is None else value for value in counted)
+    if score is not None and not 0 <= score.value <= 1:  # one that is no number would pass for an answer not graded
+        raise ValueError(f"{prediction.example_id} has a score of {score.value}, which is not from 0 to 1")
     return (hash(prediction.example_id), math.nan if score is None else score.value, *known)
 
 
