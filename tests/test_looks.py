@@ -90,6 +90,13 @@ def test_a_line_that_is_no_look_is_an_error_that_says_where(tmp_path: Path) -> N
     assert caught.value.where == f"{path}:2"
 
 
+def test_a_look_whose_rows_are_written_otherwise_is_not_read_as_one_without_rows(tmp_path: Path) -> None:
+    path = tmp_path / "looks.jsonl"
+    path.write_text('{"look":1,"asked":"a","run":"r","rows":["0123456789abcdef"]}\n')
+    with pytest.raises(InputError, match="no look"):
+        look_at(path, [Example("a", "b", "c")])
+
+
 def test_the_goal_of_a_look_is_as_sure_as_its_share_of_alpha() -> None:
     goal = Goal(quality=0.8, confidence=0.9)
     assert goal_at_look(goal, None) == goal

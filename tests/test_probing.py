@@ -20,6 +20,7 @@ from shouldtune.probing.changes import Library, readings, take_apart, with_neare
 from shouldtune.retrieval.bm25 import Bm25
 from shouldtune.retrieval.chunks import Passage, passages
 from shouldtune.retrieval.gold import gold_ids
+from shouldtune.rungs.choosing import Groups
 from shouldtune.scorers.text import exact
 from shouldtune.types import (
     Completion,
@@ -144,15 +145,17 @@ def test_a_row_is_never_shown_as_its_own_shot() -> None:
     rows = task_of(40).train
     grouped = tuple(replace(row, group="g") if row.id in ("r3", "r4") else row for row in rows)
     pairs = tuple((row.input, row.target) for row in grouped)
-    asked = take_apart(Prompted(Needy(), nearest=NearestShots(pairs, 4)), grouped[3], grouped)
+    asked = take_apart(Prompted(Needy(), nearest=NearestShots(pairs, 4)), grouped[3], Groups(grouped))
     assert asked is not None
     assert len(asked.prompt.shots) == 4
-    more = with_nearest_shots(asked, grouped[3], grouped, Bm25([row.input for row in grouped]))
+    more = with_nearest_shots(asked, grouped[3], Groups(grouped), Bm25([row.input for row in grouped]))
     assert more is not None
     assert len(more.prompt.shots) == 16
     for shots in (asked.prompt.shots, more.prompt.shots):
         assert not {(grouped[i].input, grouped[i].target) for i in (3, 4)} & set(shots)
-    assert take_apart(Prompted(Needy(), shots=pairs[:4]), rows[0], rows) is None  # its answer stands in the prompt
+    assert (
+        take_apart(Prompted(Needy(), shots=pairs[:4]), rows[0], Groups(rows)) is None
+    )  # its answer stands in the prompt
 
 
 def test_all_calls_are_on_the_bill_of_the_probes_and_kept_below_the_cap(tmp_path: Path) -> None:

@@ -52,9 +52,27 @@ def test_answers_come_back_as_they_were() -> None:
     given = [
         Prediction("a", failed, None),
         Prediction("b", full, Score(0.1 + 0.2, "why", {"f1": 1 / 3})),
-        Prediction("c", Completion("y"), Score(1, metrics={"n": np.float64(0.5)})),
     ]
     assert repr(list(Answers.of(given))) == repr(given)
+
+
+def test_a_scorers_numbers_come_back_as_plain_floats_and_are_not_held() -> None:
+    given = Prediction("c", Completion("y"), Score(np.float64(1), metrics={"n": np.float64(0.5)}))
+    answers = Answers.of([given])
+    assert list(answers) == [given]
+    assert repr(answers[0].score) == repr(Score(1.0, metrics={"n": 0.5}))
+    assert not answers._spool._aside
+
+
+@pytest.mark.parametrize("score", [math.nan, -0.1, 1.5])
+def test_an_answer_with_a_score_that_is_none_is_refused_and_leaves_the_others_as_they_are(score: float) -> None:
+    answers = Answers()
+    answers.add(prediction(1))
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        answers.add(Prediction("b", Completion("x"), Score(score)))
+    answers.add(prediction(2))
+    assert list(answers.all_added()) == [prediction(1), prediction(2)]
+    assert figure(answers.all_added(), "score").tolist() == [1.0, 0.0]
 
 
 def test_a_slice_a_place_and_another_order_are_of_the_same_rows() -> None:
@@ -113,6 +131,14 @@ def test_a_table_keeps_whole_numbers_of_64_bits() -> None:
         table.add(*row)
     assert table.column("key").tolist() == [key for key, _ in rows]
     assert table.column("value").tolist() == [value for _, value in rows]
+
+
+@pytest.mark.parametrize("value", [2**63, "12", None, 0.5])
+def test_what_is_no_number_for_a_table_is_refused(value: Any) -> None:
+    table = Table(("n",), ("x",))
+    with pytest.raises(ValueError, match="no numbers for a table"):
+        table.add(value, 0.0)
+    assert len(table) == 0
 
 
 def test_a_row_takes_a_few_bytes_of_memory() -> None:

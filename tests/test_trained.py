@@ -11,6 +11,7 @@ from shouldtune.ladder import climb
 from shouldtune.models.budget import OVER
 from shouldtune.models.doubles import Abilities, Scripted
 from shouldtune.models.prompted import NearestShots, Prompted
+from shouldtune.rungs.choosing import Groups
 from shouldtune.rungs.distil import Distil, good_enough
 from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.fine_tune_retrieval import FineTuneRetrieval
@@ -113,7 +114,7 @@ def test_shots_of_the_same_group_are_not_shown_either() -> None:
     rows = [Example(f"r{i}", f"order {i // 2} of the red lamp", f"t{i}", group=f"g{i // 2}") for i in range(20)]
     nearest = NearestShots(tuple((e.input, e.target) for e in rows), 2)
     for example in rows:
-        shown = shown_beside(example, rows, nearest)
+        shown = shown_beside(example, Groups(rows), nearest)
         assert len(shown) == 2
         assert not {target for _, target in shown} & {e.target for e in rows if e.group == example.group}
 

@@ -97,9 +97,8 @@ def open_models(
     `opens` opens them in another way. ModelUnavailable or InputError where one cannot be opened, CannotMeasure where no
     worker can be had.
     """
-    everything = together(
-        loaded.task.train, loaded.holdout
-    )  # a scripted model knows the answers; a real one is told nothing
+    # A scripted model knows the answers; a real one is told nothing.
+    everything = together(loaded.task.train, loaded.holdout)
     file, economics = loaded.file, loaded.economics
     opener = Opener(on, everything, (file.model, file.strong, file.tune, model_needed(loaded.task.scorer)))
 

@@ -132,7 +132,7 @@ def _look(text: str) -> Look:
     listed, end, after = rest.partition("]")
     row = json.loads(before + key + end + after)
     rows = AskedRows(int(match[1], 16) for match in HASH.finditer(listed))
-    if not isinstance(row["rows"], list) or len(HASH.sub("", listed).replace(",", "").strip()):
+    if row["rows"] != [] or len(HASH.sub("", listed).replace(",", "").strip()):
         raise ValueError("rows are hashes of 16 digits")
     return Look(int(row["look"]), str(row["asked"]), rows, str(row["run"]))
 

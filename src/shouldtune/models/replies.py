@@ -81,9 +81,13 @@ def short(text: str) -> str:
     return " ".join(text.split())[:200]
 
 
+MOST_TOKENS = 1 << 40
+"""A count above that is no count."""
+
+
 def _count(usage: Any, name: str) -> int | None:
     value = usage.get(name) if isinstance(usage, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST_TOKENS else None
 
 
 def _about(messages: Sequence[Message]) -> int:

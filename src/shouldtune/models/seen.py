@@ -13,6 +13,8 @@ from shouldtune.types import Completion
 
 WHOLE = ("key", "prompt_tokens", "completion_tokens", "cached_tokens", "marks")
 REAL = ("compute_s", "cost_usd")
+MOST_TOKENS = 1 << 40
+"""What a server says beyond that is no count, and would not fit the table."""
 FAILED, ESTIMATED, FORM_MISSED = 1, 2, 4
 
 
@@ -27,11 +29,10 @@ class AnswersSeen:
         marks = (
             FAILED * completion.failed + ESTIMATED * completion.tokens_estimated + FORM_MISSED * completion.form_missed
         )
+        counts = (completion.prompt_tokens, completion.completion_tokens, completion.cached_tokens)
         self._table.add(
             hash(key),
-            completion.prompt_tokens or 0,
-            completion.completion_tokens or 0,
-            completion.cached_tokens or 0,
+            *(min(count or 0, MOST_TOKENS) for count in counts),
             marks,
             math.nan if completion.compute_s is None else completion.compute_s,
             math.nan if completion.cost_usd is None else completion.cost_usd,

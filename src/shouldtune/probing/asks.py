@@ -17,6 +17,7 @@ from shouldtune.probing.changes import (
 )
 from shouldtune.retrieval.bm25 import Bm25
 from shouldtune.retrieval.chunks import Passage
+from shouldtune.rungs.choosing import Groups
 from shouldtune.types import Model, Task
 from shouldtune.verdict.diagnosis import wrong_targets
 from shouldtune.verdict.probes import PROBES
@@ -26,14 +27,14 @@ def changed_asks(
     task: Task, rows: Sequence[Row], right: Mapping[str, Sequence[Passage]], strong: Model | None
 ) -> dict[tuple[str, Kind], Asked]:
     """Every row under every change that changes something about it."""
-    index = Bm25([example.input for example in task.train])
+    index, groups = Bm25([example.input for example in task.train]), Groups(task.train)
     asks: dict[tuple[str, Kind], Asked] = {}
     for row in rows:
         changed: dict[Kind, Asked | None] = {
             "placebo": placebo(row.asked),
             "form": held_to_form(row.asked, task.output),
             "passage": with_right_passages(row.asked, right.get(row.example.id, ())),
-            "shots": with_nearest_shots(row.asked, row.example, task.train, index),
+            "shots": with_nearest_shots(row.asked, row.example, groups, index),
             "stronger": on_another_model(row.asked, strong) if strong is not None else None,
         }
         asks |= {(row.example.id, kind): asked for kind, asked in changed.items() if asked is not None}

@@ -14,6 +14,7 @@ from shouldtune.models.prompted import NearestPassages, Prompted, Shot, with_pas
 from shouldtune.retrieval.bm25 import Bm25
 from shouldtune.retrieval.chunks import Passage, passages, same_place
 from shouldtune.retrieval.gold import MOST_FOUND, gold_ids, holds_answer
+from shouldtune.rungs.choosing import Groups
 from shouldtune.scorers.structure import parse
 from shouldtune.types import Document, Example, Model, Output
 
@@ -51,7 +52,7 @@ class Asked:
         return prompt if self.around is None else replace(self.around, model=prompt)
 
 
-def take_apart(fitted: Model, example: Example, train: Sequence[Example]) -> Asked | None:
+def take_apart(fitted: Model, example: Example, train: Groups) -> Asked | None:
     """A fitted prompt as it asks one training row, the row itself and its group left out of the shots it finds.
 
     None where the fitted model is no prompt, or where the row is one of its fixed shots.
@@ -60,24 +61,18 @@ def take_apart(fitted: Model, example: Example, train: Sequence[Example]) -> Ask
     prompt = around.model if around is not None else fitted
     if not isinstance(prompt, Prompted):
         return None
-    hidden = {(row.input, row.target) for row in relatives(example, train)}
+    relatives = train.relatives(example)
+    hidden = {(row.input, row.target) for row in relatives}
     if any(shot in hidden for shot in prompt.shots):
         return None
     near: tuple[Shot, ...] = ()
     if prompt.nearest is not None:
         wider = replace(prompt.nearest, k=prompt.nearest.k + len(hidden))
         near = tuple(shot for shot in wider.find(example.input) if shot not in hidden)[-prompt.nearest.k :]
-    learnt = {row.input for row in relatives(example, train)}
+    learnt = {row.input for row in relatives}
     shown = prompt.passages.find(example.input, learnt) if prompt.passages is not None else ()
     bare = replace(prompt, shots=(*prompt.shots, *near), nearest=None, passages=None)
     return Asked(prompt.model, bare, example.input, tuple(shown), around)
-
-
-def relatives(example: Example, train: Sequence[Example]) -> list[Example]:
-    """The row itself and the rows of its group, near-duplicates among them."""
-    if example.group is None:
-        return [example]
-    return [row for row in train if row.id == example.id or row.group == example.group]
 
 
 # ---------------------------------------------------------------- the changes
@@ -112,13 +107,13 @@ def closed_book(asked: Asked) -> Asked | None:
     return replace(asked, shown=()) if asked.shown else None
 
 
-def with_nearest_shots(asked: Asked, example: Example, train: Sequence[Example], index: Bm25) -> Asked | None:
+def with_nearest_shots(asked: Asked, example: Example, train: Groups, index: Bm25) -> Asked | None:
     """As many of the nearest training rows as fit, the nearest last; None where the prompt holds just these."""
-    hidden = {row.id for row in relatives(example, train)}
+    hidden = {row.id for row in train.relatives(example)}
     found: list[Shot] = []
     room = MOST_CHARACTERS
     for i in index.search(example.input, MOST_SHOTS + len(hidden)):
-        row = train[i]
+        row = train.rows[i]
         room -= len(row.input) + len(row.target)
         if row.id in hidden or len(found) == MOST_SHOTS:
             continue

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from shouldtune.doubts import Doubts
 from shouldtune.models.calibrated import Calibrated
 from shouldtune.models.prompted import Prompted
 from shouldtune.probing.answers import Row, complete, score_of
 from shouldtune.probing.changes import take_apart
-from shouldtune.rungs.choosing import parted
+from shouldtune.rungs.choosing import Groups, parted
 from shouldtune.types import Example, Model, Task
 
 BATCH = 64
@@ -35,10 +36,11 @@ class Sample:
 
 async def first_answers(task: Task, fitted: Model, *, failures: int, rows: int, most: int) -> list[Row]:
     """Ask rows in their order until so many of them fail and so many are asked, `most` at most."""
-    pool = parted(task)[0]
-    usable = [(example, ask) for example in pool if (ask := take_apart(fitted, example, task.train)) is not None]
+    pool, groups = parted(task)[0], Groups(task.train)
+    apart = ((example, take_apart(fitted, example, groups)) for example in pool)
+    usable = list(islice(((example, ask) for example, ask in apart if ask is not None), most))
     asked: list[Row] = []
-    most = min(len(usable), most)
+    most = len(usable)
     while len(asked) < most:
         part = usable[len(asked) : min(len(asked) + BATCH, most)]
         answers = await complete([ask for _, ask in part])
@@ -62,7 +64,8 @@ def passing(task: Task, scores: Sequence[float | None]) -> float:
 
 async def mean_without_itself(task: Task, fitted: Model, rows: Sequence[Example]) -> float | None:
     """A fitted prompt's mean score on training rows, none of them among its own shots; None where none was answered."""
-    asked = [(row, ask) for row in rows if (ask := take_apart(fitted, row, task.train)) is not None]
+    groups = Groups(task.train)
+    asked = [(row, ask) for row in rows if (ask := take_apart(fitted, row, groups)) is not None]
     answers = await complete([ask for _, ask in asked])
     scores = [await score_of(task, row, answer) for (row, _), answer in zip(asked, answers, strict=True)]
     known = [score for score in scores if score is not None]

@@ -22,6 +22,22 @@ Candidate = tuple[str, Model]
 """(the setting in words, the model with it)"""
 
 
+class Groups:
+    """Which rows belong together, found by their group and not by looking through all rows each time."""
+
+    def __init__(self, rows: Sequence[Example]) -> None:
+        self.rows = rows
+        self._places: dict[str, list[int]] = {}
+        for place, row in enumerate(rows):
+            if row.group is not None:
+                self._places.setdefault(row.group, []).append(place)
+
+    def relatives(self, example: Example) -> list[Example]:
+        """The row itself and the rows of its group, near-duplicates among them."""
+        others = () if example.group is None else self._places.get(example.group, ())
+        return [example, *(self.rows[place] for place in others)]
+
+
 def parted(task: Task) -> tuple[Sequence[Example], Sequence[Example]]:
     """(pool to take shots from, unseen part to choose settings on) for a rung without training.
 

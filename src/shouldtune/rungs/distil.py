@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from shouldtune.measure import measure
 from shouldtune.models.prompted import NearestShots, Prompted
-from shouldtune.rungs.choosing import answer_options, shots
+from shouldtune.rungs.choosing import Groups, answer_options, shots
 from shouldtune.rungs.trained import FEWEST, Lesson, Trained, conversations, shown_beside
 from shouldtune.types import (
     Completion,
@@ -66,9 +66,9 @@ class Distil(Trained):
 
     async def _ask(self, task: Task, pool: Sequence[Example], strong: Model) -> Sequence[Prediction]:
         """The strong model's answer to each training question, and its grade."""
-        nearest, options = NearestShots(shots(pool), self.shown), answer_options(task)
+        nearest, groups, options = NearestShots(shots(pool), self.shown), Groups(pool), answer_options(task)
         prompts = {
-            e.input: Prompted(strong, task.instruction, shots=shown_beside(e, pool, nearest), options=options)
+            e.input: Prompted(strong, task.instruction, shots=shown_beside(e, groups, nearest), options=options)
             for e in pool
         }
         return await measure(_EachItsOwn(prompts), pool, task.scorer)

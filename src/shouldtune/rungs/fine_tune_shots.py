@@ -5,11 +5,10 @@ Min et al., "MetaICL: Learning to Learn In Context" (2022), train on many tasks 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shouldtune.models.prompted import NearestShots, Prompted
-from shouldtune.rungs.choosing import answer_options, shots
+from shouldtune.rungs.choosing import Groups, answer_options, shots
 from shouldtune.rungs.trained import Lesson, Trained, conversations, shown_beside
 from shouldtune.tuning.lora import TooLong
 from shouldtune.types import Conversation, Example, Fitted, Models, Skipped, Task
@@ -27,10 +26,10 @@ class FineTuneShots(Trained):
         if isinstance(tune, Skipped):
             return tune
         pool, options = task.halves()[0], answer_options(task)
-        nearest = NearestShots(shots(pool), self.shown)
+        nearest, groups = NearestShots(shots(pool), self.shown), Groups(pool)
         lesson = Lesson(
             asked=lambda model, instruction: Prompted(model, instruction, nearest=nearest, options=options),
-            texts=lambda prompt: [_text(example, pool, prompt, nearest) for example in pool],
+            texts=lambda prompt: [_text(example, groups, prompt, nearest) for example in pool],
         )
         try:
             fitted = await self.teach(task, tune, lesson)
@@ -42,7 +41,7 @@ class FineTuneShots(Trained):
         return fitted
 
 
-def _text(example: Example, pool: Sequence[Example], prompt: Prompted, nearest: NearestShots) -> Conversation:
+def _text(example: Example, pool: Groups, prompt: Prompted, nearest: NearestShots) -> Conversation:
     """The prompt with fixed shots in place of found ones: among those found would be the example itself."""
     shown = Prompted(prompt.model, prompt.instruction, shots=shown_beside(example, pool, nearest))
     return conversations([example], shown)[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from shouldtune.measure import mean_score, measure
 from shouldtune.models.prompted import NearestShots, Prompted, Shot
-from shouldtune.rungs.choosing import FALLEN
+from shouldtune.rungs.choosing import FALLEN, Groups
 from shouldtune.tuning.provider_tunable import trains_elsewhere
 from shouldtune.types import Conversation, Example, Fitted, Model, Models, Skipped, Task, Trial, Tunable, TuneSettings
 
@@ -140,9 +140,8 @@ def conversations(examples: Sequence[Example], prompt: Prompted) -> list[Convers
     return [Conversation(prompt.messages(example.input)[0], example.target) for example in examples]
 
 
-def shown_beside(example: Example, pool: Sequence[Example], nearest: NearestShots) -> tuple[Shot, ...]:
+def shown_beside(example: Example, pool: Groups, nearest: NearestShots) -> tuple[Shot, ...]:
     """The k shots that a training example is shown with: the nearest ones, none of them itself or of its own group."""
-    own = {(example.input, example.target)}
-    own |= {(e.input, e.target) for e in pool if example.group is not None and e.group == example.group}
+    own = {(each.input, each.target) for each in pool.relatives(example)}
     found = [shot for shot in replace(nearest, k=nearest.k + len(own)).find(example.input) if shot not in own]
     return tuple(found[-nearest.k :])

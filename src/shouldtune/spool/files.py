@@ -13,6 +13,9 @@ HELD = 256 * 1024
 """Bytes that wait in memory before they are written together; what is shorter than that has no file."""
 
 
+HINT = "examples and answers are kept there while a command runs; TMPDIR names another place"
+
+
 class ScratchFile:
     """One writer, many readers. The file has no name, so it is gone with whoever holds it, however that ends."""
 
@@ -34,9 +37,12 @@ class ScratchFile:
         """The bytes from `start` up to, not including, `stop`."""
         parts = []
         while self._file is not None and start < min(stop, self._written):
-            part = os.pread(self._file, min(stop, self._written) - start, start)
+            try:
+                part = os.pread(self._file, min(stop, self._written) - start, start)
+            except OSError as error:
+                raise CannotMeasure(f"cannot read: {error.strerror}", where=scratch_folder(), hint=HINT) from None
             if not part:
-                raise CannotMeasure("a scratch file was cut short", where=scratch_folder())
+                raise CannotMeasure("a scratch file was cut short", where=scratch_folder(), hint=HINT)
             parts.append(part)
             start += len(part)
         if start < stop:
@@ -54,12 +60,14 @@ class ScratchFile:
                 self._written += done
                 del self._waiting[:done]
         except OSError as error:
-            hint = "examples and answers are kept there while a command runs; TMPDIR names another place"
-            raise CannotMeasure(f"cannot write: {error.strerror}", where=scratch_folder(), hint=hint) from None
+            raise CannotMeasure(f"cannot write: {error.strerror}", where=scratch_folder(), hint=HINT) from None
 
 
 def scratch_folder() -> Path:
     """TMPDIR, else /var/tmp, which is on disk where /tmp may be memory, else wherever Python puts such files."""
     if not os.environ.get("TMPDIR") and os.access("/var/tmp", os.W_OK | os.X_OK):  # noqa: S108  the files have no name
         return Path("/var/tmp")  # noqa: S108
-    return Path(tempfile.gettempdir())
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:  # nothing that can be written to
+        return Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108

@@ -34,8 +34,8 @@ class _AnswerSpool(Spool[Prediction]):
         self.figures = Table(("key",), ("score", *OF_COMPLETIONS))
 
     def add(self, item: Prediction) -> None:
+        self.figures.add(*_figures(item))  # first, for it may refuse the item
         super().add(item)
-        self.figures.add(*_figures(item))
 
 
 class Answers(Rows[Prediction]):
@@ -118,8 +118,14 @@ def _figures(prediction: Prediction) -> tuple[float, ...]:
 
 def _packed(prediction: Prediction) -> tuple[Any, ...]:
     score = prediction.score
-    graded = None if score is None else (score.value, score.reason, score.metrics)
+    graded = None
+    if score is not None:  # as plain floats: numbers of a scorer's library would have to be kept in memory
+        graded = float(score.value), score.reason, {name: _float(value) for name, value in score.metrics.items()}
     return prediction.example_id, _said(prediction.completion), graded
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _prediction(fields: tuple[Any, ...]) -> Prediction:

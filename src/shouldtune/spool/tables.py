@@ -27,8 +27,12 @@ class Table:
         return len(self._file) // self._row.size
 
     def add(self, *values: float) -> None:
-        """One more row. CannotMeasure where the disk is full."""
-        self._file.add(self._row.pack(*values))
+        """One more row. ValueError for what is no number of that kind, CannotMeasure where the disk is full."""
+        try:
+            row = self._row.pack(*values)
+        except (struct.error, OverflowError) as error:
+            raise ValueError(f"{values} are no numbers for a table: {error}") from None
+        self._file.add(row)
 
     def column(self, name: str) -> NDArray[Any]:
         """All values of one column, 8 bytes each."""

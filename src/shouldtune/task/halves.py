@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def _given_halves(
 
 def _together(own: Rows[Example], more: Sequence[Example]) -> Rows[Example]:
     """The task's own examples and those from elsewhere, no two with one id."""
-    return ExampleSpool((*own, *_renamed("kept", more, own))).rows() if more else own
+    return ExampleSpool(chain(own, _renamed("kept", more, own))).rows() if more else own
 
 
 def _renamed(before: str, examples: Sequence[Example], others: Sequence[Example]) -> Rows[Example]:

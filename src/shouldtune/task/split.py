@@ -21,7 +21,8 @@ def split(examples: Sequence[Example], holdout_size: int, seed: int) -> tuple[Ro
 
     Returns (train, holdout), each in seeded random order. Examples of one group, and near-duplicates, are one
     unit: they stand together on one side and next to each other. Where targets repeat like labels, each label
-    gives its share to the holdout. Of all examples a few numbers are held, of their texts none.
+    gives its share to the holdout. Of all examples a few numbers are held, and
+    each different target once.
     """
     units = _units(examples)
     order = np.random.default_rng(seed).permutation(len(units.first))
