@@ -73,6 +73,7 @@ def test_an_answer_with_a_score_that_is_none_is_refused_and_leaves_the_others_as
     answers.add(prediction(2))
     assert list(answers.all_added()) == [prediction(1), prediction(2)]
     assert figure(answers.all_added(), "score").tolist() == [1.0, 0.0]
+    assert figure(answers.all_added()[::-1], "score").tolist() == [0.0, 1.0]
 
 
 def test_a_slice_a_place_and_another_order_are_of_the_same_rows() -> None:

@@ -70,7 +70,9 @@ class Answers(Rows[Prediction]):
         assert isinstance(self._spool, _AnswerSpool)  # noqa: S101  it makes its own
         found = self._spool.figures.column(name)
         places = self._places
-        return found[places.start : places.stop : places.step] if isinstance(places, range) else found[places]
+        if isinstance(places, range) and places.step > 0:
+            return found[places.start : places.stop : places.step]
+        return found[np.asarray(places, dtype=np.int64)]
 
 
 def figure(predictions: Sequence[Prediction], name: Figure) -> Array:
