@@ -24,7 +24,11 @@ for name in ("gguf", "tokenizers", "safetensors", "jinja2", "llguidance"):
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # the model is too small for two
 
+from safetensors.torch import save_file  # noqa: E402
+
 from shouldtune.models.engine import COMPUTE, load_base  # noqa: E402
+from shouldtune.models.llama import Llama  # noqa: E402
+from shouldtune.models.llama_config import LlamaConfig, weight_shapes  # noqa: E402
 from shouldtune.tuning import packing, training  # noqa: E402
 from shouldtune.tuning.trainable import TrainableLora  # noqa: E402
 from shouldtune.tuning.training import Text, accumulate  # noqa: E402
@@ -204,6 +208,31 @@ def test_loss_and_gradient_equal_those_of_peft(model: LocalModel, lora: Trainabl
     for key, value in lora.tensors().items():
         wanted = parameters[key].grad
         assert torch.allclose(value, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max())), key
+
+
+def test_the_gradient_is_the_slope_of_the_loss_where_all_heads_are_wider_than_the_model(tmp_path: Path) -> None:
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 16, "head_dim": 8}
+    config |= {"num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 2, "intermediate_size": 24}
+    config |= {"vocab_size": 300, "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10_000.0}
+    config |= {"hidden_act": "silu", "tie_word_embeddings": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    draw = torch.Generator().manual_seed(0)
+    shapes = weight_shapes(LlamaConfig.read(tmp_path))
+    weights = {name: torch.randn(shape, generator=draw) / shape[-1] ** 0.5 for name, shape in shapes.items()}
+    save_file(weights, tmp_path / "model.safetensors")
+    lora = TrainableLora(Llama(tmp_path, dtype=torch.float32), rank=4, alpha=8, seed=0)
+    start = lora.masters + 0.1 * torch.randn(lora.masters.shape, generator=draw)
+    texts = texts_with_a_shared_prefix()
+
+    def at(masters: torch.Tensor) -> tuple[float, Any]:
+        lora.masters.copy_(masters)
+        lora.refresh()
+        return gradient_of(lora, texts)
+
+    _, gradient = at(start)
+    step = 1e-2 * gradient / gradient.norm()
+    slope = (at(start + step)[0] - at(start - step)[0]) / 2
+    assert slope == pytest.approx(float(gradient @ step), rel=0.02)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # between peft and transformers

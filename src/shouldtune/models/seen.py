@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from shouldtune.models.bill import Bill
+from shouldtune.models.replies import MOST_TOKENS
 from shouldtune.spool import Table
 from shouldtune.types import Completion
 
 WHOLE = ("key", "prompt_tokens", "completion_tokens", "cached_tokens", "marks")
 REAL = ("compute_s", "cost_usd")
-MOST_TOKENS = 1 << 40
-"""What a server says beyond that is no count, and would not fit the table."""
 FAILED, ESTIMATED, FORM_MISSED = 1, 2, 4
 
 

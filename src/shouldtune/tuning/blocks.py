@@ -102,18 +102,18 @@ class Blocks:
         gate_outer, up_outer = gate_up.chunk(2, dim=-1)
         torch.mul(inner, silu, out=up_outer)
         torch.ops.aten.silu_backward.grad_input(inner.mul_(up), gate, grad_input=gate_outer)
-        reading = lora.back(gate_up, *self._split(kept.middle_normed), layer, "gate_up")
+        reading = lora.back(gate_up, *self._split(kept.middle_normed, "gate_up"), layer, "gate_up")
         outer = self._normed_back(outer, reading, kept.middle, block.mlp_norm)
-        found = lora.back(outer, *self._split(kept.attended), layer, "o")
+        found = lora.back(outer, *self._split(kept.attended, "o"), layer, "o")
         if self._is_last(layer):
             outer, found = (self._spread(x) for x in (outer, found))
         turned = self.packed.attention.backward(kept.turned, found)
         self._turn(turned, (self._cosine, -self._sine))  # the transpose of a turn is the turn back
         turned = turned.flatten(1)
         if layer == 0:  # nothing below it learns
-            lora.back(turned, *self._split(kept.normed), layer, "qkv", inputs=False)
+            lora.back(turned, *self._split(kept.normed, "qkv"), layer, "qkv", inputs=False)
             return outer
-        reading = lora.back(turned, *self._split(kept.normed), layer, "qkv")
+        reading = lora.back(turned, *self._split(kept.normed, "qkv"), layer, "qkv")
         return self._normed_back(outer, reading, kept.x, block.attention_norm)
 
     def _is_last(self, layer: int) -> bool:
@@ -144,7 +144,7 @@ class Blocks:
         other = torch.cat([second, first], dim=-1)
         turned.mul_(cosine).addcmul_(other, sine)
 
-    def _split(self, wide: Tensor) -> tuple[Tensor, Tensor]:
+    def _split(self, wide: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """What a layer read, and its adapter's columns."""
-        width = self.model.config.width
+        width = self.lora.slots[0, name].fused.inputs  # all heads together need not be as wide as the model
         return wide[:, :width], wide[:, width:]
