@@ -66,8 +66,8 @@ CLAIMS = (
         "there are many",
         ("python-api", "kubectl", "kubectl-public", "apibench-tensorhub", "apibench-torchhub", "apibench-huggingface"),
         "As claimed: tuned on a few hundred rows it beats every retrieval at hand, though the goal stays out of reach. "
-        "Where many requests are alike, the strongest rival is the nearest row's answer, copied; and tuned to read what "
-        "retrieval finds it did best, so that the two are not rivals.",
+        "Where many requests are alike, the strongest rival is the nearest row's answer, copied; and tuned to read "
+        "what retrieval finds it did best, so that the two are not rivals.",
     ),
     Claim(
         "Tuned models are known best for teaching a skill: code completion",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from shouldtune.judgement import Economics, Interval, Price, RungResult, Verdict
+from shouldtune.stats import ScoreArray
 from shouldtune.types import Completion, Goal, Measurement, Prediction, Score, Spent, Trial
 from shouldtune.verdict.bounds import Evidence, gather
 from shouldtune.verdict.case import Case
@@ -733,9 +734,10 @@ def test_refuses_what_cannot_be_a_measurement() -> None:
 
 
 def columns_of(measurements: Iterable[Measurement]) -> list[Column]:
+    trials = [max((t.score or 0 for t in m.trials), default=None) for m in measurements]
     return [
-        Column(m.rung, m.training, m.uses_llm, m.scores, trial=max((t.score or 0 for t in m.trials), default=None))
-        for m in measurements
+        Column(m.rung, m.training, m.uses_llm, ScoreArray.of(m.scores), trial=trial)
+        for m, trial in zip(measurements, trials, strict=True)
     ]
 
 
@@ -754,7 +756,7 @@ def fail_some(measurement: Measurement, rng: np.random.Generator) -> Measurement
 
 
 def fill(column: Column, value: float) -> Column:
-    return replace(column, scores=tuple(value if score is None else score for score in column.scores))
+    return replace(column, scores=ScoreArray(column.scores.filled(value)))
 
 
 def levels(verdict: Verdict) -> Mapping[str, Any]:

@@ -22,10 +22,12 @@ import pytest
 from shouldtune.errors import CannotMeasure
 from shouldtune.judgement import Price
 from shouldtune.measure import measure
+from shouldtune.models import key_set, seen
 from shouldtune.models.audit import compact, problems
 from shouldtune.models.bill import Size
 from shouldtune.models.budget import Budget
 from shouldtune.models.doubles import Abilities, Flaky, Priced, Scripted
+from shouldtune.models.key_set import KeySet
 from shouldtune.models.keys import request_of, sha256
 from shouldtune.models.ledger import Ledger
 from shouldtune.models.ledgered import Ledgered
@@ -600,3 +602,30 @@ def test_a_text_that_cannot_be_written_is_an_error_and_nobody_waits_for_ever(led
     with pytest.raises(CannotMeasure, match="cannot be written"):
         asyncio.run(asyncio.wait_for(model.complete([Message("user", "q")]), 10))
     assert ask(Ledgered(Constant("whole"), ledger), "q") == "whole"
+
+
+def test_a_key_that_was_taken_in_is_known_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_set, "NEW", 10)
+    keys = [sha256(str(i)) for i in range(1_000)]
+    known = KeySet(keys[:25])
+    for i in range(25, 500):
+        assert keys[i] not in known
+        known.update([keys[i], keys[i]])
+        assert keys[i] in known
+    assert all(key in known for key in keys[:500])
+    assert not any(key in known for key in keys[500:])  # by chance one in 10^16
+
+
+def test_of_several_answers_to_one_request_the_last_is_billed_however_many_are_looked_at_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = seen.AnswersSeen()
+    for key, tokens in enumerate([3, 5, 8, 13, 21, 34], 1):
+        answers.add(str(key % 4), Completion("", prompt_tokens=tokens, cost_usd=tokens / 1_000))
+    billed = []
+    for together in (100, 2, 1):
+        monkeypatch.setattr(seen, "SORTED_TOGETHER", together)
+        billed.append(answers.bill({"2": [0.5], "9": [0.7]}))
+    for bill in billed:
+        assert (bill.calls, bill.prompt_tokens, bill.lost) == (4, 8 + 13 + 21 + 34, [0.5])
+        assert bill.spent().usd == pytest.approx(0.076)

@@ -26,6 +26,7 @@ from shouldtune.provable import GAIN, GOAL, NO_GAIN, RUNGS, provable
 from shouldtune.report.plans import plan_to_json, plan_to_text
 from shouldtune.run import ledger_path
 from shouldtune.rungs import LADDER
+from shouldtune.stats import ScoreArray
 from shouldtune.task import load_task
 from shouldtune.types import Completion, Goal, Message, Options
 from shouldtune.verdict.bounds import share_alpha
@@ -207,8 +208,8 @@ def test_a_ledger_tells_what_was_paid_and_for_whom_it_is_not_known(tmp_path: Pat
 
 
 def test_the_levels_that_proof_is_said_at_are_those_that_decide() -> None:
-    untrained = [Column(rung.name, False, rung.uses_llm, (1.0,)) for rung in LADDER if not rung.training]
-    columns = [*untrained, Column("fine_tune", True, True, (1.0,), trial=0.5)]
+    untrained = [Column(rung.name, False, rung.uses_llm, ScoreArray.of([1.0])) for rung in LADDER if not rung.training]
+    columns = [*untrained, Column("fine_tune", True, True, ScoreArray.of([1.0]), trial=0.5)]
     levels = share_alpha(Goal(quality=0.8, confidence=0.96), columns, 1, len(untrained))
     assert len(untrained) == RUNGS
     for low in levels.low.values():

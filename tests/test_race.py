@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shouldtune.judgement import Economics
-from shouldtune.stats import clopper_pearson
+from shouldtune.stats import ScoreArray, clopper_pearson
 from shouldtune.types import Goal
 from shouldtune.verdict.bounds import gather
 from shouldtune.verdict.columns import Column
@@ -30,7 +30,7 @@ def rungs(seed: int, n: int = 200, *, agreement: float = 0.6, graded: bool = Fal
         scores = (np.where(alike, shared, rng.random(n)) < skill).astype(float)
         if graded:  # the mean stays the skill
             scores = np.where(rng.random(n) < 0.5, scores, rng.beta(2 * skill, 2 * (1 - skill), n))
-        made.append(Column(name, name == "fine_tune", name not in FREE, tuple(map(float, scores)), trial=skill))
+        made.append(Column(name, name == "fine_tune", name not in FREE, ScoreArray(scores), trial=skill))
     return made
 
 
@@ -51,7 +51,7 @@ def test_the_first_step_opens_the_first_rung_and_without_rungs_there_is_nothing_
 
 
 def test_a_rung_without_a_model_is_measured_whole_at_once() -> None:
-    guess = replace(rungs(1, 300, guess=0.2)[0], scores=(None,) * 300, asked=0)
+    guess = replace(rungs(1, 300, guess=0.2)[0], scores=ScoreArray(np.full(300, np.nan)), asked=0)
     assert next_step(Goal(quality=0.8), [guess], 2) == Ask("guess", 0, 300)
 
 
@@ -126,7 +126,7 @@ def test_what_is_found_does_not_hang_on_rows_that_were_not_asked() -> None:
     whole = rungs(8, 600, guess=0.1, zero_shot=0.3, few_shot=0.5, fine_tune=0.9)
     found, columns = rehearse(Goal(), whole)
     spoilt = [
-        replace(w, scores=c.asked_scores + (0.0,) * (600 - len(c.asked_scores)))
+        replace(w, scores=ScoreArray.of([*c.asked_scores, *[0.0] * (600 - len(c.asked_scores))]))
         for w, c in zip(whole, columns, strict=True)
     ]
     again, columns_again = rehearse(Goal(), spoilt)
@@ -136,7 +136,7 @@ def test_what_is_found_does_not_hang_on_rows_that_were_not_asked() -> None:
 def test_failed_calls_never_help_a_rung_and_let_none_rest() -> None:
     whole = rungs(9, 400, guess=0.1, zero_shot=0.97, fine_tune=0.97)
     holed = [
-        replace(c, scores=tuple(None if i % 5 == 0 and c.uses_llm else s for i, s in enumerate(c.scores)))
+        replace(c, scores=ScoreArray.of([None if i % 5 == 0 and c.uses_llm else s for i, s in enumerate(c.scores)]))
         for c in whole
     ]
     clear, few = rehearse(Goal(quality=0.8), whole)
@@ -191,8 +191,11 @@ def with_money(
 def prices(whole: list[Column], fit: float, value: float | None, prompt: float = 0.0) -> Money:
     """120,000 requests over a year; fitting the tuned rung costs `fit`, an answer of the others `prompt`."""
     each = {c.name: 0.0 if c.training or not c.uses_llm else prompt for c in whole}
-    costs = {c.name: Cost(fit * c.training, 0.0, 0.0, Each(np.arange(2), np.full(2, each[c.name]))) for c in whole}
-    return Money(Economics(10_000, 12, value), costs)
+
+    def cost(c: Column) -> Cost:
+        return Cost(fit * c.training, 0.0, 0.0, Each(lambda: np.arange(2), np.full(2, each[c.name])))
+
+    return Money(Economics(10_000, 12, value), {c.name: cost(c) for c in whole})
 
 
 def test_where_a_gain_is_too_dear_the_race_goes_on_until_that_is_shown() -> None:
@@ -308,5 +311,5 @@ def test_where_it_is_clear_the_race_agrees_with_the_whole_and_asks_far_less(
     assert np.mean(shares) <= most
 
 
-def first(c: Column, n: int) -> tuple[float | None, ...]:
-    return c.scores[:n] + (None,) * (len(c.scores) - n)
+def first(c: Column, n: int) -> ScoreArray:
+    return c.first(n).scores

@@ -148,5 +148,5 @@ def test_a_level_or_a_shape_that_means_nothing_is_refused() -> None:
         lower_limits(np.ones((1, 3)), 0.0)
     with pytest.raises(ValueError, match="rows of numbers"):
         lower_limits(np.ones(3), 0.05)
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="1 scores beside 2"):
         gain_low([1.0], [1.0, 0.0], 0.05)

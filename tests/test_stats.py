@@ -17,6 +17,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from shouldtune.judgement import Interval
 from shouldtune.stats import (
+    ScoreArray,
     bca_interval,
     bootstrap,
     clopper_pearson,
@@ -241,7 +242,7 @@ def test_what_cannot_be_counted_is_refused() -> None:
     for wrong in (lambda: wilson(11, 10, 0.05), lambda: tango(-1, 2, 10, 0.05), lambda: clopper_pearson(1, 10, 0.0)):
         with pytest.raises(ValueError, match="among 10"):
             wrong()
-    with pytest.raises(ValueError, match="argument 2"):
+    with pytest.raises(ValueError, match="2 scores beside 1"):
         paired_interval([1.0, 0.0], [1.0], 0.05)
     with pytest.raises(ValueError, match="0/1"):
         mcnemar_exact([0.5], [1.0])
@@ -282,6 +283,19 @@ def test_a_pair_with_a_failed_call_is_the_worst_difference_at_either_end() -> No
     assert found.low == pytest.approx(tango(30, 7, 100, 0.05).low)
     assert found.high == pytest.approx(tango(37, 0, 100, 0.05).high)
     assert (found.estimate, found.n) == (30 / 93, 93)
+
+
+def test_scores_in_an_array_are_the_scores_of_a_list() -> None:
+    a, b = [1.0, None, 0.25, 0.0, None, 1.0, 0.5], [0.0, 1.0, None, 0.0, None, 1.0, 1.0]
+    x, y = ScoreArray.of(a), ScoreArray.of(b)
+    assert (list(x), list(x[1:3]), x[1], x[-1]) == (a, a[1:3], None, 0.5)
+    assert x == ScoreArray.of(a) != y
+    assert mean_limits(x, 0.05, 0.01) == mean_limits(a, 0.05, 0.01)
+    assert paired_limits(x, y, 0.05, 0.01) == paired_limits(a, b, 0.05, 0.01)
+    assert x.filled(0.75).tolist() == [1.0, 0.75, 0.25, 0.0, 0.75, 1.0, 0.5]
+    for wrong in (math.nan, 1.5):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            ScoreArray.of([None, wrong])
 
 
 def test_one_more_failed_call_never_narrows_an_interval() -> None:

@@ -18,6 +18,7 @@ from shouldtune.rungs.fine_tune_retrieval import FineTuneRetrieval
 from shouldtune.rungs.fine_tune_shots import FineTuneShots
 from shouldtune.rungs.trained import Trained, shown_beside
 from shouldtune.scorers.text import exact
+from shouldtune.stats import ScoreArray
 from shouldtune.task import load_task
 from shouldtune.types import (
     Completion,
@@ -188,7 +189,7 @@ def test_graded_answers_are_learnt_from_where_they_reach_the_goal() -> None:
 
 def test_a_second_kind_is_tried_only_where_the_first_was_not_enough_on_the_training_half() -> None:
     def column(name: str, trial: float | None, *, training: bool = False) -> Column:
-        return Column(name, training, True, (), trial=trial)
+        return Column(name, training, True, ScoreArray.of([]), trial=trial)
 
     goal, shots = Goal(quality=0.8, worthwhile_gain=0.05), column("few_shot", 0.5)
     assert trained_enough(goal, [shots]) is None

@@ -6,7 +6,7 @@ and a forecast. What it would see there is simulated (looked_into.py) and judged
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from looked_into import curve_of, data_of, failures_of
 from truth import is_false, true_finding
@@ -82,7 +82,7 @@ def climb(world: World, whole: list[Column], data: Inquiry, looked: Inquiry) -> 
         step = next_step(world.goal, columns, waiting, memory=memory, money=world.money)
         if isinstance(step, Ask):
             at = [c.name for c in columns].index(step.rung)
-            columns[at] = _first_rows(whole[at], step.stop)
+            columns[at] = whole[at].first(step.stop)
         elif isinstance(step, Done):
             e = gather_raced(world.goal, columns, waiting, memory=memory, money=world.money)
             found = _first(world, e, known)
@@ -93,7 +93,7 @@ def climb(world: World, whole: list[Column], data: Inquiry, looked: Inquiry) -> 
             if ladder[len(columns)].training and why_not_to_train(known, world.goal):
                 del ladder[len(columns)]
             else:
-                columns.append(_first_rows(whole[len(columns)], 0))
+                columns.append(whole[len(columns)].first(0))
 
 
 def _everything(world: World, columns: list[Column], looked: Inquiry) -> Finding | None:
@@ -108,7 +108,3 @@ def _first(world: World, e: Evidence, looked: Inquiry) -> Finding | None:
 
 def _said(found: Finding | None) -> str:
     return f"{found.answer} {found.reason}" if found else "not_yet open"
-
-
-def _first_rows(c: Column, asked: int) -> Column:
-    return replace(c, scores=c.scores[:asked] + (None,) * (len(c.scores) - asked), asked=asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from worlds import GAIN, GUESS, TUNED, World
 
 from shouldtune.judgement import Interval
+from shouldtune.stats import ScoreArray
 from shouldtune.verdict.alpha import share_alpha
 from shouldtune.verdict.bounds import Evidence, choose_candidates
 from shouldtune.verdict.columns import Column
@@ -68,7 +69,8 @@ def pays(world: World) -> bool | None:
 
 def _known(world: World) -> Evidence:
     """Evidence without any doubt."""
-    columns = tuple(Column(name, name == TUNED, name != GUESS, (), trial=s) for name, s in world.skills.items())
+    nothing = ScoreArray.of(())
+    columns = tuple(Column(name, name == TUNED, name != GUESS, nothing, trial=s) for name, s in world.skills.items())
     lower = [name for name in world.skills if name != TUNED]
     gains = {(TUNED, name): _point(world.gain + world.best - world.skills[name] + SLACK) for name in lower}
     relative = {}

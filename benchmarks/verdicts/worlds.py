@@ -17,6 +17,7 @@ from curve_worlds import World as CurveWorld
 from curve_worlds import one_tune
 
 from shouldtune.judgement import Economics
+from shouldtune.stats import ScoreArray
 from shouldtune.types import Goal
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.economics import Cost, Each, Money
@@ -119,7 +120,7 @@ def tuning_does_not_pay(rng: Rng, n: int) -> World:
             fit=fit if name == TUNED else 0.0,
             labels=0.0,
             fixed=0.0,
-            each=Each(np.arange(32), asks[name] * rng.uniform(0.8, 1.2, 32)),
+            each=Each(lambda: np.arange(32), asks[name] * rng.uniform(0.8, 1.2, 32)),
         )
         for name in made.skills
     }
@@ -287,7 +288,7 @@ def measured(world: World, rng: Rng) -> list[Column]:
             scores = np.where(repeated, 1.0, scores)
         trial = float(np.clip(skill + rng.normal(0, 0.06), 0, 1))  # what the training half shows
         behind = len(world.skills) - place
-        columns.append(Column(name, name == TUNED, name != GUESS, tuple(scores.tolist()), trial=trial, behind=behind))
+        columns.append(Column(name, name == TUNED, name != GUESS, ScoreArray(scores), trial=trial, behind=behind))
     return columns
 
 

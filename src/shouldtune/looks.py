@@ -28,6 +28,7 @@ from shouldtune.types import Example, Goal
 FILE = "looks.jsonl"
 ROWS = '"rows": ['
 HASH = re.compile(r'"([0-9a-f]{16})"')
+HASHES = re.compile(r'\s*(?:"[0-9a-f]{16}"\s*(?:,\s*|$))*+')
 
 
 class AskedRows:
@@ -128,12 +129,12 @@ def _read(path: Path) -> list[Look]:
 
 def _look(text: str) -> Look:
     """A look from its line; its rows are read one by one, for together they are large. ValueError or KeyError."""
-    before, key, rest = text.partition(ROWS)
-    listed, end, after = rest.partition("]")
-    row = json.loads(before + key + end + after)
-    rows = AskedRows(int(match[1], 16) for match in HASH.finditer(listed))
-    if row["rows"] != [] or len(HASH.sub("", listed).replace(",", "").strip()):
+    start = text.index(ROWS) + len(ROWS)
+    end = text.index("]", start)
+    row = json.loads(text[:start] + text[end:])
+    if row["rows"] != [] or not HASHES.fullmatch(text, start, end):
         raise ValueError("rows are hashes of 16 digits")
+    rows = AskedRows(int(match[1], 16) for match in HASH.finditer(text, start, end))
     return Look(int(row["look"]), str(row["asked"]), rows, str(row["run"]))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from shouldtune.errors import CannotMeasure
 from shouldtune.models.bill import Bill, Size, lost_calls
 from shouldtune.models.budget import Budget
+from shouldtune.models.key_set import KeySet
 from shouldtune.models.keys import canonical, completion_from_json
 from shouldtune.models.ledger_file import open_to_read
 from shouldtune.models.ledger_writer import FIND, LedgerWriter, Row, Rows
@@ -50,7 +51,7 @@ class Beside:
     def __init__(self, path: Path) -> None:
         self.path = path
         with open_to_read(path) as database:
-            self._keys = {key for (key,) in database.execute("SELECT key FROM calls")}
+            self._keys = KeySet(key for (key,) in database.execute("SELECT key FROM calls"))
 
     def find(self, key: str) -> Completion | None:
         """The recorded answer to a request, or None. CannotMeasure."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shouldtune.errors import CannotMeasure
+from shouldtune.models.key_set import KeySet
 from shouldtune.models.ledger_file import cannot_read, lock, open_to_write
 
 Row = tuple[str | int | float | None, ...]
@@ -58,7 +59,7 @@ class LedgerWriter:
         try:
             self._database = open_to_write(path)
             with cannot_read(path):
-                self._keys = {key for (key,) in self._database.execute("SELECT key FROM calls")}
+                self._keys = KeySet(key for (key,) in self._database.execute("SELECT key FROM calls"))
                 left = self._database.execute("SELECT id, key, usd FROM sent").fetchall()
         except CannotMeasure:
             self._lock.close()

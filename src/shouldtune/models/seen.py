@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shouldtune.models.bill import Bill
 from shouldtune.models.replies import MOST_TOKENS
@@ -14,6 +15,7 @@ from shouldtune.types import Completion
 
 WHOLE = ("key", "prompt_tokens", "completion_tokens", "cached_tokens", "marks")
 REAL = ("compute_s", "cost_usd")
+SORTED_TOGETHER = 1 << 17
 FAILED, ESTIMATED, FORM_MISSED = 1, 2, 4
 
 
@@ -39,25 +41,47 @@ class AnswersSeen:
 
     def bill(self, unknown: Mapping[str, Sequence[float | None]]) -> Bill:
         """All of them together, with the `unknown` calls for the same requests: the most that each may have cost."""
-        keys = self._table.column("key")
-        last = np.zeros(len(keys), dtype=bool)
-        last[len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]] = True
-        whole = {name: self._table.column(name)[last] for name in WHOLE[1:]}
-        seconds, dollars = (self._table.column(name)[last] for name in REAL)
-        marks = whole["marks"]
-        asked = set(keys[np.isin(keys, [hash(key) for key in unknown])].tolist())
+        last = self._last()
+        marks = self._table.column("marks")[last].astype(np.uint8)
+        untold = marks & FAILED == 0
+        for name in REAL:
+            untold &= np.isnan(self._table.column(name)[last])
+        asked = set(self._asked(np.array([hash(key) for key in unknown], dtype=np.int64)))
         total = Bill(
             calls=int(last.sum()),
-            prompt_tokens=int(whole["prompt_tokens"].sum()),
-            completion_tokens=int(whole["completion_tokens"].sum()),
-            cached_tokens=int(whole["cached_tokens"].sum()),
+            prompt_tokens=self._sum("prompt_tokens", last),
+            completion_tokens=self._sum("completion_tokens", last),
+            cached_tokens=self._sum("cached_tokens", last),
             estimated=int((marks & ESTIMATED > 0).sum()),
             form_missed=int((marks & FORM_MISSED > 0).sum()),
-            unknown=bool((np.isnan(dollars) & np.isnan(seconds) & (marks & FAILED == 0)).any()),
+            unknown=bool(untold.any()),
             lost=[usd for key, lost in unknown.items() if hash(key) in asked for usd in lost],
         )
-        for second in seconds[seconds > 0]:
-            total.seconds.add(float(second))
-        for usd in dollars[~np.isnan(dollars)]:
-            total.dollars.add(float(usd))
+        for seconds in self._known("compute_s", last):
+            if seconds > 0:
+                total.seconds.add(seconds)
+        for usd in self._known("cost_usd", last):
+            total.dollars.add(usd)
         return total
+
+    def _last(self) -> NDArray[np.bool_]:
+        """Which rows are the last of their request."""
+        keys = self._table.column("key")
+        last = np.zeros(len(keys), dtype=bool)
+        parts = 1 + len(keys) // SORTED_TOGETHER
+        for part in range(parts):  # the rows of one request are in one part
+            rows = np.flatnonzero(keys % parts == part)
+            last[rows[len(rows) - 1 - np.unique(keys[rows][::-1], return_index=True)[1]]] = True
+        return last
+
+    def _asked(self, keys: NDArray[np.int64]) -> list[int]:
+        """Those of these keys that an answer was given to."""
+        found = self._table.column("key") if len(keys) else keys
+        return [int(key) for key in np.unique(found[np.isin(found, keys)])]
+
+    def _known(self, name: str, rows: NDArray[np.bool_]) -> Iterator[float]:
+        values = self._table.column(name)[rows]
+        return map(float, values[~np.isnan(values)])
+
+    def _sum(self, name: str, rows: NDArray[np.bool_]) -> int:
+        return int(self._table.column(name)[rows].sum())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shouldtune.stats import ScoreArray
 from shouldtune.types import Goal, Rung
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.questions import ENDS_THE_CLIMB
@@ -60,6 +61,6 @@ def _world(rungs: Sequence[Rung], n: int, rng: np.random.Generator) -> list[Colu
     made = []
     for rung in rungs:
         skill = rng.uniform(*(TRAINED if rung.training else PROMPTED if rung.uses_llm else FREE))
-        right = np.where(alike, shared, rng.random(n)) < skill
-        made.append(Column(rung.name, rung.training, rung.uses_llm, tuple(map(float, right)), trial=float(skill)))
+        right = ScoreArray((np.where(alike, shared, rng.random(n)) < skill).astype(np.float64))
+        made.append(Column(rung.name, rung.training, rung.uses_llm, right, trial=float(skill)))
     return made

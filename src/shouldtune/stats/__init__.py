@@ -33,11 +33,12 @@ from shouldtune.stats.proportions import clopper_pearson, wilson
 from shouldtune.stats.samples import mean_pass_at_k, pass_at_k
 from shouldtune.stats.seeds import between_seeds, seed_gain_interval, seed_mean_interval
 from shouldtune.stats.significance import alpha_at_look, holm, mcnemar_exact, permutation_paired
-from shouldtune.stats.values import MaybeScores, Scores, answered_pairs, differences, filled
+from shouldtune.stats.values import MaybeScores, ScoreArray, Scores, answered_pairs, differences, filled
 
 __all__ = [
     "Judged",
     "MaybeScores",
+    "ScoreArray",
     "Scores",
     "alpha_at_look",
     "answered_pairs",

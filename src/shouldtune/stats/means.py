@@ -7,7 +7,7 @@ import numpy as np
 from shouldtune.judgement import Interval
 from shouldtune.stats.bootstrap import bca_low
 from shouldtune.stats.proportions import exact_low
-from shouldtune.stats.values import Array, MaybeScores, Scores, checked, filled
+from shouldtune.stats.values import Array, MaybeScores, ScoreArray, Scores
 
 
 def mean_interval(scores: Scores, alpha: float) -> Interval:
@@ -23,10 +23,11 @@ def mean_limits(scores: MaybeScores, low_level: float, high_level: float) -> Int
 
     The estimate and `n` are of the answered examples alone.
     """
-    answered = [score for score in scores if score is not None]
-    low = _mean_low(checked(filled(scores, 0.0)), low_level)
-    high = 1.0 - _mean_low(1.0 - checked(filled(scores, 1.0)), high_level)
-    return Interval(float(np.mean(answered)) if answered else None, low, high, len(answered))
+    known = ScoreArray.of(scores)
+    low = _mean_low(known.filled(0.0), low_level)
+    high = 1.0 - _mean_low(1.0 - known.filled(1.0), high_level)
+    answered = known.answered
+    return Interval(float(np.mean(answered)) if answered.size else None, low, high, answered.size)
 
 
 def _mean_low(x: Array, level: float) -> float:

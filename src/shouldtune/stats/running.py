@@ -8,13 +8,17 @@ the capital at one mean; where it has moved, regula falsi (Illinois) finds how f
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shouldtune.stats.sequences import BETS, BISECTIONS, FEW_VALUES, LOOK_EVERY
 from shouldtune.stats.values import Array, check_level
 
 GRID = 1 << BISECTIONS
+AT_ONCE = 512 * LOOK_EVERY
+"""Rows whose bets are worked out together."""
 _BETS = np.array(BETS)[:, None]
 
 
@@ -22,9 +26,10 @@ class Running:
     """One sequence of values from 0 to 1, to which rows are added."""
 
     def __init__(self) -> None:
-        self._rows: Array = np.zeros(0)
+        self._rows: NDArray[Any] = np.zeros(0, dtype=np.uint8)
+        """The place of each row's value among `_values`; the value itself where those are many."""
         self._values: Array | None = np.zeros(0)
-        """The different values, where they are few."""
+        """The different values, in order, where they are few."""
         self._counts: Array = np.zeros((0, 0))
         """(values, looks): how often each stands among all rows up to a look."""
         self._limits: dict[float, tuple[int, int]] = {}
@@ -39,21 +44,28 @@ class Running:
         """The next rows; ValueError for NaN and what lies outside 0 to 1."""
         if not bool(np.all((rows >= 0) & (rows <= 1))):
             raise ValueError("expected numbers from 0 to 1")
-        seen = len(self._rows) // LOOK_EVERY
-        self._rows = np.concatenate([self._rows, rows])
         if self._values is None:
+            self._rows = np.concatenate([self._rows, rows])
             return
-        known = set(self._values.tolist())
-        values = known.union(rows.tolist())
+        seen = len(self._rows) // LOOK_EVERY
+        values = np.union1d(self._values, rows)
         if len(values) > FEW_VALUES:
-            self._values = None
+            self._rows = np.concatenate([self._values[self._rows], rows])
+            self._values, self._counts = None, np.zeros((0, 0))
             return
-        if len(values) > len(known):
-            self._values, seen = np.array(sorted(values)), 0
-        new = self._rows[seen * LOOK_EVERY :]
-        ends = np.arange(LOOK_EVERY, len(new) + LOOK_EVERY, LOOK_EVERY).clip(max=len(new)) - 1
-        counts = (new == self._values[:, None]).cumsum(axis=1)[:, ends].astype(float)
         before = self._counts[:, :seen]
+        if len(values) > len(self._values):
+            places = np.searchsorted(values, self._values)
+            counted = np.zeros((len(values), seen))
+            counted[places] = before
+            self._values, self._rows, before = values, places.astype(np.uint8)[self._rows], counted
+        self._rows = np.concatenate([self._rows, np.searchsorted(values, rows).astype(np.uint8)])
+        starts = np.arange(seen * LOOK_EVERY, len(self._rows), LOOK_EVERY)
+        if not len(starts):
+            return
+        new = self._rows[starts[0] :]
+        each = [np.add.reduceat(new == place, starts - starts[0], dtype=np.float64) for place in range(len(values))]
+        counts = np.cumsum(each, axis=1)
         self._counts = np.concatenate([before, before[:, -1:] + counts], axis=1) if seen else counts
 
     def low(self, level: float) -> float:
@@ -114,14 +126,20 @@ class Running:
             logs = np.log((1.0 - _BETS) + _BETS * (self._values / mean))
             grown = logs @ self._counts[:, start:stop]
         else:
-            rows = self._rows[: stop * LOOK_EVERY]
-            factors = rows * (_BETS / mean) + (1.0 - _BETS)
-            whole = len(rows) // LOOK_EVERY * LOOK_EVERY
-            blocks = factors[:, :whole].reshape(len(BETS), -1, LOOK_EVERY).prod(axis=2)
-            if whole < len(rows):
-                blocks = np.concatenate([blocks, factors[:, whole:].prod(axis=1, keepdims=True)], axis=1)
-            grown = np.log(blocks).cumsum(axis=1)[:, start:]
+            parts = (self._rows[at : at + AT_ONCE] for at in range(0, min(len(self._rows), stop * LOOK_EVERY), AT_ONCE))
+            grown = np.concatenate([_logs(rows, mean) for rows in parts], axis=1)[:, :stop].cumsum(axis=1)[:, start:]
         return float(np.exp(np.minimum(grown, 700.0)).sum(axis=0).max())
+
+
+def _logs(rows: Array, mean: float) -> Array:
+    """The logarithm of what each bet makes of 1 from one look to the next: shape (bets, looks)."""
+    factors = rows * (_BETS / mean) + (1.0 - _BETS)
+    whole = len(rows) // LOOK_EVERY * LOOK_EVERY
+    blocks = factors[:, :whole].reshape(len(BETS), -1, LOOK_EVERY).prod(axis=2)
+    if whole < len(rows):
+        blocks = np.concatenate([blocks, factors[:, whole:].prod(axis=1, keepdims=True)], axis=1)
+    logs: Array = np.log(blocks)
+    return logs
 
 
 def _root(richest: float) -> float:

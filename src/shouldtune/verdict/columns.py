@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from shouldtune.judgement import Interval, RungResult
 from shouldtune.spool import Figure, figure, keys_of
+from shouldtune.stats import ScoreArray
 from shouldtune.types import Goal, Measurement, Prediction, Spent
 from shouldtune.verdict.economics import Money
 
@@ -31,7 +32,7 @@ class Column:
     name: str
     training: bool
     uses_llm: bool
-    scores: tuple[float | None, ...]
+    scores: ScoreArray
     """One value per holdout example; None where the call failed or was never made."""
     limits: Limits = "within"
     """Whether the rung keeps the goal's limits on cost and latency."""
@@ -46,17 +47,22 @@ class Column:
     known."""
 
     @property
-    def asked_scores(self) -> tuple[float | None, ...]:
+    def asked_scores(self) -> ScoreArray:
         return self.scores[: self.asked]
 
     @property
     def failed(self) -> int:
-        return sum(score is None for score in self.asked_scores)
+        return int(np.isnan(self.asked_scores.values).sum())
 
     @property
     def whole(self) -> bool:
         """Whether it was measured on the whole holdout."""
         return self.asked is None or self.asked == len(self.scores)
+
+    def first(self, rows: int) -> Column:
+        """It as it was when so many rows had been asked."""
+        known = np.where(np.arange(len(self.scores)) < rows, self.scores.values, np.nan)
+        return replace(self, scores=ScoreArray(known), asked=rows)
 
 
 def columns_of(
@@ -76,12 +82,10 @@ def columns_of(
     names = [m.rung for m in measurements]
     if len(set(names)) < len(names):
         raise ValueError(f"a rung was measured twice: {', '.join(names)}")
-    rows = [keys_of(m.predictions) for m in measurements]
-    holdout = _each_once(rows)
+    holdout = _each_once([m.predictions for m in measurements])
     size = max([len(holdout), *(m.raced_over or 0 for m in measurements)])
     behind = {name: sharers(planned[place:], trains) for place, name in enumerate(planned, 1)}
-    both = zip(measurements, rows, strict=True)
-    made = (_column(goal, m, keys, holdout, size, money.per_1k(m.rung)) for m, keys in both)
+    made = (_column(goal, m, holdout, size, money.per_1k(m.rung)) for m in measurements)
     return tuple(replace(c, behind=behind.get(c.name)) for c in made)
 
 
@@ -90,16 +94,21 @@ def sharers(names: Sequence[str], trains: Sequence[str]) -> int:
     return sum(name not in trains for name in names) + any(name in trains for name in names)
 
 
-def _each_once(rows: Sequence[Keys]) -> Keys:
-    """The rows of all, in the order in which they first come."""
-    together = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
+def _each_once(measured: Sequence[Sequence[Prediction]]) -> Keys:
+    """The keys of all the rows that were asked, in the order in which they first come."""
+    longest = max(measured, key=len, default=())
+    found = keys_of(longest)
+    rest = (keys_of(rows) for rows in measured if rows is not longest)
+    if all(np.array_equal(keys, found[: len(keys)]) for keys in rest):  # as in any climb: nothing to be sorted
+        return found
+    together = np.concatenate([keys_of(rows) for rows in measured])
     return together[np.sort(np.unique(together, return_index=True)[1])]
 
 
-def _column(
-    goal: Goal, measurement: Measurement, keys: Keys, holdout: Keys, size: int, cost_per_1k: float | None
-) -> Column:
-    if len(np.unique(keys)) < len(keys):
+def _column(goal: Goal, measurement: Measurement, holdout: Keys, size: int, cost_per_1k: float | None) -> Column:
+    keys = keys_of(measurement.predictions)
+    ordered = np.sort(keys)
+    if bool((ordered[1:] == ordered[:-1]).any()):
         raise ValueError(f"{measurement.rung} has an example twice")
     asked = None if measurement.raced_over is None else len(keys)
     if asked is not None and not np.array_equal(keys, holdout[:asked]):
@@ -117,17 +126,15 @@ def _column(
     )
 
 
-def _aligned(scores: Array, keys: Keys, holdout: Keys, size: int) -> tuple[float | None, ...]:
-    """The scores in the holdout's order, None where there is none. Each different value stands once."""
+def _aligned(scores: Array, keys: Keys, holdout: Keys, size: int) -> ScoreArray:
+    """The scores in the holdout's order, None where there is none."""
     found = np.full(size, np.nan)
     if np.array_equal(keys, holdout[: len(keys)]):
         found[: len(keys)] = scores
     else:
         order = np.argsort(holdout)
         found[order[np.searchsorted(holdout, keys, sorter=order)]] = scores
-    values, places = np.unique(found, return_inverse=True)
-    known = [None if np.isnan(value) else float(value) for value in values]
-    return tuple(known[place] for place in places)
+    return ScoreArray(found)
 
 
 def limits_of(goal: Goal, measurement: Measurement, cost_per_1k: float | None) -> Limits:

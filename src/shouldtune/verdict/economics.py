@@ -9,7 +9,7 @@ plans are the user's and taken as they are; what was measured (tokens, machine t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
@@ -32,18 +32,21 @@ FIXED = "a machine kept for it, by the month"
 class Each:
     """A number for each answer that was graded."""
 
-    keys: NDArray[np.int64]
-    """Of the examples (`spool.keys_of`)."""
+    keys: Callable[[], NDArray[np.int64]]
+    """Of the examples (`spool.keys_of`): on disk until two rungs are set side by side."""
     usd: Array
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.usd)
 
     def less(self, other: Each) -> Array:
         """How much more each answer took than the other to the same example, where there is one."""
-        order = np.argsort(other.keys)
-        near = np.searchsorted(other.keys, self.keys, sorter=order).clip(max=len(order) - 1)
-        there = other.keys[order[near]] == self.keys
+        own, others = self.keys(), other.keys()
+        if np.array_equal(own, others):
+            return np.asarray(self.usd - other.usd)
+        order = np.argsort(others)
+        near = np.searchsorted(others, own, sorter=order).clip(max=len(order) - 1)
+        there = others[order[near]] == own
         found: Array = self.usd[there] - other.usd[order[near[there]]]
         return found
 
@@ -161,10 +164,13 @@ class _Answered:
 
     def each(self, usd: Array) -> Each | None:
         """Their prices, where every one is known."""
-        return None if np.isnan(usd).any() else Each(keys_of(self._predictions)[self._there], usd)
+        return None if np.isnan(usd).any() else Each(self._keys, usd)
 
     def free(self) -> Each | None:
-        return self.each(np.zeros(len(self)))
+        return self.each(np.broadcast_to(0.0, len(self)))  # one zero, however many
+
+    def _keys(self) -> NDArray[np.int64]:
+        return keys_of(self._predictions)[self._there]
 
     def listed(self, price: Price) -> Each | None:
         """At a price for tokens."""

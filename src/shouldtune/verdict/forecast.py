@@ -106,7 +106,7 @@ class Forecast:
         drawn: Array = np.clip(mean + self.noise[1] * self.curves.seed_spread(mean), 0.0, 1.0)
         return drawn
 
-    def _gain_error(self, lower: Sequence[float]) -> float:
+    def _gain_error(self, lower: Array) -> float:
         """The standard error of the mean difference that the rows leave, from the points at the largest size."""
         largest = [point for point in self.points if point.size == self.curves.anchor]
         if not all(point.scores for point in self.points):

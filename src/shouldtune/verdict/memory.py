@@ -14,7 +14,7 @@ from shouldtune.judgement import Interval
 from shouldtune.stats import mean_limits, paired_limits
 from shouldtune.stats.running import Running
 from shouldtune.stats.sequences import LOOK_EVERY
-from shouldtune.stats.values import Array, checked, filled
+from shouldtune.stats.values import Array
 from shouldtune.verdict.columns import Column
 from shouldtune.verdict.outlook import chance_above
 
@@ -29,7 +29,8 @@ class Memory:
         self._start()
 
     def _start(self) -> None:
-        self._scores: dict[str, Array] = {}
+        self._seen: dict[str, int] = {}
+        """How many rows of each rung."""
         self._means: dict[tuple[str, bool], Running] = {}
         self._gains: dict[tuple[str, str], Running] = {}
         self._found: dict[tuple[object, ...], tuple[int, object]] = {}
@@ -102,19 +103,12 @@ class Memory:
         return self._once(key, self._rows(a, b), lambda: paired_limits(a.scores, b.scores, low, high))
 
     def scores(self, c: Column) -> Array:
-        """The scores of the rows asked, NaN where the call failed. ValueError where one is not 0 to 1."""
+        """The scores of the rows asked, NaN where the call failed."""
         size = self._rows(c)
-        known = self._scores.get(c.name)
-        if known is not None and len(known) == size:
-            return known
-        if known is not None and len(known) > size:  # another climb: all starts again
+        if self._seen.get(c.name, 0) > size:  # another climb: all starts again
             self._start()
-            known = None
-        new = c.scores[0 if known is None else len(known) : size]
-        failed = np.array([score is None for score in new], dtype=bool)
-        added = np.where(failed, np.nan, checked(filled(new, 0.0)))
-        self._scores[c.name] = added if known is None else np.concatenate([known, added])
-        return self._scores[c.name]
+        self._seen[c.name] = size
+        return c.scores.values[:size]
 
     def _rows(self, *columns: Column) -> int:
         return min(len(c.scores) if c.asked is None else c.asked for c in columns)
@@ -133,17 +127,19 @@ class Memory:
         A failed call counts here as 0 of a's and as 1 of b's, which is no worse for a than the limit has it.
         """
         n = self._rows(a, b)
-        looks = np.append(np.arange(LOOK_EVERY, n, LOOK_EVERY), n) if n else np.zeros(0, dtype=np.int64)
-        gains = self._sums(a, 0.0)[looks] - self._sums(b, 1.0)[looks]
-        return bool((gains > line * looks - 1e-9).any())
+        if not n:
+            return False
+        looks = np.append(np.arange(LOOK_EVERY, n, LOOK_EVERY), n)
+        return bool((self._sums(a, 0.0, n) - self._sums(b, 1.0, n) > line * looks - 1e-9).any())
 
-    def _sums(self, c: Column, failed: float) -> Array:
-        """The sum of the scores of the first 0, 1, 2 ... rows."""
+    def _sums(self, c: Column, failed: float, n: int) -> Array:
+        """The sum of the scores up to each look at n rows."""
 
         def find() -> Array:
-            return np.concatenate([[0.0], np.cumsum(_with(self.scores(c), failed))])
+            starts = np.arange(0, n, LOOK_EVERY)
+            return np.cumsum(np.add.reduceat(_with(self.scores(c)[:n], failed), starts))
 
-        return self._once(("sums", c.name, failed), self._rows(c), find)
+        return self._once(("sums", c.name, failed), n, find)
 
     def _side(self, c: Column, *, upper: bool) -> Running:
         """The scores as bets see them: a failed call is the worst case, 0 below and 1 above."""

@@ -186,10 +186,10 @@ def rehearse(
             e = (gather_raced if stop_early else _gather_whole)(goal, columns, waiting, memory=memory)
             return next(iter(findings(e)), None), columns
         if isinstance(step, Open):
-            columns.append(replace(_first_rows(whole[len(columns)], 0), behind=waiting - 1))
+            columns.append(replace(whole[len(columns)].first(0), behind=waiting - 1))
         else:
             at = [c.name for c in columns].index(step.rung)
-            columns[at] = replace(_first_rows(whole[at], step.stop), behind=columns[at].behind)
+            columns[at] = replace(whole[at].first(step.stop), behind=columns[at].behind)
 
 
 # ---------------------------------------------------------------- who goes on
@@ -210,7 +210,3 @@ def _ask(c: Column) -> Ask:
 
 def _asked(c: Column) -> int:
     return len(c.scores) if c.asked is None else c.asked
-
-
-def _first_rows(c: Column, asked: int) -> Column:
-    return replace(c, scores=c.scores[:asked] + (None,) * (len(c.scores) - asked), asked=asked)

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from shouldtune.judgement import Answer, Interval, Reason
-from shouldtune.stats import filled
+from shouldtune.stats import ScoreArray
 from shouldtune.verdict.bounds import Evidence
 from shouldtune.verdict.columns import Column
 
@@ -262,7 +264,7 @@ def _fillings(columns: Sequence[Column]) -> Iterator[frozenset[str]]:
     yield from dict.fromkeys([untrained, trained, frozenset[str](), untrained | trained, *free])
 
 
-def _filled(c: Column, value: float) -> tuple[float | None, ...]:
+def _filled(c: Column, value: float) -> ScoreArray:
     """Its failed calls set to `value`; rows that were never asked stay open."""
-    answered = filled(c.asked_scores, value)
-    return (*answered, *c.scores[len(answered) :])
+    asked = c.asked_scores.filled(value)
+    return ScoreArray(np.concatenate([asked, c.scores.values[len(asked) :]]))
