@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shouldtune.spool import Answers, AnswersTo, ExampleSpool, Table, figure, keys_of, together
+from shouldtune.spool import Answers, AnswersTo, ExampleSpool, Table, distinct, figure, keys_of, together
 from shouldtune.spool import files as spool_files
 from shouldtune.types import Completion, Example, Prediction, Score
 
@@ -183,3 +183,10 @@ def test_files_are_let_go_with_their_rows() -> None:
     assert part[0].id == "r1"
     del part
     assert opened() == before
+
+
+@pytest.mark.parametrize("values", [[], [3], [5, 3, 3, 9, 5, 5, -1]])
+def test_the_different_values_are_those_of_numpy(values: list[int]) -> None:
+    column = np.array(values, dtype=np.int64)
+    assert distinct(column).tolist() == np.unique(column).tolist()
+    assert column.tolist() == values

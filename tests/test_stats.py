@@ -28,6 +28,7 @@ from shouldtune.stats import (
     paired_interval,
     paired_limits,
     permutation_paired,
+    significance,
     tango,
     wilson,
 )
@@ -182,6 +183,31 @@ def test_permutation_counts_every_flip_when_they_are_few_and_draws_when_they_are
 def test_permutation_of_right_and_wrong_is_mcnemar() -> None:
     a, b = pairs(9, 2, 50)
     assert permutation_paired(a, b, seed=0) == pytest.approx(mcnemar_exact(a, b))
+
+
+def test_signs_drawn_a_few_at_a_time_are_the_same_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = np.random.default_rng(3).random((2, 101))
+    found = []
+    for together in (1 << 20, 2_000, 1):
+        monkeypatch.setattr(significance, "FLIPS_TOGETHER", together)
+        found.append(permutation_paired(a, b, seed=5, n=999))
+    assert found[0] == found[1] == found[2]
+    signs = np.random.default_rng(5).integers(0, 2, (999, 101), dtype=np.int8) * 2 - 1
+    beyond = np.count_nonzero(np.abs(signs @ (a - b)) >= abs((a - b).sum()) - 1e-9)
+    assert found[0] == (beyond + 1) / 1_000
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.002, 0.005])
+def test_of_many_differences_the_normal_limit_is_what_flips_say(shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    a = rng.random(significance.MANY)
+    b = np.clip(a + rng.normal(shift, 0.2, len(a)), 0, 1)
+    limit = permutation_paired(a, b, seed=1)
+    assert limit == permutation_paired(a, b, seed=2)
+    monkeypatch.setattr(significance, "MANY", len(a) + 1)
+    flipped = permutation_paired(a, b, seed=1, n=2_000)
+    assert limit is not None
+    assert flipped == pytest.approx(limit, abs=5 * math.sqrt(limit * (1 - limit) / 2_000) + 0.001)
 
 
 def test_without_pairs_there_is_no_p_value() -> None:

@@ -22,6 +22,7 @@ import numpy as np
 
 from shouldtune.errors import InputError
 from shouldtune.files import RUNS, write_whole
+from shouldtune.spool import distinct
 from shouldtune.stats import alpha_at_look
 from shouldtune.types import Example, Goal
 
@@ -35,7 +36,7 @@ class AskedRows:
     """Short hashes of what examples ask, 8 bytes each."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
-        self.numbers = np.unique(np.array(array("Q", numbers), dtype=np.uint64))
+        self.numbers = distinct(np.array(array("Q", numbers), dtype=np.uint64))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -51,7 +52,7 @@ class AskedRows:
 
     def with_those(self, other: AskedRows) -> AskedRows:
         found = AskedRows(())
-        found.numbers = np.union1d(self.numbers, other.numbers)
+        found.numbers = distinct(np.concatenate([self.numbers, other.numbers]))
         return found
 
 
@@ -129,7 +130,9 @@ def _read(path: Path) -> list[Look]:
 
 def _look(text: str) -> Look:
     """A look from its line; its rows are read one by one, for together they are large. ValueError or KeyError."""
-    start = text.index(ROWS) + len(ROWS)
+    start = text.find(ROWS) + len(ROWS)
+    if start < len(ROWS):
+        raise KeyError("rows")
     end = text.index("]", start)
     row = json.loads(text[:start] + text[end:])
     if row["rows"] != [] or not HASHES.fullmatch(text, start, end):

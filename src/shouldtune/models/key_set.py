@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 NEW = 1 << 14
-"""Keys are taken in singly, and sorted in among the others when there are so many."""
+"""Keys are taken in singly, and sorted in among the others when there are so many, or a 64th of those."""
 
 
 class KeySet:

@@ -76,8 +76,11 @@ class AnswersSeen:
 
     def _asked(self, keys: NDArray[np.int64]) -> list[int]:
         """Those of these keys that an answer was given to."""
-        found = self._table.column("key") if len(keys) else keys
-        return [int(key) for key in np.unique(found[np.isin(found, keys)])]
+        if not len(keys):
+            return []
+        found, keys = self._table.column("key"), np.sort(keys)
+        places = np.searchsorted(keys, found).clip(max=len(keys) - 1)
+        return sorted({int(key) for key in found[keys[places] == found]})
 
     def _known(self, name: str, rows: NDArray[np.bool_]) -> Iterator[float]:
         values = self._table.column(name)[rows]

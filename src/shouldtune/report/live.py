@@ -6,11 +6,15 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, TextIO
 
+import numpy as np
+
 from shouldtune.progress import Progress
 from shouldtune.report.words import one_line
+from shouldtune.spool import figure
 from shouldtune.types import Completion, Measurement, Prediction, Trial
 
 if TYPE_CHECKING:
@@ -48,6 +52,38 @@ def progress_for(stream: TextIO) -> Iterator[Progress]:
         yield live
 
 
+@dataclass
+class Tally:
+    """What a rung's answers scored so far."""
+
+    total: float = 0.0
+    graded: int = 0
+    failed: int = 0
+
+    def add(self, prediction: Prediction) -> None:
+        if prediction.score is None:
+            self.failed += 1
+        else:
+            self.graded += 1
+            self.total += prediction.score.value
+
+    def __len__(self) -> int:
+        return self.graded + self.failed
+
+    def __str__(self) -> str:
+        return f"{self.total / self.graded:.3f}" if self.graded else "unknown"
+
+    @property
+    def lost(self) -> str:
+        return f", {self.failed} calls failed" if self.failed else ""
+
+
+def tally_of(predictions: Sequence[Prediction]) -> Tally:
+    scores = figure(predictions, "score")
+    graded = scores[~np.isnan(scores)]
+    return Tally(float(graded.sum()), len(graded), len(scores) - len(graded))
+
+
 class Live(Progress):
     """Says which rung, how far, the running quality, what was bought and how long is left."""
 
@@ -56,7 +92,7 @@ class Live(Progress):
         self.bars: RichProgress | None = None
         self._bar: TaskID | None = None
         self._heads: dict[str, str] = {}
-        self._scores: dict[str, list[float | None]] = {}
+        self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self._new: Counter[str] = Counter()
         self._seconds: defaultdict[str, float] = defaultdict(
             float
@@ -98,21 +134,21 @@ class Live(Progress):
     def measuring(self, name: str, total: int) -> None:
         self._turn_to(name, self._heads.get(name, name))
         self._total = total
-        self._show("measuring", (len(self._scores.setdefault(name, [])), total))
+        self._show("measuring", (len(self._tallies[name]), total))
 
     def predicted(self, name: str, prediction: Prediction) -> None:
-        scores = self._scores.setdefault(name, [])
-        scores.append(None if prediction.score is None else prediction.score.value)
-        self._show(f"measuring, quality {_quality(scores)}{_lost(scores)}", (len(scores), self._total))
+        tally = self._tallies[name]
+        tally.add(prediction)
+        self._show(f"measuring, quality {tally}{tally.lost}", (len(tally), self._total))
 
     def rung_finished(self, name: str, measurement: Measurement) -> None:
         self._clear()
         self._turn_to(name, self._heads.get(name, name))
-        scores, size = measurement.scores, measurement.raced_over
-        rows = f"{len(scores)}" if size in (None, len(scores)) else f"{len(scores)} of {size}"
+        tally, size = tally_of(measurement.predictions), measurement.raced_over
+        rows = f"{len(tally)}" if size in (None, len(tally)) else f"{len(tally)} of {size}"
         bought = f"{self._new[name]} new calls" if self._new[name] else "all from the ledger"
         seconds = f"{self._seconds[name]:.0f} s"
-        self._line(f"{self._head}: quality {_quality(scores)} on {rows}{_lost(scores)} ({seconds}, {bought})")
+        self._line(f"{self._head}: quality {tally} on {rows}{tally.lost} ({seconds}, {bought})")
 
     def agrees(self, question: str) -> bool:
         if self.bars is None or not sys.stdin.isatty():
@@ -150,13 +186,3 @@ class Live(Progress):
         if self.bars is not None and self._bar is not None:
             self.bars.remove_task(self._bar)
             self._bar = None
-
-
-def _quality(scores: Sequence[float | None]) -> str:
-    values = [score for score in scores if score is not None]
-    return f"{sum(values) / len(values):.3f}" if values else "unknown"
-
-
-def _lost(scores: Sequence[float | None]) -> str:
-    failed = sum(score is None for score in scores)
-    return f", {failed} calls failed" if failed else ""

@@ -5,6 +5,7 @@ they come (files.py), a few bytes a row stay in memory (where each begins), and 
 time. What is short enough never reaches the disk. Numbers of rows stand in tables (tables.py), read by the column.
 """
 
+from shouldtune.spool.distinct import distinct
 from shouldtune.spool.examples import ExampleSpool
 from shouldtune.spool.files import ScratchFile
 from shouldtune.spool.predictions import Answers, AnswersTo, Figure, figure, keys_of
@@ -20,6 +21,7 @@ __all__ = [
     "ScratchFile",
     "Spool",
     "Table",
+    "distinct",
     "figure",
     "keys_of",
     "together",

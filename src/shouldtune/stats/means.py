@@ -15,7 +15,7 @@ def mean_interval(scores: Scores, alpha: float) -> Interval:
 
     Graded scores on which `bca_low` is unsafe fall back on the exact interval of their sum: wide but honest.
     """
-    return mean_limits(list(scores), alpha / 2, alpha / 2)
+    return mean_limits(scores, alpha / 2, alpha / 2)
 
 
 def mean_limits(scores: MaybeScores, low_level: float, high_level: float) -> Interval:

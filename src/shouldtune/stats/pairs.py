@@ -37,7 +37,7 @@ def paired_interval(a: Scores, b: Scores, alpha: float) -> Interval:
     Tango's where every difference is -1, 0 or 1, else the BCa bootstrap; Tango's of the sums where `bca_low` is unsafe.
     With fewer than FEWEST_PAIRS the limits are -1 and 1.
     """
-    return paired_limits(list(a), list(b), alpha / 2, alpha / 2)
+    return paired_limits(a, b, alpha / 2, alpha / 2)
 
 
 def paired_limits(a: MaybeScores, b: MaybeScores, low_level: float, high_level: float) -> Interval:

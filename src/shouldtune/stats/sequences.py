@@ -118,7 +118,7 @@ def reached(growth: Growth, mean: Array, level: float) -> NDArray[np.bool_]:
 
 @lru_cache(maxsize=4096)
 def _low_of(values: bytes, level: float) -> float:
-    """Remembered, because a race asks again after every batch and all rungs but one are as they were."""
+    """Remembered, for whoever asks again after every batch, when all rungs but one are as they were."""
     return float(lower_limits(np.frombuffer(values, dtype=np.float64).reshape(1, -1), level)[0])
 
 

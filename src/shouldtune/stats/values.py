@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Scores = Sequence[float] | Array
 MaybeScores = Sequence[float | None] | Array
-"""Scores with None where the call failed; in an array there is none that failed."""
+"""Scores with None where the call failed; in numpy's arrays there is none that failed."""
 
 
 def checked(values: Scores, least: float = 0.0) -> Array:
@@ -31,9 +31,11 @@ class ScoreArray(Sequence[float | None]):
 
     @classmethod
     def of(cls, scores: MaybeScores) -> Self:
-        """ValueError where a score is NaN or not from 0 to 1."""
+        """ValueError where a score is NaN or not from 0 to 1; one that is a ScoreArray is taken as it is."""
         if isinstance(scores, ScoreArray):
             return cls(scores.values)
+        if isinstance(scores, np.ndarray):
+            return cls(checked(scores))
         failed = np.fromiter((score is None for score in scores), dtype=bool, count=len(scores))
         known = np.fromiter((0.0 if score is None else score for score in scores), dtype=np.float64, count=len(scores))
         return cls(np.where(failed, np.nan, checked(known)))

@@ -66,9 +66,10 @@ def read_rows(path: Path, columns: ColumnsPart | None = None) -> DataFile:
 def _must_differ(path: Path, examples: Sequence[Example], lines: Sequence[int], ids: Sequence[int]) -> None:
     """InputError for the first row whose id is that of an earlier one. `ids` are their hashes, in a row each."""
     hashes = np.array(ids, dtype=np.int64)
-    firsts, of_each = np.unique(hashes, return_index=True, return_inverse=True)[1:]
-    for again in np.flatnonzero(firsts[of_each] < np.arange(len(hashes))):
-        first = int(firsts[of_each[again]])
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    for again in np.sort(order[1:][ordered[1:] == ordered[:-1]]):
+        first = int(order[np.searchsorted(ordered, hashes[again])])
         if examples[int(again)].id == examples[first].id:
             raise InputError(
                 f"the id {examples[first].id!r} stands twice, first in row {lines[first]}",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shouldtune.spool import ExampleSpool, Rows
+from shouldtune.spool import ExampleSpool, Rows, distinct
 from shouldtune.task.alike import near_duplicates
 from shouldtune.types import Example
 
@@ -47,7 +47,7 @@ def split(examples: Sequence[Example], holdout_size: int, seed: int) -> tuple[Ro
 
 def looks_labelled(examples: Sequence[Example]) -> bool:
     """Whether targets repeat enough to be treated as labels: at least three rows for each on average."""
-    return len(np.unique(hashes(example.target for example in examples))) * 3 <= len(examples)
+    return len(distinct(hashes(example.target for example in examples))) * 3 <= len(examples)
 
 
 def hashes(values: Iterator[object]) -> Ints:
@@ -88,11 +88,12 @@ def _units(examples: Sequence[Example]) -> _Units:
         if first != row:
             link(int(first), int(row))
     roots = np.fromiter(map(find, range(len(examples))), dtype=np.int64, count=len(examples))
-    first_rows, component, size = np.unique(roots, return_index=True, return_inverse=True, return_counts=True)[1:]
-    by_first = np.argsort(first_rows)
-    number = np.empty_like(by_first)
-    number[by_first] = np.arange(len(by_first))
-    return _Units(number[component], first_rows[by_first], size[by_first])
+    first = np.full(len(examples), len(examples))
+    np.minimum.at(first, roots, np.arange(len(examples)))
+    lead = first[roots]  # the first row of each row's unit
+    leads = lead == np.arange(len(examples))
+    of_row = (np.cumsum(leads) - 1)[lead]
+    return _Units(of_row, np.flatnonzero(leads), np.bincount(of_row))
 
 
 def _strata(examples: Sequence[Example], units: _Units, order: Ints) -> Iterator[Ints]:

@@ -28,6 +28,10 @@ TOKENS: tuple[Figure, ...] = ("prompt_tokens", "completion_tokens", "cached_toke
 FIXED = "a machine kept for it, by the month"
 
 
+Gap = tuple[float, float, int]
+"""How many dollars more an answer costs, the standard error of that, and on how many examples."""
+
+
 @dataclass(frozen=True, eq=False)
 class Each:
     """A number for each answer that was graded."""
@@ -76,6 +80,8 @@ class Money:
 
     economics: Economics = Economics()
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    _gaps: dict[tuple[str, str], Gap | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Those asked for so far: each takes two columns from disk."""
 
     @property
     def requests(self) -> float | None:
@@ -117,8 +123,13 @@ class Money:
         low, high = (more + sign * arm * normal.inv_cdf(1 - at) for sign, at in ((-1, low_level), (1, high_level)))
         return Interval(more, low, high, gap[2])
 
-    def gap(self, rung: str, other: str) -> tuple[float, float, int] | None:
-        """How much more an answer costs, its standard error, and on how many examples; None under two."""
+    def gap(self, rung: str, other: str) -> Gap | None:
+        """How much more an answer of `rung` costs; None where fewer than two examples say so."""
+        if (rung, other) not in self._gaps:
+            self._gaps[rung, other] = self._gap(rung, other)
+        return self._gaps[rung, other]
+
+    def _gap(self, rung: str, other: str) -> Gap | None:
         a, b = self.costs[rung].each, self.costs[other].each
         if not a or not b:
             return None

@@ -139,7 +139,7 @@ class Memory:
             starts = np.arange(0, n, LOOK_EVERY)
             return np.cumsum(np.add.reduceat(_with(self.scores(c)[:n], failed), starts))
 
-        return self._once(("sums", c.name, failed), n, find)
+        return self._once(("sums", c.name, failed, n == self._rows(c)), n, find)
 
     def _side(self, c: Column, *, upper: bool) -> Running:
         """The scores as bets see them: a failed call is the worst case, 0 below and 1 above."""
