@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from shouldtune.workers.on import On
@@ -105,6 +106,9 @@ class Handle:
         self.calls = 0
         """Calls that were sent to it to be answered."""
         self.trainings = 0
+        self.opening = False
+        self.opened = asyncio.Event()
+        """Opens it before its time."""
 
     def __getattr__(self, method: str) -> _Method:
         return _Method(self, method)
@@ -117,7 +121,11 @@ class Handle:
         """Wait for a place, and for the model to be open."""
         while not self.has_place():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-        await asyncio.sleep(self.opens_in)
+        self.opening = True
+        if self.opens_in:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.opens_in):
+                    await self.opened.wait()
         self.opens_in = 0.0
 
     def kill(self) -> int:

@@ -202,6 +202,26 @@ async def through(harm: Callable[[InProcessCluster], Awaitable[None]]) -> Any:
         await pool.aclose()
 
 
+@pytest.mark.parametrize("turns", range(20))
+def test_a_pool_that_is_closed_as_a_worker_has_opened_is_closed(turns: int) -> None:
+    async def run() -> None:
+        cluster = InProcessCluster(2)
+        pool = pool_on(cluster)
+        cluster.opens_in = 3600.0
+        asking = asyncio.create_task(answers(Spread(pool)))
+        while len(cluster.handles) < 2 or not cluster.handles[1].opening:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        cluster.handles[1].opened.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            await pool.aclose()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    asyncio.run(run())
+
+
 def test_a_run_can_be_stopped_while_the_cluster_starts_a_worker() -> None:
     cluster = InProcessCluster(1)
     cluster.room = 0

@@ -150,7 +150,8 @@ class Lane:
         """Stop the worker, and whatever it has under way; one that is not lost leaves no files behind."""
         if self.is_up and not lost:
             with suppress(Exception):  # it is lost after all, or too busy: then they stay
-                await asyncio.wait_for(self.worker.tidy.remote(), TIDY_S)
+                async with asyncio.timeout(TIDY_S):
+                    await self.worker.tidy.remote()
         self.cluster.end(self.worker)
         for each in self.under_way:
             each.cancel()

@@ -143,7 +143,7 @@ class Pool:
 
     async def _lane(self) -> None:
         """Keep a worker at work, and another one after it."""
-        while self._problem is None:
+        while self._problem is None and not self._closed:
             lane: Lane | None = None
             lost = False
             try:
@@ -196,9 +196,9 @@ class Pool:
     async def _heard_of(self, lane: Lane) -> dict[str, Any]:
         """What a worker says of itself, once its model is open. Lost, CannotMeasure."""
         while True:
-            asked = asyncio.ensure_future(heard(self.cluster, lane.worker.who.remote()))
             with suppress(TimeoutError):
-                who: dict[str, Any] = await asyncio.wait_for(asked, self._patience())
+                async with asyncio.timeout(self._patience()):  # `wait_for` may lose that its own task is to end
+                    who: dict[str, Any] = await heard(self.cluster, lane.worker.who.remote())
                 return who
             if self._patience() <= 0:
                 raise _no_worker()
@@ -208,8 +208,8 @@ class Pool:
         return START_S if self._open else self._none_open_since + START_S - monotonic()
 
     async def _work(self, lane: Lane) -> None:
-        """Send what waits, for ever. Lost."""
-        while True:
+        """Send what waits, until the pool is closed: being told to end may get lost on the way to a lane. Lost."""
+        while not self._closed:
             if self._jobs:
                 await self._lend(lane, self._jobs.popleft())
             elif self._waiting and lane.room:
