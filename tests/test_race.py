@@ -312,4 +312,4 @@ def test_where_it_is_clear_the_race_agrees_with_the_whole_and_asks_far_less(
 
 
 def first(c: Column, n: int) -> ScoreArray:
-    return c.first(n).scores
+    return c.as_of(n).scores

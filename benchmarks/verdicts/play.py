@@ -82,7 +82,7 @@ def climb(world: World, whole: list[Column], data: Inquiry, looked: Inquiry) -> 
         step = next_step(world.goal, columns, waiting, memory=memory, money=world.money)
         if isinstance(step, Ask):
             at = [c.name for c in columns].index(step.rung)
-            columns[at] = whole[at].first(step.stop)
+            columns[at] = whole[at].as_of(step.stop)
         elif isinstance(step, Done):
             e = gather_raced(world.goal, columns, waiting, memory=memory, money=world.money)
             found = _first(world, e, known)
@@ -93,7 +93,7 @@ def climb(world: World, whole: list[Column], data: Inquiry, looked: Inquiry) -> 
             if ladder[len(columns)].training and why_not_to_train(known, world.goal):
                 del ladder[len(columns)]
             else:
-                columns.append(whole[len(columns)].first(0))
+                columns.append(whole[len(columns)].as_of(0))
 
 
 def _everything(world: World, columns: list[Column], looked: Inquiry) -> Finding | None:

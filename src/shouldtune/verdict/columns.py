@@ -59,7 +59,7 @@ class Column:
         """Whether it was measured on the whole holdout."""
         return self.asked is None or self.asked == len(self.scores)
 
-    def first(self, rows: int) -> Column:
+    def as_of(self, rows: int) -> Column:
         """It as it was when so many rows had been asked."""
         known = np.where(np.arange(len(self.scores)) < rows, self.scores.values, np.nan)
         return replace(self, scores=ScoreArray(known), asked=rows)

@@ -186,10 +186,10 @@ def rehearse(
             e = (gather_raced if stop_early else _gather_whole)(goal, columns, waiting, memory=memory)
             return next(iter(findings(e)), None), columns
         if isinstance(step, Open):
-            columns.append(replace(whole[len(columns)].first(0), behind=waiting - 1))
+            columns.append(replace(whole[len(columns)].as_of(0), behind=waiting - 1))
         else:
             at = [c.name for c in columns].index(step.rung)
-            columns[at] = replace(whole[at].first(step.stop), behind=columns[at].behind)
+            columns[at] = replace(whole[at].as_of(step.stop), behind=columns[at].behind)
 
 
 # ---------------------------------------------------------------- who goes on
