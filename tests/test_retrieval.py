@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,6 +174,25 @@ def test_the_encoder_gives_the_vectors_of_the_reference() -> None:
     expected = torch.nn.functional.normalize(mean, dim=-1).numpy()
     assert np.abs(minilm().encode(texts) - expected).max() < 1e-5
     assert np.abs(minilm().encode_one(texts[0]) - expected[0]).max() < 1e-5
+
+
+@needs_minilm
+def test_no_thread_that_computed_vectors_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold a team of OpenMP's, beside that of the thread that trains."""
+    from shouldtune.retrieval.bert import Bert
+
+    used: list[threading.Thread] = []
+    encode = Bert.encode
+
+    def noted(self: Bert, rows: list[list[int]]) -> Any:
+        used.append(threading.current_thread())
+        return encode(self, rows)
+
+    monkeypatch.setattr(Bert, "encode", noted)
+    minilm().encode_one("which thread reads this?")
+    assert len(used) == 1
+    assert used[0] is not threading.current_thread()
+    assert not used[0].is_alive()
 
 
 @needs_minilm
