@@ -202,18 +202,28 @@ async def ranked(task: Task, opened: Opened, models: Models, rows: int = FIRST) 
     it now, each row without itself among its shots. Another model's rungs (`stronger`) are left out, and so are those
     without a score.
     """
-    found = []
-    for rung, fitted in opened:
-        prompt = prompt_of(fitted.model)
-        if rung.training or (prompt is not None and models.strong is not None and prompt.model is models.strong):
-            continue
-        score = max((trial.score for trial in fitted.trials if trial.score is not None), default=None)
-        if score is None and prompt is not None:
-            with paying(PAYER, "choose"):
-                score = await mean_without_itself(task, fitted.model, parted(task)[1][:rows])
-        if score is not None:
-            found.append((score, rung, fitted))
+    beside = [
+        (rung, fitted)
+        for rung, fitted in opened
+        if not rung.training and (models.strong is None or _asks(fitted.model) is not models.strong)
+    ]
+    with paying(PAYER, "choose"):
+        scores = await asyncio.gather(*(_score_on_training(task, fitted, rows) for _, fitted in beside))
+    found = [(score, rung, fitted) for score, (rung, fitted) in zip(scores, beside, strict=True) if score is not None]
     return sorted(found, key=lambda each: -each[0])
+
+
+def _asks(fitted: Model) -> Model | None:
+    """The model that a fitted prompt is for."""
+    prompt = prompt_of(fitted)
+    return None if prompt is None else prompt.model
+
+
+async def _score_on_training(task: Task, fitted: Fitted, rows: int) -> float | None:
+    score = max((trial.score for trial in fitted.trials if trial.score is not None), default=None)
+    if score is not None or prompt_of(fitted.model) is None:
+        return score
+    return await mean_without_itself(task, fitted.model, parted(task)[1][:rows])
 
 
 async def best_prompt(task: Task, opened: Opened, models: Models, rows: int = FIRST) -> tuple[str, Model] | None:

@@ -15,7 +15,8 @@ from shouldtune.probing.changes import take_apart
 from shouldtune.rungs.choosing import Groups, parted
 from shouldtune.types import Example, Model, Task
 
-BATCH = 64
+FEWEST, BATCH = 8, 64
+"""Rows asked at once; as few as may be enough."""
 HALF = 0.5
 """The score from which a graded answer passes where the goal names no line."""
 
@@ -40,15 +41,15 @@ async def first_answers(task: Task, fitted: Model, *, failures: int, rows: int, 
     apart = ((example, take_apart(fitted, example, groups)) for example in pool)
     usable = list(islice(((example, ask) for example, ask in apart if ask is not None), most))
     asked: list[Row] = []
-    most = len(usable)
-    while len(asked) < most:
-        part = usable[len(asked) : min(len(asked) + BATCH, most)]
+    lacking = max(failures, rows)
+    while lacking > 0 and len(asked) < len(usable):
+        part = usable[len(asked) :][: min(BATCH, max(FEWEST, lacking))]
         answers = await complete([ask for _, ask in part])
         scores = await asyncio.gather(*(score_of(task, e, c) for (e, _), c in zip(part, answers, strict=True)))
         asked += [Row(e, a, c, s) for (e, a), c, s in zip(part, answers, scores, strict=True)]
         line = passing(task, [row.score for row in asked])
-        if sum(row.score is not None and row.score < line for row in asked) >= failures and len(asked) >= rows:
-            break
+        failed = sum(row.score is not None and row.score < line for row in asked)
+        lacking = max(failures - failed, rows - len(asked))
     return asked
 
 

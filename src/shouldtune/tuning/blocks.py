@@ -25,18 +25,20 @@ class _Kept:
 
     x: Tensor
     """[N, width]"""
-    normed: Tensor
-    """[N, width + r]: what qkv reads."""
+    normed: tuple[Tensor, Tensor]
+    """[N, width], [N, r]: what qkv reads."""
     turned: Tensor
     """[N, F, d]: queries and keys turned by their positions, and values."""
-    attended: Tensor
-    """[M, H * d + r]: what o reads."""
+    attended: tuple[Tensor, Tensor]
+    """[M, H * d], [M, r]: what o reads."""
     middle: Tensor
     """[M, width]: between attention and the MLP."""
-    middle_normed: Tensor
-    """[M, width + r]: what gate_up reads."""
-    gate_up: Tensor
-    """[M, 2 * mlp width]"""
+    middle_normed: tuple[Tensor, Tensor]
+    """[M, width], [M, r]: what gate_up reads."""
+    gate: Tensor
+    """[M, mlp width]"""
+    up: Tensor
+    """[M, mlp width]"""
     low: Tensor
     """[M, r] of down, whose input is computed again."""
 
@@ -77,43 +79,41 @@ class Blocks:
         model, lora, config = self.model, self.lora, self.model.config
         block = model.blocks[layer]
         normed = self._normed(x, block.attention_norm, layer, "qkv")
-        turned = lora.product(normed, layer, "qkv").view(len(x), -1, config.head_width)
+        turned = lora.product(*normed, layer, "qkv").view(len(x), -1, config.head_width)
         self._turn(turned, (self._cosine, self._sine))
         found, middle = self.packed.attention.forward(turned), x
         if self._is_last(layer):
             found, middle = found[self.packed.chosen], x[self.packed.chosen]
-        attended = lora.widened(found, layer, "o")
-        middle = lora.product(attended, layer, "o", onto=middle)
+        attended = found, lora.lowered(found, layer, "o")
+        middle = lora.product(*attended, layer, "o").add_(middle)
         middle_normed = self._normed(middle, block.mlp_norm, layer, "gate_up")
-        gate_up = lora.product(middle_normed, layer, "gate_up")
-        gate, up = gate_up.chunk(2, dim=-1)
-        inner = lora.widened(nn.silu(gate).mul_(up), layer, "down")
-        after = lora.product(inner, layer, "down", onto=middle)
-        low = inner[:, config.mlp_width :].clone()
-        return after, _Kept(x, normed, turned, attended, middle, middle_normed, gate_up, low)
+        gate, up = lora.gate_up(*middle_normed, layer)
+        inner = nn.silu(gate).mul_(up)
+        low = lora.lowered(inner, layer, "down")
+        after = lora.product(inner, low, layer, "down").add_(middle)
+        return after, _Kept(x, normed, turned, attended, middle, middle_normed, gate, up, low)
 
     def _back(self, outer: Tensor, layer: int, kept: _Kept) -> Tensor:
         """The gradient of what came in [N, width] from that of what went out [M, width]."""
         lora, block = self.lora, self.model.blocks[layer]
-        gate, up = kept.gate_up.chunk(2, dim=-1)
-        silu = nn.silu(gate)
-        inner = lora.back(outer, silu * up, kept.low, layer, "down")
-        gate_up = torch.empty_like(kept.gate_up)
+        silu = nn.silu(kept.gate)
+        inner = lora.back(outer, silu * kept.up, kept.low, layer, "down")
+        gate_up = inner.new_empty(len(inner), 2 * inner.shape[1])
         gate_outer, up_outer = gate_up.chunk(2, dim=-1)
         torch.mul(inner, silu, out=up_outer)
-        torch.ops.aten.silu_backward.grad_input(inner.mul_(up), gate, grad_input=gate_outer)
-        reading = lora.back(gate_up, *self._split(kept.middle_normed, "gate_up"), layer, "gate_up")
+        torch.ops.aten.silu_backward.grad_input(inner.mul_(kept.up), kept.gate, grad_input=gate_outer)
+        reading = lora.back(gate_up, *kept.middle_normed, layer, "gate_up")
         outer = self._normed_back(outer, reading, kept.middle, block.mlp_norm)
-        found = lora.back(outer, *self._split(kept.attended, "o"), layer, "o")
+        found = lora.back(outer, *kept.attended, layer, "o")
         if self._is_last(layer):
             outer, found = (self._spread(x) for x in (outer, found))
         turned = self.packed.attention.backward(kept.turned, found)
         self._turn(turned, (self._cosine, -self._sine))  # the transpose of a turn is the turn back
         turned = turned.flatten(1)
         if layer == 0:  # nothing below it learns
-            lora.back(turned, *self._split(kept.normed, "qkv"), layer, "qkv", inputs=False)
+            lora.learn(turned, *kept.normed, layer, "qkv")
             return outer
-        reading = lora.back(turned, *self._split(kept.normed, "qkv"), layer, "qkv")
+        reading = lora.back(turned, *kept.normed, layer, "qkv")
         return self._normed_back(outer, reading, kept.x, block.attention_norm)
 
     def _is_last(self, layer: int) -> bool:
@@ -124,9 +124,10 @@ class Blocks:
         """[M, ...] of the chosen tokens among zeros [N, ...]."""
         return x.new_zeros(len(self.packed.ids), *x.shape[1:]).index_copy_(0, self.packed.chosen, x)
 
-    def _normed(self, x: Tensor, weight: Tensor, layer: int, name: str) -> Tensor:
+    def _normed(self, x: Tensor, weight: Tensor, layer: int, name: str) -> tuple[Tensor, Tensor]:
         config = self.model.config
-        return self.lora.widened(nn.rms_norm(x, (config.width,), weight, config.norm_epsilon), layer, name)
+        normed = nn.rms_norm(x, (config.width,), weight, config.norm_epsilon)
+        return normed, self.lora.lowered(normed, layer, name)
 
     def _normed_back(self, outer: Tensor, reading: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """outer + the gradient of x from `reading`, that of its norm times weight; sums in float32."""
@@ -143,8 +144,3 @@ class Blocks:
         first, second = turned.chunk(2, dim=-1)
         other = torch.cat([second, first], dim=-1)
         turned.mul_(cosine).addcmul_(other, sine)
-
-    def _split(self, wide: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """What a layer read, and its adapter's columns."""
-        width = self.lora.slots[0, name].fused.inputs  # all heads together need not be as wide as the model
-        return wide[:, :width], wide[:, width:]

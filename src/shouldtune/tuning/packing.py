@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shouldtune.models.attention import softmax
 from shouldtune.models.llama import Llama
 from shouldtune.models.prefixes import common_length
 
@@ -99,11 +100,13 @@ class _Piece:
     def _chances(self, query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
         """What each query heeds of each key: [B, G * s, T]."""
         scores = torch.baddbmm(mask, query, key.transpose(1, 2), alpha=query.shape[-1] ** -0.5)
-        return torch.softmax(scores, dim=-1)
+        return softmax(scores)
 
     def forward(self, fused: Tensor) -> Tensor:
         """[B * G * S, d]"""
         query, key, value = self._heads(fused)
+        if len(self._blocks) == 1:
+            return torch.bmm(self._chances(query.flatten(1, 2), key, self._masks[0]), value).flatten(0, 1)
         found = torch.empty_like(query)
         for block, mask in zip(self._blocks, self._masks, strict=True):
             seen = self._before + block.stop
@@ -119,18 +122,32 @@ class _Piece:
         """
         query, key, value = self._heads(fused)
         outer = outer.view(query.shape)
+        if len(self._blocks) == 1:
+            found = self._block_back(query.flatten(1, 2), key, value, outer.flatten(1, 2), self._masks[0])
+            return found[0].view(query.shape), *found[1:]
         of_query, of_key, of_value = (torch.zeros_like(x) for x in (query, key, value))
         for block, mask in zip(self._blocks, self._masks, strict=True):
             seen = self._before + block.stop
             asked, heeded = query[:, :, block].flatten(1, 2), outer[:, :, block].flatten(1, 2)
-            chances = self._chances(asked, key[:, :seen], mask)
-            slope = torch.bmm(heeded, value[:, :seen].transpose(1, 2))
-            slope = torch.ops.aten._softmax_backward_data(slope, chances, -1, chances.dtype)
-            slope.mul_(query.shape[-1] ** -0.5)
-            of_query[:, :, block] = torch.bmm(slope, key[:, :seen]).view_as(of_query[:, :, block])
-            of_key[:, :seen] += torch.bmm(slope.transpose(1, 2), asked)
-            of_value[:, :seen] += torch.bmm(chances.transpose(1, 2), heeded)
+            found = self._block_back(asked, key[:, :seen], value[:, :seen], heeded, mask)
+            of_query[:, :, block] = found[0].view_as(of_query[:, :, block])
+            of_key[:, :seen] += found[1]
+            of_value[:, :seen] += found[2]
         return of_query, of_key, of_value
+
+    def _block_back(
+        self, query: Tensor, key: Tensor, value: Tensor, outer: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The same for queries [B, G * s, d] of one block and the T keys that they may see."""
+        chances = self._chances(query, key, mask)
+        slope = torch.bmm(outer, value.transpose(1, 2))
+        slope = torch.ops.aten._softmax_backward_data(slope, chances, -1, chances.dtype)
+        slope.mul_(query.shape[-1] ** -0.5)
+        return (
+            torch.bmm(slope, key),
+            torch.bmm(slope.transpose(1, 2), query),
+            torch.bmm(chances.transpose(1, 2), outer),
+        )
 
 
 class Attention:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from shouldtune.models.adapter import FusedLinear, fused_linears, peft_name
+from shouldtune.models.linear import Linear
 from shouldtune.models.llama import Llama
 
 
@@ -24,10 +25,12 @@ class _Slot:
     """A of all parts, [parts * rank, inputs]."""
     ups: tuple[slice, ...]
     """B of each part, [outputs, rank]."""
-    weight: Tensor
-    """[outputs, inputs + parts * rank]: the base's weight, then scale * B, each part in its own columns."""
+    back: Linear
+    """The base's weight turned, [inputs, outputs]: what the way back multiplies by."""
     low: Tensor
     """A in the computing type."""
+    high: Tensor
+    """[outputs, parts * rank]: scale * B in the computing type, each part in its own columns."""
 
 
 class TrainableLora:
@@ -45,9 +48,9 @@ class TrainableLora:
                 starts = [end + sum(sizes[:index]) for index in range(len(sizes))]
                 spans = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
                 base: Tensor = getattr(model.blocks[layer], name).weight
-                weight = torch.cat([base, base.new_zeros(fused.outputs, height)], dim=1)
-                low = base.new_zeros(height, fused.inputs)
-                self.slots[layer, name] = _Slot(fused, spans[0], tuple(spans[1:]), weight, low)
+                low, high = base.new_zeros(height, fused.inputs), base.new_zeros(fused.outputs, height)
+                back = Linear(base.T.contiguous())
+                self.slots[layer, name] = _Slot(fused, spans[0], tuple(spans[1:]), back, low, high)
                 end += sum(sizes)
         self.masters = torch.zeros(end, device=model.device)
         self.gradient, self.mean, self.square = (torch.zeros_like(self.masters) for _ in range(3))
@@ -58,32 +61,25 @@ class TrainableLora:
             self.masters[slot.down] = (spread / math.sqrt(slot.fused.inputs)).to(model.device)
         self.refresh()
 
-    def widened(self, x: Tensor, layer: int, name: str) -> Tensor:
-        """x [N, inputs] and x A^T beside it: what `product` reads, [N, inputs + parts * rank]."""
+    def lowered(self, x: Tensor, layer: int, name: str) -> Tensor:
+        """x A^T [N, parts * rank] of x [N, inputs]: what the products and the way back read beside x."""
+        return x @ self.slots[layer, name].low.T
+
+    def product(self, x: Tensor, low: Tensor, layer: int, name: str) -> Tensor:
+        """The layer with its LoRA, [N, outputs]; low is `lowered` x."""
+        base: Linear = getattr(self.model.blocks[layer], name)
+        return base(x).addmm_(low, self.slots[layer, name].high.T)
+
+    def gate_up(self, x: Tensor, low: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """The same of both halves of `gate_up`, each [N, mlp width]."""
+        base, high = self.model.blocks[layer].gate_up, self.slots[layer, "gate_up"].high
+        gate, up = high.chunk(2)
+        return base.gate(x).addmm_(low, gate.T), base.up(x).addmm_(low, up.T)
+
+    def learn(self, outer: Tensor, x: Tensor, low: Tensor, layer: int, name: str) -> Tensor:
+        """Add the gradients of A and B, from that of the product [N, outputs]; returns that of low."""
         slot = self.slots[layer, name]
-        wide = x.new_empty(len(x), slot.weight.shape[1])
-        wide[:, : slot.fused.inputs] = x
-        wide[:, slot.fused.inputs :] = x @ slot.low.T
-        return wide
-
-    def product(self, wide: Tensor, layer: int, name: str, *, onto: Tensor | None = None) -> Tensor:
-        """The layer with its LoRA, [N, outputs], added to `onto` where there is one."""
-        weight = self.slots[layer, name].weight.T
-        return wide @ weight if onto is None else torch.addmm(onto, wide, weight)
-
-    def back(self, outer: Tensor, x: Tensor, low: Tensor, layer: int, name: str, *, inputs: bool = True) -> Tensor:
-        """Add the gradients of A and B, and return that of x [N, inputs], from that of the product [N, outputs].
-
-        low [N, parts * rank] is x A^T. Without `inputs` what is returned means nothing.
-        """
-        slot = self.slots[layer, name]
-        width = slot.fused.inputs
-        if inputs:
-            whole = outer @ slot.weight
-            inner = whole[:, width:].contiguous()
-            result = torch.addmm(whole[:, :width], inner, slot.low)
-        else:
-            inner = result = outer @ slot.weight[:, width:]
+        inner = outer @ slot.high
         self.gradient[slot.down].view_as(slot.low).add_(inner.T @ x)
         row = column = 0
         for part, span in zip(slot.fused.parts, slot.ups, strict=True):
@@ -92,16 +88,21 @@ class TrainableLora:
             up = self.gradient[span].view(part.outputs, self.rank)
             up.add_((part_low.T @ part_outer).T, alpha=self.scale)
             row, column = row + part.outputs, column + self.rank
-        return result
+        return inner
+
+    def back(self, outer: Tensor, x: Tensor, low: Tensor, layer: int, name: str) -> Tensor:
+        """`learn`, and the gradient of x [N, inputs]."""
+        slot = self.slots[layer, name]
+        return slot.back(outer).addmm_(self.learn(outer, x, low, layer, name), slot.low)
 
     def refresh(self) -> None:
         """Copy the masters into the weights that compute."""
         for slot in self.slots.values():
             slot.low.copy_(self.masters[slot.down].view_as(slot.low))
-            row, column = 0, slot.fused.inputs
+            row = column = 0
             for part, span in zip(slot.fused.parts, slot.ups, strict=True):
                 up = self.masters[span].view(part.outputs, self.rank) * self.scale
-                slot.weight[row : row + part.outputs, column : column + self.rank] = up
+                slot.high[row : row + part.outputs, column : column + self.rank] = up
                 row, column = row + part.outputs, column + self.rank
 
     def step(self, rate: float) -> None:
