@@ -270,6 +270,16 @@ def test_attention_of_a_step_is_that_of_a_prompts_last_token(shared: int) -> Non
     assert torch.allclose(found, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_softmax_is_torchs_whatever_the_number_of_keys(dtype: torch.dtype) -> None:
+    for keys in (1, 31, 32, 61):
+        scores = torch.randn(5, 7, keys, generator=torch.Generator().manual_seed(keys)).to(dtype)
+        scores[:, 0, 1:] = float("-inf")
+        found = attention.softmax(scores)
+        assert found.dtype == dtype
+        assert torch.allclose(found.double(), torch.softmax(scores.double(), dim=-1), rtol=2**-8, atol=1e-7)
+
+
 def some_rows(tokens: int, shared: int) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Queries [N, 4, 8], keys and values [N, 2, 8], and a past of two heads."""
     draw = torch.Generator().manual_seed(0)

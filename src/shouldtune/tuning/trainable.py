@@ -50,6 +50,8 @@ class TrainableLora:
                 base: Tensor = getattr(model.blocks[layer], name).weight
                 low, high = base.new_zeros(height, fused.inputs), base.new_zeros(fused.outputs, height)
                 back = Linear(base.T.contiguous())
+                with torch.no_grad():
+                    back.reordered()  # at once: waiting for its first use, all would stand in memory twice
                 self.slots[layer, name] = _Slot(fused, spans[0], tuple(spans[1:]), back, low, high)
                 end += sum(sizes)
         self.masters = torch.zeros(end, device=model.device)
