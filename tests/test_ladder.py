@@ -231,9 +231,10 @@ def test_each_rung_says_what_it_tried_and_what_it_took(make_task: MakeTask) -> N
     by_name = {m.rung: m for m in record.measurements}
     few = by_name["few_shot"]
     assert [trial.setting for trial in few.trials[:4]] == ["2 shots", "4 shots", "8 shots", "16 shots"]
-    finals = [trial.n for trial in few.trials if trial.n > 32]
-    assert len(finals) >= 2  # four sizes and three draws, the first of which is one of the sizes
-    assert few.fit.calls == 32 * 7 + 4 * (finals[0] - 32)
+    all_rows = few.trials[1].n
+    # Those that answer alike are carried on to the last row, the one that is clearly worse is not.
+    assert [trial.n for trial in few.trials] == [32, *[all_rows] * 5]
+    assert few.fit.calls == 32 + 6 * all_rows  # the first of the three draws is one of the sizes, asked once more
     assert few.measured.calls == len(record.holdout)
     assert few.trials[4].setting.endswith("shots, draw 2")
     assert "retrieval" not in by_name
@@ -280,8 +281,13 @@ def test_settings_that_score_alike_on_the_first_rows_are_told_apart_on_all() -> 
     rows = [Example(str(number), str(number), "yes") for number in range(96)]
     settings = [("early", RightFrom(0, 16)), ("nothing", RightFrom(0, 0)), ("late", RightFrom(17, 80))]
     best, trials = asyncio.run(best_of(settings, rows, load_scorer("exact", Path(), "")))
-    assert (best, [trial.n for trial in trials]) == (2, [96, 32, 96])  # on 32 rows early led by one
-    assert trials[2].score == pytest.approx(63 / 96)
+    assert (best, [trial.n for trial in trials]) == (2, [64, 32, 64])  # on 32 rows early led by one
+    assert trials[2].score == pytest.approx(47 / 64)
+
+    alike = [(str(start), RightFrom(start, start + 16)) for start in range(0, 16, 4)]
+    slow = ("slow", RightFrom(18, 96))  # the last of five on 32 rows, within a standard error of all
+    best, trials = asyncio.run(best_of([*alike, slow], rows, load_scorer("exact", Path(), "")))
+    assert (best, trials[4].score) == (4, pytest.approx(46 / 64))
 
 
 @pytest.fixture(autouse=True)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shouldtune.measure import mean_score, measure
-from shouldtune.spool import Answers
+from shouldtune.spool import Answers, figure
 from shouldtune.types import Example, Model, Options, Prediction, Scorer, Task, Trial
 
 FALLEN = 0.1
 """On the few examples that settings are first tried on, a smaller difference says nothing."""
 FIRST, UNSEEN = 32, 96
-"""Examples that every setting is tried on, and the best ones in the end: 32 alone leave a choice between two that
-score alike to luck."""
-FINALISTS = 2
+"""Examples that every setting is tried on, and after each as many more those that may still be the best one, up to all
+these: 32 alone leave a choice between settings that score alike to luck."""
 
 Candidate = tuple[str, Model]
 """(the setting in words, the model with it)"""
@@ -50,12 +51,13 @@ def parted(task: Task) -> tuple[Sequence[Example], Sequence[Example]]:
 async def best_of(
     candidates: Sequence[Candidate], unseen: Sequence[Example], scorer: Scorer, *, rising: bool = False
 ) -> tuple[int, tuple[Trial, ...]]:
-    """Measure candidates on the unseen part of the training half: all on its first rows, then the finalists on all.
+    """Measure candidates on the unseen part of the training half, `FIRST` rows at a time, as long as they may be best.
 
-    Finalists are at most `FINALISTS` that score within `FALLEN` of the best. Returns (index of the best, the trials
-    made). Ties go to the earlier one: candidates are listed cheapest first. A candidate whose every call failed has no
-    score and cannot win unless all failed. With `rising`, for sizes that grow dearer, the last that is tried is the
-    first that falls behind the best by more than `FALLEN`, or the second in a row that gets nothing right.
+    After each round those are left out that fell behind the best one by more than a standard error of their difference,
+    row by row: a race (Maron and Moore, Hoeffding Races, NIPS 1993) with a laxer bound. Returns (index of the best, the
+    trials made). Ties go to the earlier one: candidates are listed cheapest first. A candidate whose every call failed
+    has no score and cannot win unless all failed. With `rising`, for sizes that grow dearer, the last that is tried is
+    the first that falls behind the best by more than `FALLEN`, or the second in a row that gets nothing right.
     """
     if len(candidates) == 1:
         return 0, ()  # there is nothing to choose
@@ -66,12 +68,16 @@ async def best_of(
         trials.append(_trial(setting, seen[-1]))
         if rising and (_fell(trials) or _hopeless(trials)):
             break
-    finalists = _finalists(trials)
-    if len(finalists) > 1 and len(unseen) > FIRST:
-        for index in finalists:
+    racing = _still_racing(seen, range(len(seen)))
+    for start in range(FIRST, len(unseen), FIRST):
+        if len(racing) == 1:
+            break
+        for index in racing:
             setting, model = candidates[index]
-            trials[index] = _trial(setting, await measure(model, unseen[FIRST:], scorer, before=seen[index]))
-    return min(finalists, key=lambda index: (-_rank(trials[index].score), index)), tuple(trials)
+            seen[index] = await measure(model, unseen[start : start + FIRST], scorer, before=seen[index])
+            trials[index] = _trial(setting, seen[index])
+        racing = _still_racing(seen, racing)
+    return racing[0], tuple(trials)
 
 
 def with_shots(chosen: tuple[int, tuple[Trial, ...]], sizes: Sequence[int]) -> tuple[int, tuple[Trial, ...]]:
@@ -84,13 +90,19 @@ def _trial(setting: str, predictions: Sequence[Prediction]) -> Trial:
     return Trial(setting, mean_score(predictions), sum(prediction.score is not None for prediction in predictions))
 
 
-def _finalists(trials: Sequence[Trial]) -> list[int]:
-    """The best, and those that may be as good; the best alone where nothing is right."""
-    order = sorted(range(len(trials)), key=lambda index: (-_rank(trials[index].score), index))
-    best = _rank(trials[order[0]].score)
-    if best <= 0:
+def _still_racing(seen: Sequence[Answers], racing: Sequence[int]) -> list[int]:
+    """The best of those that race, first, and the ones that may be as good; the best alone where nothing is right."""
+    order = sorted(racing, key=lambda index: (-_rank(mean_score(seen[index])), index))
+    best = figure(seen[order[0]], "score")
+    if not np.nansum(best) > 0:
         return order[:1]
-    return [index for index in order[:FINALISTS] if _rank(trials[index].score) >= best - FALLEN]
+    return [order[0], *(index for index in order[1:] if not _is_behind(figure(seen[index], "score"), best))]
+
+
+def _is_behind(scores: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
+    """Whether the scores of the same rows, NaN where a call failed, are lower by more than a standard error."""
+    behind = (best - scores)[~np.isnan(best - scores)]
+    return len(behind) == 0 or bool(behind.mean() > behind.std() / math.sqrt(len(behind)))
 
 
 def _fell(trials: Sequence[Trial]) -> bool:
