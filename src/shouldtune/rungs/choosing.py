@@ -100,9 +100,14 @@ def _still_racing(seen: Sequence[Answers], racing: Sequence[int]) -> list[int]:
 
 
 def _is_behind(scores: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
-    """Whether the scores of the same rows, NaN where a call failed, are lower by more than a standard error."""
-    behind = (best - scores)[~np.isnan(best - scores)]
-    return len(behind) == 0 or bool(behind.mean() > behind.std() / math.sqrt(len(behind)))
+    """Whether the scores of the same rows, NaN where a call failed, are lower by more than a standard error.
+
+    A row more that differs each way keeps a single row from being taken for certain (Agresti and Min, Simple improved
+    confidence intervals for comparing matched proportions, 2005).
+    """
+    behind = best - scores
+    behind = np.append(behind[~np.isnan(behind)], (1.0, -1.0))
+    return len(behind) == 2 or bool(behind.mean() > behind.std() / math.sqrt(len(behind)))
 
 
 def _fell(trials: Sequence[Trial]) -> bool:
