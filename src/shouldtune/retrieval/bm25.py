@@ -35,8 +35,8 @@ class Bm25:
         k = min(k, len(scores))
         least = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
         among = np.flatnonzero(scores >= least)  # in order, so that ties fall the same way on every machine
-        order = among[np.argsort(-scores[among], kind="stable")][:k]
-        return [int(index) for index in order]
+        order: list[int] = among[np.argsort(-scores[among], kind="stable")][:k].tolist()
+        return order
 
     def scores(self, query: str) -> Array:
         """(texts,): the score of every text for a query, 0 where they share no word."""

@@ -85,7 +85,8 @@ class Search:
 
         found = [ranker.scores(question, hidden) for ranker in self._rankers]
         scores = found[0] if len(found) == 1 else fused(found)
-        return [int(place) for place in np.argsort(-scores, kind="stable")[: min(k, self._size)]]
+        best: list[int] = np.argsort(-scores, kind="stable")[: min(k, self._size)].tolist()
+        return best
 
 
 @lru_cache(maxsize=16)

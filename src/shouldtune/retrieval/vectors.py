@@ -6,6 +6,7 @@ documents at hand.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -55,17 +56,26 @@ class Latent:
 
     def encode(self, texts: Sequence[str]) -> Array:
         import numpy as np
+        from scipy.sparse import csr_array
 
-        return np.stack([self.encode_one(text) for text in texts])
+        weighed = [self._weighed(text) for text in texts]
+        places = np.array([place for found in weighed for place in found], np.int64)
+        weights = np.array([weight for found in weighed for weight in found.values()], np.float32)
+        ends = np.cumsum([0, *map(len, weighed)])
+        return unit(csr_array((weights, places, ends), shape=(len(texts), len(self._words))) @ self._words)
 
     def encode_one(self, text: str) -> Array:
         import numpy as np
 
-        found = Counter(word for word in tokens(text) if word in self._row)
+        found = self._weighed(text)
         if not found:
             return np.zeros(self._words.shape[1], np.float32)
-        often = 1 + np.log(np.array(list(found.values()), np.float32))
-        return unit(often @ self._words[[self._row[word] for word in found]])
+        return unit(np.array(list(found.values()), np.float32) @ self._words[list(found)])
+
+    def _weighed(self, text: str) -> dict[int, float]:
+        """How much each word that is known counts, by its row."""
+        often = Counter(word for word in tokens(text) if word in self._row)
+        return {self._row[word]: 1 + math.log(times) for word, times in often.items()}
 
 
 def unit(rows: Any) -> Array:

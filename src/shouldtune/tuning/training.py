@@ -18,6 +18,8 @@ from shouldtune.tuning.trainable import TrainableLora
 
 _ACTIVATION_BYTES = 448 << 20
 """What a batch's activations, kept for the backward pass, may take; a larger batch is computed in parts."""
+_ROWS_AT_ONCE = 16
+"""Of logits, whose cross-entropy is taken."""
 
 
 def accumulate(lora: TrainableLora, texts: Sequence[Text]) -> float:
@@ -52,21 +54,30 @@ def _add(lora: TrainableLora, texts: Sequence[Text], count: int) -> float:
     with torch.no_grad():
         last = blocks.forward().requires_grad_()
     with torch.enable_grad():
-        logits = model.logits(last)
-    loss, outer = _cross_entropy(logits.detach(), packed.targets, count)
-    (gradient,) = torch.autograd.grad(logits, last, outer)
+        normed = model.normed(last)
+    with torch.no_grad():
+        logits = model.head(normed)
+        loss = _to_slopes(logits, packed.targets, count)
+        outer = logits @ model.head.weight
+    (gradient,) = torch.autograd.grad(normed, last, outer)
     with torch.no_grad():
         blocks.backward(gradient)
     return loss
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor, count: int) -> tuple[float, Tensor]:
-    """The sum over tokens divided by `count`, and its gradient of logits [M, vocabulary]; computed in float32."""
-    chances = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
-    place = torch.arange(len(targets), device=targets.device), targets
-    loss = -chances[place].sum().item() / count
-    chances.exp_()[place] -= 1.0
-    return loss, chances.div_(count).to(logits.dtype)
+def _to_slopes(logits: Tensor, targets: Tensor, count: int) -> float:
+    """The cross-entropy summed over tokens and divided by `count`; logits [M, vocabulary] become its gradient.
+
+    In float32, some rows at a time: all at once it is tens of megabytes that every step would have to be given anew.
+    """
+    loss = 0.0
+    for some, right in zip(*(torch.split(x, _ROWS_AT_ONCE) for x in (logits, targets)), strict=True):
+        place = torch.arange(len(right), device=right.device), right
+        chances = torch.log_softmax(some, dim=-1, dtype=torch.float32)
+        loss -= chances[place].sum().item()
+        chances.exp_()[place] -= 1.0
+        torch.div(chances, count, out=some)
+    return loss / count
 
 
 __all__ = ["Text", "accumulate", "tokens_at_once"]
