@@ -74,6 +74,7 @@ class Blocks:
         for layer in reversed(range(self.model.config.layers)):
             kept = self._kept.pop()
             outer = self._back(outer, layer, kept if isinstance(kept, _Kept) else self._block(kept, layer)[1])
+        self.lora.add_what_was_found()
 
     def _block(self, x: Tensor, layer: int) -> tuple[Tensor, _Kept]:
         model, lora, config = self.model, self.lora, self.model.config

@@ -37,6 +37,8 @@ OnStep = Callable[[int, int, float], None]
 
 _POOL = 8
 """Batches whose texts are sorted by length together: less padding, yet mixed."""
+_LAYOUT = "all A, all B turned"
+"""How the optimiser's moments lie in a state."""
 
 
 class LocalTunable:
@@ -212,7 +214,8 @@ class _Training:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder) as scratch:
             state, adapter = Path(scratch) / "state", Path(scratch) / "adapter"
             if epoch < self.settings.epochs:
-                save_file({"mean": lora.mean, "square": lora.square}, state, {"steps": str(lora.steps)})
+                told = {"steps": str(lora.steps), "layout": _LAYOUT}
+                save_file({"mean": lora.mean, "square": lora.square}, state, told)
                 state.replace(self._state_of(epoch))
             adapter.mkdir()
             tensors = {name: value.contiguous() for name, value in lora.tensors().items()}
@@ -234,10 +237,12 @@ class _Training:
             try:
                 with safe_open(self._state_of(epoch), framework="pt") as file:
                     mean, square = file.get_tensor("mean"), file.get_tensor("square")
-                    steps = int(file.metadata()["steps"])
+                    steps, layout = int(file.metadata()["steps"]), file.metadata()["layout"]
                 saved = load_file(self.folder_of(epoch) / WEIGHTS)
             except (OSError, SafetensorError, KeyError, TypeError, ValueError):
                 continue  # a damaged state only costs the time to train again
+            if layout != _LAYOUT:
+                continue  # an older version's
             with torch.no_grad():
                 for name, master in lora.tensors().items():
                     master.copy_(saved[name])
