@@ -70,14 +70,14 @@ def _to_slopes(logits: Tensor, targets: Tensor, count: int) -> float:
 
     In float32, some rows at a time: all at once it is tens of megabytes that every step would have to be given anew.
     """
-    loss = 0.0
+    loss = torch.zeros((), device=logits.device)
     for some, right in zip(*(torch.split(x, _ROWS_AT_ONCE) for x in (logits, targets)), strict=True):
         place = torch.arange(len(right), device=right.device), right
         chances = torch.log_softmax(some, dim=-1, dtype=torch.float32)
-        loss -= chances[place].sum().item()
+        loss -= chances[place].sum()
         chances.exp_()[place] -= 1.0
         torch.div(chances, count, out=some)
-    return loss / count
+    return loss.item() / count
 
 
 __all__ = ["Text", "accumulate", "tokens_at_once"]
