@@ -33,7 +33,7 @@ class _Piece:
     keys: Tensor
     """The same of the keys, ordered by key/value head, row, column."""
     mask: Tensor
-    """[rows or 1, queries, keys], added to the scores."""
+    """[rows or 1, queries * groups, the last keys], added to the scores: to those before them nothing is."""
     rows: int
 
 
@@ -74,8 +74,10 @@ class Rows:
                 asked = token[some, first:last, None] * all_heads
                 queries = (asked + head[:, None, None, None] * groups + group).flatten()
                 keys = (token[some, :seen] * kv_heads + head[:, None, None]).flatten()
-                hidden = _causal(last - first, seen, device) if mask is None else mask[some]
-                self.pieces.append(_Piece(queries, keys, hidden.to(dtype), len(asked)))
+                hidden = _causal(last - first, device) if mask is None else mask[some]
+                # Spread over the heads of a group now: adding it with one more axis takes five times as long.
+                hidden = hidden.to(dtype).repeat_interleave(groups, 1)
+                self.pieces.append(_Piece(queries, keys, hidden, len(asked)))
                 sources.append(queries)
                 real.append(there[some, first:last, None].expand(kv_heads, -1, -1, groups).flatten())
         source, kept = torch.cat(sources), torch.cat(real).nonzero()[:, 0]
@@ -83,9 +85,9 @@ class Rows:
         self.back[source[kept]] = kept
 
 
-def _causal(queries: int, keys: int, device: torch.device) -> Tensor:
-    """[1, queries, keys]: minus infinity where one of the last `queries` tokens would see a later one."""
-    return torch.full((queries, keys), float("-inf"), device=device).triu(keys - queries + 1)[None]
+def _causal(queries: int, device: torch.device) -> Tensor:
+    """[1, queries, queries]: minus infinity where a token would see a later one."""
+    return torch.full((queries, queries), float("-inf"), device=device).triu(1)[None]
 
 
 def softmax(scores: Tensor) -> Tensor:
@@ -108,13 +110,14 @@ def attend_prompts(query: Tensor, key: Tensor, value: Tensor, past: Past, rows: 
     query, key, value = ((query * width**-0.5).flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1))
     outputs = []
     for piece in rows.pieces:
-        batch, own = kv_heads * piece.rows, piece.mask.shape[-1]
+        batch = kv_heads * piece.rows
+        own = len(piece.keys) // batch
         queries = query.index_select(0, piece.queries).view(batch, -1, width)
         keys, values = (x.index_select(0, piece.keys).view(batch, own, width) for x in (key, value))
         scores = query.new_empty(batch, queries.shape[1], shared + own)
         torch.bmm(queries, keys.transpose(1, 2), out=scores[..., shared:])
-        length = piece.mask.shape[1]
-        scores.view(kv_heads, piece.rows, length, -1, shared + own)[..., shared:].add_(piece.mask[:, :, None])
+        by_row = scores.view(kv_heads, piece.rows, queries.shape[1], shared + own)
+        by_row[..., -piece.mask.shape[-1] :].add_(piece.mask)
         if shared:
             before = scores.view(kv_heads, -1, shared + own)[..., :shared]
             torch.bmm(queries.view(kv_heads, -1, width), past[0].transpose(1, 2), out=before)
