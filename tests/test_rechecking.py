@@ -127,7 +127,10 @@ def test_added_rows_fall_to_a_side_and_move_nobody(task: Path) -> None:
     places = [place for place, e in enumerate(found.loaded.holdout) if e.id in added]
     assert places != list(range(len(found.loaded.holdout) - len(added), len(found.loaded.holdout)))
     outcome, bought = measured(found)
-    assert bought == told(found)
+    said, choosing = told(found), ("few_shot", "choose")
+    # How long a setting races hangs on answers that nobody has yet: that part is a guess.
+    assert said.pop(choosing) == pytest.approx(bought.pop(choosing), rel=0.2)
+    assert bought == said
     assert len(outcome.now.holdout) == 120 + len(added)
 
 
