@@ -30,7 +30,7 @@ from shouldtune.models.engine import COMPUTE, load_base  # noqa: E402
 from shouldtune.models.llama import Llama  # noqa: E402
 from shouldtune.models.llama_config import LlamaConfig, weight_shapes  # noqa: E402
 from shouldtune.tuning import packing, training  # noqa: E402
-from shouldtune.tuning.trainable import TrainableLora  # noqa: E402
+from shouldtune.tuning.trainable import Adam, TrainableLora  # noqa: E402
 from shouldtune.tuning.training import Text, accumulate  # noqa: E402
 
 SETTINGS = TuneSettings(rank=4, alpha=8, learning_rate=1e-2, epochs=3, batch_size=4, seed=1)
@@ -292,6 +292,36 @@ def test_the_first_step_of_adamw_is_the_rate_for_every_weight_with_a_gradient(lo
     lora.step(0.01)
     assert torch.allclose((lora.masters - before)[moved], -0.01 * sign[moved], rtol=0.02, atol=1e-6)
     assert lora.gradient.abs().max() == 0
+
+
+@pytest.mark.parametrize("adam", [Adam(), Adam(0.8, 0.99, nesterov=True), Adam(0.6, 0.9), Adam(nesterov=True)])
+def test_steps_are_those_of_torchs_own_optimisers(model: LocalModel, adam: Adam) -> None:
+    base = load_base(model.identity.folder, model.identity.engine).model
+    lora = TrainableLora(base, rank=4, alpha=8, seed=0, adam=adam)
+    theirs = torch.nn.Parameter(lora.masters.clone())
+    betas = (adam.beta1, adam.beta2)
+    optimiser = (
+        torch.optim.NAdam([theirs], betas=betas, momentum_decay=1e6)  # so that its momentum is constant
+        if adam.nesterov
+        else torch.optim.AdamW([theirs], betas=betas, weight_decay=0.0)
+    )
+    draw = torch.Generator().manual_seed(2)
+    for step in range(1, 8):
+        gradient = torch.randn(theirs.shape, generator=draw)
+        gradient *= 0.5 / gradient.norm()  # below what is clipped
+        lora.gradient.copy_(gradient)
+        lora.step(0.01 / step)
+        theirs.grad, optimiser.param_groups[0]["lr"] = gradient, 0.01 / step
+        optimiser.step()
+        assert torch.allclose(lora.masters, theirs.detach(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("changed", [{"beta1": 0.5}, {"beta2": 0.9}, {"nesterov": False}])
+def test_training_averages_gradients_as_its_settings_say(
+    model: LocalModel, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    both = [train(model, tmp_path, settings, epochs=1)[0] for settings in (SETTINGS, replace(SETTINGS, **changed))]
+    assert adapter_bytes(both[0]) != adapter_bytes(both[1])
 
 
 # ---------------------------------------------------------------- killed, resumed, repeated

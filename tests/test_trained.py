@@ -16,7 +16,7 @@ from shouldtune.rungs.distil import Distil, good_enough
 from shouldtune.rungs.fine_tune import FineTune
 from shouldtune.rungs.fine_tune_retrieval import FineTuneRetrieval
 from shouldtune.rungs.fine_tune_shots import FineTuneShots
-from shouldtune.rungs.trained import Trained, shown_beside
+from shouldtune.rungs.trained import Trained, settled_at, shown_beside
 from shouldtune.scorers.text import exact
 from shouldtune.stats import ScoreArray
 from shouldtune.task import load_task
@@ -31,6 +31,8 @@ from shouldtune.types import (
     Model,
     Models,
     Options,
+    Prediction,
+    Score,
     Skipped,
     Task,
     Trial,
@@ -248,10 +250,21 @@ def test_long_texts_are_read_fewer_times() -> None:
         return [Conversation((Message("user", "x" * characters),), "y")] * n
 
     how = FineTune()
-    assert how.epochs_for(texts(340, 200)) == 5
-    assert how.epochs_for(texts(150, 200)) == 8
-    assert how.epochs_for(texts(150, 3_900)) == 4
-    assert how.epochs_for(texts(400, 8_000)) == 3
+    assert how.epochs_for(texts(340, 200)) == 3
+    assert how.epochs_for(texts(150, 200)) == 6
+    assert how.epochs_for(texts(150, 3_000)) == 3
+    assert how.epochs_for(texts(400, 8_000)) == 2
+
+
+def test_the_last_epoch_ships_unless_an_earlier_one_was_clearly_better() -> None:
+    def epoch(right: int) -> list[Prediction]:
+        return [Prediction(f"e{i}", Completion("a"), Score(float(i < right))) for i in range(32)]
+
+    assert settled_at([epoch(18), epoch(15), epoch(16)]) == 2
+    assert settled_at([epoch(18), epoch(16), epoch(4)]) == 1
+    assert settled_at([epoch(20), epoch(6), epoch(4)]) == 0
+    assert settled_at([epoch(0), epoch(0)]) == 1
+    assert settled_at([epoch(9)]) == 0
 
 
 def test_epochs_without_an_answer_are_not_epochs_that_got_nothing_right() -> None:

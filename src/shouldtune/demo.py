@@ -21,11 +21,11 @@ FEWER_SETTINGS: dict[str, Rung] = {
     "nearest_shots": NearestShotsRung(sizes=(2,)),
     "retrieval": Retrieval(sizes=(1,)),
     "retrieval_shots": RetrievalShots(sizes=((2, 1),)),
-    "fine_tune": FineTune(readings=1200),
+    "fine_tune": FineTune(readings=800),
 }
 """Rungs that try less than usual, so that the demo ends within minutes on two slow cores."""
 
-FEWER_PROBES = Probing(failures=14, successes=7, random=8, most_calls=120, tried_again=0, chosen_on=12)
+FEWER_PROBES = Probing(failures=10, successes=5, random=6, most_calls=80, tried_again=0, chosen_on=8)
 """Enough to show the segments; their intervals are wide."""
 
 

@@ -121,8 +121,14 @@ class TuneSettings:
 
     rank: int = 16
     alpha: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Peak; warmed up over the first tenth of the steps, then falling linearly to zero."""
+    beta1: float = 0.8
+    """Of the mean of gradients, Adam's momentum."""
+    beta2: float = 0.99
+    """Of the mean of their squares."""
+    nesterov: bool = True
+    """Whether a step looks ahead along its momentum."""
     epochs: int = 5
     batch_size: int = 8
     seed: int = 0

@@ -96,18 +96,18 @@ def _still_racing(seen: Sequence[Answers], racing: Sequence[int]) -> list[int]:
     best = figure(seen[order[0]], "score")
     if not np.nansum(best) > 0:
         return order[:1]
-    return [order[0], *(index for index in order[1:] if not _is_behind(figure(seen[index], "score"), best))]
+    return [order[0], *(index for index in order[1:] if not is_behind(figure(seen[index], "score"), best))]
 
 
-def _is_behind(scores: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
-    """Whether the scores of the same rows, NaN where a call failed, are lower by more than a standard error.
+def is_behind(scores: NDArray[np.float64], best: NDArray[np.float64], errors: float = 1.0) -> bool:
+    """Whether the scores of the same rows, NaN where a call failed, are lower by more than so many standard errors.
 
     A row more that differs each way keeps a single row from being taken for certain (Agresti and Min, Simple improved
     confidence intervals for comparing matched proportions, 2005).
     """
     behind = best - scores
     behind = np.append(behind[~np.isnan(behind)], (1.0, -1.0))
-    return len(behind) == 2 or bool(behind.mean() > behind.std() / math.sqrt(len(behind)))
+    return len(behind) == 2 or bool(behind.mean() > errors * behind.std() / math.sqrt(len(behind)))
 
 
 def _fell(trials: Sequence[Trial]) -> bool:

@@ -30,7 +30,7 @@ class FineTuneRetrieval(Trained):
     """Every training text shows `shown` passages, the best found ones and the right one where it is known."""
 
     name: str = "fine_tune_retrieval"
-    settings: tuple[Setting, ...] = (Setting(1e-3, instructed=True),)
+    settings: tuple[Setting, ...] = (Setting(2e-3, instructed=True),)
     """With the instruction: it says what the passages are for."""
     shown: int = 3
     with_right: float = 0.8

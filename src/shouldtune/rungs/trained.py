@@ -1,4 +1,4 @@
-"""What all rungs that change weights share: ways to train, tried in turn, and the best epoch of what was trained."""
+"""What all rungs that change weights share: ways to train, tried in turn, and which epoch of what was trained ships."""
 
 from __future__ import annotations
 
@@ -7,14 +7,29 @@ from dataclasses import dataclass, replace
 
 from shouldtune.measure import mean_score, measure
 from shouldtune.models.prompted import NearestShots, Prompted, Shot
-from shouldtune.rungs.choosing import FALLEN, Groups
+from shouldtune.rungs.choosing import FALLEN, Groups, is_behind
+from shouldtune.spool import figure
 from shouldtune.tuning.provider_tunable import trains_elsewhere
-from shouldtune.types import Conversation, Example, Fitted, Model, Models, Skipped, Task, Trial, Tunable, TuneSettings
+from shouldtune.types import (
+    Conversation,
+    Example,
+    Fitted,
+    Model,
+    Models,
+    Prediction,
+    Skipped,
+    Task,
+    Trial,
+    Tunable,
+    TuneSettings,
+)
 
 FEWEST = 32
 """Training examples below which a fine-tune is not tried."""
 
-FEWEST_EPOCHS, MOST_EPOCHS = 3, 8
+FEWEST_EPOCHS, MOST_EPOCHS = 2, 6
+CLEARLY = 2.0
+"""Standard errors that an earlier epoch must be ahead by to ship in the last one's place."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +75,21 @@ class Trained:
     """LoRA on all linear layers; the loss is on the answer alone.
 
     After each epoch the model is scored on the unseen part of the training half: training stops when two epochs in
-    a row got nothing right or fell clearly behind, and the best epoch is what ships. The shortest prompt at the usual
-    rate comes first; only where that got stuck is the next setting tried.
+    a row got nothing right or fell clearly behind. What ships is the last epoch, or an earlier one that was clearly
+    better: the rate falls to zero at the end, which is where training settles, and the best of several epochs on some
+    thirty rows is the luckiest. The shortest prompt at the usual rate comes first; only where that got stuck is the
+    next setting tried.
     """
 
     name: str = "trained"
     training: bool = True
     uses_llm: bool = True
-    settings: tuple[Setting, ...] = (Setting(1e-3, instructed=False), Setting(3e-4, instructed=True))
+    settings: tuple[Setting, ...] = (Setting(2e-3, instructed=False), Setting(6e-4, instructed=True))
     patience: int = 2
-    readings: int = 1700
-    """About how many examples are read in all, each 3 to 8 times."""
-    characters: int = 2_400_000
-    """About how much text is read in all, some 600,000 tokens: long texts are read less often, 3 times at least."""
+    readings: int = 1150
+    """About how many examples are read in all, each 2 to 6 times."""
+    characters: int = 1_600_000
+    """About how much text is read in all, some 400,000 tokens: long texts are read less often, twice at least."""
 
     def tunable(self, task: Task, models: Models) -> Tunable | Skipped:
         """The model to train, or why nothing can be trained here."""
@@ -84,27 +101,29 @@ class Trained:
         return models.tune
 
     async def teach(self, task: Task, tune: Tunable, lesson: Lesson) -> Fitted:
-        """Train by one setting after another and keep the best epoch. Errors as those of `tune`."""
+        """Train by one setting after another and keep the epoch that ships. Errors as those of `tune`."""
         unseen = task.halves()[1]
         candidates: list[Prompted] = []
         trials: list[Trial] = []
+        settled: list[int] = []
         elsewhere = trains_elsewhere(tune.spec())
         for setting in self.settings_for(tune):
             first = len(trials)
+            seen: list[Sequence[Prediction]] = []
             instruction = task.instruction if setting.instructed else ""
             texts = lesson.texts(lesson.asked(tune, instruction))
             async for tuned in tune.tune(texts, setting.to_tune(self.epochs_at(tune, texts))):
                 candidates.append(lesson.asked(tuned, instruction))
-                score = mean_score(predictions := await measure(candidates[-1], unseen, task.scorer))
+                seen.append(predictions := await measure(candidates[-1], unseen, task.scorer))
                 what = f"{'checkpoint' if elsewhere else 'epoch'} {len(trials) - first + 1}"
                 answered = sum(prediction.score is not None for prediction in predictions)
-                trials.append(Trial(f"{setting}, {what}", score, answered))
+                trials.append(Trial(f"{setting}, {what}", mean_score(predictions), answered))
                 if self._is_stuck(trials[first:]) and not elsewhere:  # there it is trained, and paid, to its end
                     break
+            settled.append(first + settled_at(seen))
             if not self._is_stuck(trials[first:]):
                 break
-        # Of equals the later one: the rate falls to zero at the end, which is where training settles.
-        best = max(range(len(trials)), key=lambda index: (_score(trials[index]), index))
+        best = max(settled, key=lambda index: (_rank(trials[index].score), index))
         return Fitted(candidates[best], tuple(trials), (trials[best].setting,))
 
     def settings_for(self, tune: Model) -> tuple[Setting, ...]:
@@ -130,9 +149,16 @@ class Trained:
         return last == 0.0 or last < max(scores[: -self.patience]) - FALLEN
 
 
-def _score(trial: Trial) -> float:
-    """To rank by: what was never answered comes last."""
-    return -1.0 if trial.score is None else trial.score
+def settled_at(seen: Sequence[Sequence[Prediction]]) -> int:
+    """The last epoch that is not behind the best one by more than `CLEARLY` standard errors, on the same rows."""
+    scores = [figure(answers, "score") for answers in seen]
+    best = scores[max(range(len(seen)), key=lambda epoch: _rank(mean_score(seen[epoch])))]
+    return max(epoch for epoch, each in enumerate(scores) if each is best or not is_behind(each, best, CLEARLY))
+
+
+def _rank(score: float | None) -> float:
+    """What was never answered comes last."""
+    return -1.0 if score is None else score
 
 
 def conversations(examples: Sequence[Example], prompt: Prompted) -> list[Conversation]:

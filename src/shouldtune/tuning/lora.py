@@ -1,7 +1,7 @@
 """LoRA fine-tuning of a local model, an epoch at a time, on disk as it goes.
 
     <store>/<key>/epoch-<i>/          the adapter after epoch i, in peft's format
-    <store>/<key>/state-<i>.safetensors   AdamW's moments after the newest epoch, for going on after a crash
+    <store>/<key>/state-<i>.safetensors   Adam's moments after the newest epoch, for going on after a crash
 
 `key` hashes the base, the texts and the settings: the same training is never done twice, and a training that was
 killed goes on after its last finished epoch with the result that it would have had.
@@ -178,13 +178,14 @@ class _Training:
             raise CannotMeasure(f"the adapter cannot be written: {error}", where=self.folder) from None
 
     def _prepare(self) -> TrainableLora:
-        from shouldtune.tuning.trainable import TrainableLora
+        from shouldtune.tuning.trainable import Adam, TrainableLora
 
         if self._lora is None:
             who, settings = self.model.identity, self.settings
             base = load_base(who.folder, who.engine)
             self._texts = [_text(base.tokenizer, conversation) for conversation in self.conversations]
-            self._lora = TrainableLora(base.model, settings.rank, settings.alpha, settings.seed)
+            adam = Adam(settings.beta1, settings.beta2, settings.nesterov)
+            self._lora = TrainableLora(base.model, settings.rank, settings.alpha, settings.seed, adam)
             self._done = self._restore(self._lora)
         return self._lora
 

@@ -1,6 +1,7 @@
 """The weights that LoRA trains, and how they are changed.
 
-LoRA: https://arxiv.org/abs/2106.09685. AdamW: https://arxiv.org/abs/1711.05101 (weight decay 0).
+LoRA: https://arxiv.org/abs/2106.09685. Adam: https://arxiv.org/abs/1412.6980 (AdamW's steps are the same: there is no
+weight decay). Its look ahead: Dozat, Incorporating Nesterov Momentum into Adam, 2016; its momentum is constant here.
 """
 
 from __future__ import annotations
@@ -37,16 +38,28 @@ class _Slot:
     """[parts * rank, outputs]: scale * B turned, in the computing type, each part in its own rows and columns."""
 
 
+@dataclass(frozen=True)
+class Adam:
+    """How Adam averages what it saw. As it stands, what peft's users have by default."""
+
+    beta1: float = 0.9
+    """Of the mean of gradients."""
+    beta2: float = 0.999
+    """Of the mean of their squares."""
+    nesterov: bool = False
+    """Whether a step looks ahead along its momentum."""
+
+
 class TrainableLora:
-    """LoRA on every linear layer: float32 masters and AdamW's moments, each one flat vector.
+    """LoRA on every linear layer: float32 masters and Adam's moments, each one flat vector.
 
     All A come first, then all B. B is turned, as its gradient comes: to turn every gradient would take as long as the
     product that makes it.
     """
 
-    def __init__(self, model: Llama, rank: int, alpha: int, seed: int) -> None:
+    def __init__(self, model: Llama, rank: int, alpha: int, seed: int, adam: Adam = Adam()) -> None:
         """Start as peft does: A uniform within 1 / sqrt(inputs), B zero."""
-        self.model, self.rank, self.scale = model, rank, alpha / rank
+        self.model, self.rank, self.scale, self.adam = model, rank, alpha / rank, adam
         layers = [(i, name, fused) for i in range(model.config.layers) for name, fused in _fused(model)]
         downs = [rank * len(fused.parts) * fused.inputs for _, _, fused in layers]
         ups = [rank * part.outputs for _, _, fused in layers for part in fused.parts]
@@ -130,13 +143,18 @@ class TrainableLora:
                 row, column = row + self.rank, column + part.outputs
 
     def step(self, rate: float) -> None:
-        """One AdamW step on the gradient, its norm clipped to 1; then the gradient is zero."""
+        """One step of Adam on the gradient, its norm clipped to 1; then the gradient is zero."""
         self.steps += 1
+        done, beta1, beta2 = self.steps, self.adam.beta1, self.adam.beta2
         gradient = self.gradient.mul_((1.0 / (self.gradient.norm() + 1e-6)).clamp(max=1.0))
-        self.mean.lerp_(gradient, 0.1)
-        self.square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        spread = (self.square / (1 - 0.999**self.steps)).sqrt_().add_(1e-8)
-        self.masters.addcdiv_(self.mean, spread, value=-rate / (1 - 0.9**self.steps))
+        self.mean.lerp_(gradient, 1 - beta1)
+        self.square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        spread = (self.square / (1 - beta2**done)).sqrt_().add_(1e-8)
+        if self.adam.nesterov:
+            self.masters.addcdiv_(self.mean, spread, value=-rate * beta1 / (1 - beta1 ** (done + 1)))
+            self.masters.addcdiv_(gradient, spread, value=-rate * (1 - beta1) / (1 - beta1**done))
+        else:
+            self.masters.addcdiv_(self.mean, spread, value=-rate / (1 - beta1**done))
         gradient.zero_()
         self.refresh()
 

@@ -13,7 +13,7 @@ from its own ceiling at x = 1 so that the points fix one parameter well, and a r
 | last        | uniform, -0.2 to the ceiling                  | nothing is known of the task; below 0 is a task     |
 |             |                                               | that has not begun to be learnt                     |
 | final score | uniform, `last` to the ceiling                | at most 1, or what wrong labels leave; not below    |
-|             |                                               | what was seen, for the best epoch is what ships     |
+|             |                                               | what was seen, for a clearly better epoch ships     |
 | b           | log-uniform, 0.1 to 1.5                       | measured exponents are mostly 0.07 to 0.5 (Hestness |
 |             |                                               | et al. 2017), statistics' are 0.5 and 1             |
 | rise        | none 0.4; a uniform share of the way to the   | power laws break (Caballero et al. 2023): a skill   |
