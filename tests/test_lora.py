@@ -443,11 +443,11 @@ def test_a_batchs_texts_are_of_like_length() -> None:
         assert max(lengths[index] for index in batch) - min(lengths[index] for index in batch) <= 25
 
 
-def test_the_rate_rises_for_a_tenth_of_the_steps_and_falls_to_zero() -> None:
-    rates = [learning_rate(1.0, step, 100) for step in range(101)]
+def test_the_rate_rises_for_a_thirtieth_of_the_steps_and_falls_to_zero() -> None:
+    rates = [learning_rate(1.0, step, 300) for step in range(301)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == rates[10] == 1.0
-    assert rates[55] == pytest.approx(0.5)
+    assert rates[155] == pytest.approx(0.5)
     assert rates[100] == 0.0
     assert learning_rate(1.0, 0, 1) == 1.0
 

@@ -122,7 +122,7 @@ class TuneSettings:
     rank: int = 16
     alpha: int = 32
     learning_rate: float = 2e-3
-    """Peak; warmed up over the first tenth of the steps, then falling linearly to zero."""
+    """Peak; warmed up over the first thirtieth of the steps, then falling linearly to zero."""
     beta1: float = 0.8
     """Of the mean of gradients, Adam's momentum."""
     beta2: float = 0.99

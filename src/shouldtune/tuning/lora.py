@@ -129,8 +129,8 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int
 
 
 def learning_rate(peak: float, step: int, steps: int) -> float:
-    """The rate of step 0 .. steps - 1: up over the first tenth, then down linearly, reaching zero after the last."""
-    warmup = max(1, math.ceil(steps / 10))
+    """The rate of step 0 .. steps - 1: up over the first thirtieth, then down linearly, reaching zero after the last."""
+    warmup = max(1, math.ceil(steps / 30))
     return peak * min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
 
 
