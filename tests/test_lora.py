@@ -316,10 +316,8 @@ def test_steps_are_those_of_torchs_own_optimisers(model: LocalModel, adam: Adam)
         assert torch.allclose(lora.masters, theirs.detach(), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("changed", [{"beta1": 0.5}, {"beta2": 0.9}, {"nesterov": False}])
-def test_training_averages_gradients_as_its_settings_say(
-    model: LocalModel, tmp_path: Path, changed: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("changed", [{"beta1": 0.5}, {"beta2": 0.9}, {"nesterov": False}, {"warmup": 0.5}])
+def test_training_goes_its_settings_way(model: LocalModel, tmp_path: Path, changed: dict[str, Any]) -> None:
     both = [train(model, tmp_path, settings, epochs=1)[0] for settings in (SETTINGS, replace(SETTINGS, **changed))]
     assert adapter_bytes(both[0]) != adapter_bytes(both[1])
 
@@ -443,13 +441,15 @@ def test_a_batchs_texts_are_of_like_length() -> None:
         assert max(lengths[index] for index in batch) - min(lengths[index] for index in batch) <= 25
 
 
-def test_the_rate_rises_for_a_thirtieth_of_the_steps_and_falls_to_zero() -> None:
-    rates = [learning_rate(1.0, step, 300) for step in range(301)]
+def test_the_rate_rises_over_the_warm_up_and_falls_to_zero() -> None:
+    settings = TuneSettings(learning_rate=1.0, warmup=0.1)
+    rates = [learning_rate(settings, step, 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == rates[10] == 1.0
-    assert rates[155] == pytest.approx(0.5)
+    assert rates[55] == pytest.approx(0.5)
     assert rates[100] == 0.0
-    assert learning_rate(1.0, 0, 1) == 1.0
+    assert learning_rate(settings, 0, 1) == 1.0
+    assert learning_rate(replace(settings, warmup=0.0), 0, 100) == 1.0
 
 
 def test_nothing_to_learn_is_an_input_error(model: LocalModel, tmp_path: Path) -> None:

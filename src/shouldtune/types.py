@@ -122,7 +122,9 @@ class TuneSettings:
     rank: int = 16
     alpha: int = 32
     learning_rate: float = 2e-3
-    """Peak; warmed up over the first thirtieth of the steps, then falling linearly to zero."""
+    """Peak; after the warm-up it falls linearly to zero."""
+    warmup: float = 0.03
+    """The share of the steps over which the rate rises to its peak."""
     beta1: float = 0.8
     """Of the mean of gradients, Adam's momentum."""
     beta2: float = 0.99

@@ -128,10 +128,10 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int
     return batches
 
 
-def learning_rate(peak: float, step: int, steps: int) -> float:
-    """The rate of step 0 .. steps - 1: up over the first thirtieth, then down linearly, reaching zero after the last."""
-    warmup = max(1, math.ceil(steps / 30))
-    return peak * min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
+def learning_rate(settings: TuneSettings, step: int, steps: int) -> float:
+    """The rate of step 0 .. steps - 1: up over the warm-up, then down linearly, reaching zero after the last."""
+    rising = max(1, math.ceil(steps * settings.warmup))
+    return settings.learning_rate * min((step + 1) / rising, (steps - step) / max(1, steps - rising))
 
 
 class TooLong(InputError):
@@ -200,7 +200,7 @@ class _Training:
             if self.stop.is_set():
                 raise _Stopped
             loss = accumulate(lora, [self._texts[index] for index in batch])
-            lora.step(learning_rate(settings.learning_rate, lora.steps, steps))
+            lora.step(learning_rate(settings, lora.steps, steps))
             self.on_step(lora.steps, steps, loss)
 
     def _state_of(self, epoch: int) -> Path:
