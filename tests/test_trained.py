@@ -273,3 +273,24 @@ def test_epochs_without_an_answer_are_not_epochs_that_got_nothing_right() -> Non
 
     assert not Trained()._is_stuck(trials(0.4, None, None))
     assert Trained()._is_stuck(trials(None, 0.0, 0.0, 0.0))
+
+
+@dataclass(frozen=True)
+class Late(Pupil):
+    """Learns nothing at the first setting's rate."""
+
+    async def tune(self, conversations: Sequence[Conversation], settings: TuneSettings) -> AsyncIterator[Model]:
+        able = self if settings.learning_rate < 1e-3 else replace(self, abilities=Abilities.parse("base=0,tuned=0"))
+        async for tuned in Pupil.tune(able, conversations, settings):
+            yield tuned
+
+
+def test_the_next_setting_is_tried_where_every_epoch_got_nothing_right() -> None:
+    task = town_task(400)
+    able = pupil(task)
+    late = Late(able.answers, able.abilities)
+    found = asyncio.run(FineTune(readings=700).fit(task, Models(late, late)))
+    assert isinstance(found, Fitted)
+    assert [trial.score == 0.0 for trial in found.trials] == [True, True, False, False]
+    assert found.trials[0].setting == "rate 0.002, the input alone, epoch 1"
+    assert found.notes == ("rate 0.0006, with the instruction, epoch 2",)

@@ -121,7 +121,7 @@ class Trained:
                 if self._is_stuck(trials[first:]) and not elsewhere:  # there it is trained, and paid, to its end
                     break
             settled.append(first + settled_at(seen))
-            if not self._is_stuck(trials[first:]):
+            if not self._is_stuck(trials[first:], ended=True):
                 break
         best = max(settled, key=lambda index: (_rank(trials[index].score), index))
         return Fitted(candidates[best], tuple(trials), (trials[best].setting,))
@@ -140,19 +140,22 @@ class Trained:
         epochs = min(round(self.readings / len(texts)), self.characters // max(1, once))
         return min(MOST_EPOCHS, max(FEWEST_EPOCHS, epochs))
 
-    def _is_stuck(self, trials: Sequence[Trial]) -> bool:
-        """Whether the last epochs got nothing right, or fell clearly behind the ones before them."""
+    def _is_stuck(self, trials: Sequence[Trial], *, ended: bool = False) -> bool:
+        """Whether the last epochs got nothing right, or fell clearly behind the ones before them.
+
+        While training goes on, the first epochs alone may get nothing right.
+        """
         scores = [trial.score for trial in trials if trial.score is not None]
-        if len(scores) <= self.patience:
+        before, last = scores[: -self.patience], scores[-self.patience :]
+        if len(last) < self.patience or not (before or ended):
             return False
-        last = max(scores[-self.patience :])
-        return last == 0.0 or last < max(scores[: -self.patience]) - FALLEN
+        return max(last) == 0.0 or (bool(before) and max(last) < max(before) - FALLEN)
 
 
 def settled_at(seen: Sequence[Sequence[Prediction]]) -> int:
     """The last epoch that is not behind the best one by more than `CLEARLY` standard errors, on the same rows."""
     scores = [figure(answers, "score") for answers in seen]
-    best = scores[max(range(len(seen)), key=lambda epoch: _rank(mean_score(seen[epoch])))]
+    best = scores[max(range(len(seen)), key=lambda epoch: (_rank(mean_score(seen[epoch])), epoch))]
     return max(epoch for epoch, each in enumerate(scores) if each is best or not is_behind(each, best, CLEARLY))
 
 
