@@ -92,7 +92,7 @@ def _trial(setting: str, predictions: Sequence[Prediction]) -> Trial:
 
 def _still_racing(seen: Sequence[Answers], racing: Sequence[int]) -> list[int]:
     """The best of those that race, first, and the ones that may be as good; the best alone where nothing is right."""
-    order = sorted(racing, key=lambda index: (-_rank(mean_score(seen[index])), index))
+    order = sorted(racing, key=lambda index: (-rank(mean_score(seen[index])), index))
     best = figure(seen[order[0]], "score")
     if not np.nansum(best) > 0:
         return order[:1]
@@ -111,7 +111,7 @@ def is_behind(scores: NDArray[np.float64], best: NDArray[np.float64], errors: fl
 
 
 def _fell(trials: Sequence[Trial]) -> bool:
-    return _rank(trials[-1].score) < max(_rank(trial.score) for trial in trials) - FALLEN
+    return rank(trials[-1].score) < max(rank(trial.score) for trial in trials) - FALLEN
 
 
 def _hopeless(trials: Sequence[Trial]) -> bool:
@@ -119,7 +119,8 @@ def _hopeless(trials: Sequence[Trial]) -> bool:
     return len(trials) > 1 and not trials[-1].score and not trials[-2].score
 
 
-def _rank(score: float | None) -> float:
+def rank(score: float | None) -> float:
+    """To order scores by: what was never answered comes last."""
     return -1.0 if score is None else score
 
 

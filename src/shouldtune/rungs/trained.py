@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from shouldtune.measure import mean_score, measure
 from shouldtune.models.prompted import NearestShots, Prompted, Shot
-from shouldtune.rungs.choosing import FALLEN, Groups, is_behind
+from shouldtune.rungs.choosing import FALLEN, Groups, is_behind, rank
 from shouldtune.spool import figure
 from shouldtune.tuning.provider_tunable import trains_elsewhere
 from shouldtune.types import (
@@ -123,7 +123,7 @@ class Trained:
             settled.append(first + settled_at(seen))
             if not self._is_stuck(trials[first:], ended=True):
                 break
-        best = max(settled, key=lambda index: (_rank(trials[index].score), index))
+        best = max(settled, key=lambda index: (rank(trials[index].score), index))
         return Fitted(candidates[best], tuple(trials), (trials[best].setting,))
 
     def settings_for(self, tune: Model) -> tuple[Setting, ...]:
@@ -155,13 +155,8 @@ class Trained:
 def settled_at(seen: Sequence[Sequence[Prediction]]) -> int:
     """The last epoch that is not behind the best one by more than `CLEARLY` standard errors, on the same rows."""
     scores = [figure(answers, "score") for answers in seen]
-    best = scores[max(range(len(seen)), key=lambda epoch: (_rank(mean_score(seen[epoch])), epoch))]
+    best = scores[max(range(len(seen)), key=lambda epoch: (rank(mean_score(seen[epoch])), epoch))]
     return max(epoch for epoch, each in enumerate(scores) if each is best or not is_behind(each, best, CLEARLY))
-
-
-def _rank(score: float | None) -> float:
-    """What was never answered comes last."""
-    return -1.0 if score is None else score
 
 
 def conversations(examples: Sequence[Example], prompt: Prompted) -> list[Conversation]:
